@@ -1,0 +1,44 @@
+/* Files and folders: written beside and renamed, so that nothing half-written has a final name. */
+#ifndef JEPA_BASE_FILE_H
+#define JEPA_BASE_FILE_H
+
+#include "base/error.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Reads a whole regular file of at most `limit` bytes. *bytes is zero-terminated beyond *count and
+ * owned by the caller (free). Larger, missing or unreadable files are errors. */
+int file_read(uint8_t **bytes, size_t *count, const char *path, size_t limit, Error *error);
+
+/* Writes `path` whole or not at all: `path`.partial, flush, fsync, rename, fsync of the folder. */
+int file_write(const char *path, const void *bytes, size_t count, Error *error);
+
+/* The same for a file that is written piece by piece. */
+typedef struct FileWriter {
+    FILE *stream;   /* write here; every error is caught at commit as well */
+    char *path;     /* final name, owned */
+    char *partial;  /* temporary name, owned */
+} FileWriter;
+int file_writer_open(FileWriter *writer, const char *path, Error *error);
+int file_writer_put(FileWriter *writer, const void *bytes, size_t count, Error *error);
+int file_writer_commit(FileWriter *writer, Error *error); /* closes; removes the partial on failure */
+void file_writer_abandon(FileWriter *writer);             /* closes and removes the partial file */
+
+bool file_exists(const char *path);
+bool folder_exists(const char *path);
+int folder_make(const char *path, Error *error);   /* mkdir -p */
+int folder_sync(const char *path, Error *error);   /* fsync of a folder, so that renames last */
+int folder_remove(const char *path, Error *error); /* a folder and the plain files in it; no recursion */
+
+char *path_join(const char *folder, const char *name); /* caller frees; an absolute name stays */
+const char *path_name(const char *path);               /* the part after the last '/' */
+char *path_folder(const char *path);                   /* the part before it, "." if none; caller frees */
+
+/* An exclusive lock on `path` (created if missing) that dies with its process.
+ * Returns a file descriptor >= 0, or -1 with an error that names the holder's process id. */
+int lock_take(const char *path, Error *error);
+void lock_release(int lock);
+
+#endif

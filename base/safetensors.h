@@ -1,0 +1,54 @@
+/* safetensors files: 8-byte little-endian header length, JSON header, raw little-endian tensors.
+ *
+ * Reading maps the file and checks everything the header claims: lengths, offsets inside the file,
+ * offsets against shape and dtype, no overlap, names unique. Writing goes to a partial file that is
+ * renamed at the end; tensors appear in the order given, so equal content gives equal bytes.
+ */
+#ifndef JEPA_BASE_SAFETENSORS_H
+#define JEPA_BASE_SAFETENSORS_H
+
+#include "base/error.h"
+#include "base/hash.h"
+#include <stddef.h>
+#include <stdint.h>
+
+#define TENSOR_DIMS 8
+
+typedef enum TensorType {
+    TENSOR_F64, TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_I64, TENSOR_I32, TENSOR_I16, TENSOR_I8,
+    TENSOR_U8, TENSOR_BOOL
+} TensorType;
+
+size_t tensor_type_bytes(TensorType type);
+const char *tensor_type_name(TensorType type); /* "F32", ... as in the file */
+
+typedef struct TensorInfo {
+    char *name;
+    TensorType type;
+    int dims;
+    int64_t shape[TENSOR_DIMS];
+    const void *data; /* reading: inside the mapping, maybe unaligned; writing: the caller's bytes */
+    size_t bytes;
+} TensorInfo;
+
+typedef struct Safetensors {
+    size_t count;
+    TensorInfo *tensors; /* [count], in the order of the data */
+    void *map;           /* the mapped file */
+    size_t map_bytes;
+    char *path;
+} Safetensors;
+
+int safetensors_open(Safetensors *file, const char *path, Error *error);
+void safetensors_close(Safetensors *file);
+const TensorInfo *safetensors_find(const Safetensors *file, const char *name); /* NULL if absent */
+
+/* Copies a tensor as float32 (F32 and F64 sources only, count must match). */
+int safetensors_floats(float *out, size_t count, const Safetensors *file, const char *name,
+                       Error *error);
+
+/* Writes whole or not at all. `hashes` may be NULL, else [count]: BLAKE2b of each tensor's bytes. */
+int safetensors_write(const char *path, const TensorInfo *tensors, size_t count, Hash *hashes,
+                      Error *error);
+
+#endif

@@ -1,0 +1,39 @@
+/* Edit distance for "did you mean". See base/words.h. */
+#include "base/words.h"
+#include <string.h>
+
+#define WORD_MAX 64 /* longer words are not compared */
+
+/* Levenshtein distance, row by row */
+static size_t distance(const char *a, size_t m, const char *b, size_t n) {
+    size_t row[WORD_MAX + 1];
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= m; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            size_t replace = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            size_t best = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = replace < best ? replace : best;
+        }
+    }
+    return row[n];
+}
+
+const char *nearest_word(const char *word, const char *const *candidates, size_t count) {
+    size_t length = strlen(word), best = length / 2 + 1;
+    const char *found = NULL;
+    for (size_t i = 0; i < count && length <= WORD_MAX; i++) {
+        size_t other = strlen(candidates[i]);
+        if (other > WORD_MAX)
+            continue;
+        size_t d = distance(word, length, candidates[i], other);
+        if (d < best) {
+            best = d;
+            found = candidates[i];
+        }
+    }
+    return found;
+}

@@ -1,0 +1,131 @@
+/* Collapse measures. See eval/measures.h. */
+#include "eval/measures.h"
+#include <math.h>
+#include <stdlib.h>
+
+/* LAPACK: eigenvalues of a symmetric matrix, ascending; the matrix is overwritten. */
+void dsyev_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w,
+            double *work, const int *lwork, int *info, size_t jobz_length, size_t uplo_length);
+
+double measure_std(const float *rows, int64_t n, int width) {
+    double total = 0;
+    for (int d = 0; d < width; d++) {
+        double mean = 0, square = 0;
+        for (int64_t i = 0; i < n; i++)
+            mean += rows[i * width + d];
+        mean /= (double)n;
+        for (int64_t i = 0; i < n; i++)
+            square += (rows[i * width + d] - mean) * (rows[i * width + d] - mean);
+        total += sqrt(square / (double)n);
+    }
+    return total / width;
+}
+
+double measure_rankme(const float *rows, int64_t n, int width) {
+    size_t size = (size_t)width;
+    double *gram = memory_new(size * size, sizeof *gram);
+    double *values = memory_new(size, sizeof *values);
+    int lwork = 34 * width, info = 0; /* LAPACK's block size of 32 and two */
+    double *work = memory_new((size_t)lwork, sizeof *work);
+    for (int64_t i = 0; i < n; i++) /* σ² are the eigenvalues of the rows' Gram matrix */
+        for (int a = 0; a < width; a++) {
+            double x = rows[i * width + a];
+            for (int b = 0; b <= a; b++)
+                gram[(size_t)a * size + (size_t)b] += x * rows[i * width + b];
+        }
+    double rank = NAN, sum = 0, entropy = 0;
+    bool finite = true;
+    for (size_t i = 0; i < size * size; i++)
+        finite &= isfinite(gram[i]) != 0;
+    if (finite)
+        dsyev_("N", "U", &width, gram, &width, values, work, &lwork, &info, 1, 1);
+    if (finite && info == 0) {
+        for (int k = 0; k < width; k++) {
+            values[k] = sqrt(fmax(0, values[k]));
+            sum += values[k];
+        }
+        for (int k = 0; k < width && sum > 0; k++) {
+            double p = values[k] / sum + RANKME_EPSILON;
+            entropy -= p * log(p);
+        }
+        rank = exp(entropy);
+    }
+    free(gram);
+    free(values);
+    free(work);
+    return rank;
+}
+
+/* Evenly spaced rows of a device buffer, each normalised without affine part. Caller frees. */
+static float *sample_rows(const Model *model, const float *from, int64_t rows, int64_t *count) {
+    int width = model->plan.config.dim;
+    *count = rows < MEASURE_ROWS ? rows : MEASURE_ROWS;
+    float *sample = memory_new((size_t)(*count * width) + 1, sizeof *sample);
+    for (int64_t i = 0; i < *count; i++) {
+        float *row = sample + i * width;
+        model->device->download(row, from + i * rows / *count * width, (size_t)width * sizeof *row,
+                                model->device);
+        double mean = 0, square = 0;
+        for (int d = 0; d < width; d++)
+            mean += row[d];
+        mean /= width;
+        for (int d = 0; d < width; d++)
+            square += (row[d] - mean) * (row[d] - mean);
+        double scale = 1 / sqrt(square / width + TARGET_LAYERNORM_EPS);
+        for (int d = 0; d < width; d++)
+            row[d] = (float)((row[d] - mean) * scale);
+    }
+    return sample;
+}
+
+/* cosine and skill of the predictions, on the values that entered the loss */
+static void measure_prediction(Measures *m, const Model *model) {
+    int width = model->plan.config.dim;
+    int64_t rows = model->target_rows, count = rows < MEASURE_ROWS ? rows : MEASURE_ROWS;
+    size_t bytes = (size_t)width * sizeof(float);
+    float *z = memory_new((size_t)(count * width) + 1, sizeof *z);
+    float *h = memory_new((size_t)(count * width) + 1, sizeof *h);
+    double *mean = memory_new((size_t)width, sizeof *mean);
+    double cosine = 0, error = 0, trivial = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t row = i * rows / count * width;
+        model->device->download(z + i * width, model->z + row, bytes, model->device);
+        model->device->download(h + i * width, model->h + row, bytes, model->device);
+        double zh = 0, zz = 0, hh = 0;
+        for (int d = 0; d < width; d++) {
+            double a = z[i * width + d], b = h[i * width + d];
+            zh += a * b;
+            zz += a * a;
+            hh += b * b;
+            error += fabs(a - b);
+            mean[d] += b / (double)count;
+        }
+        cosine += zh / (sqrt(zz * hh) + 1e-12) / (double)count;
+    }
+    for (int64_t i = 0; i < count; i++)
+        for (int d = 0; d < width; d++)
+            trivial += fabs(h[i * width + d] - mean[d]);
+    m->cosine = cosine;
+    m->skill = trivial > 0 ? 1 - error / trivial : NAN;
+    free(z);
+    free(h);
+    free(mean);
+}
+
+static void measure_set(double *std, double *rank, const Model *model, const float *from,
+                        int64_t rows) {
+    int64_t count;
+    float *sample = sample_rows(model, from, rows, &count);
+    *std = measure_std(sample, count, model->plan.config.dim);
+    *rank = measure_rankme(sample, count, model->plan.config.dim);
+    free(sample);
+}
+
+void measure_model(Measures *m, const Model *model) {
+    measure_set(&m->context_std, &m->context_rankme, model, model->context_out,
+                model->context_rows);
+    measure_set(&m->target_std, &m->target_rankme, model, model->target_out,
+                (int64_t)model->plan.samples * model->tokens);
+    measure_set(&m->predictor_std, &m->predictor_rankme, model, model->z, model->target_rows);
+    measure_prediction(m, model);
+}

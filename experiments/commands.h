@@ -1,0 +1,14 @@
+/* The subcommands of the program. Each takes its own argv (argv[0] is its name) and returns the
+ * exit code: 0 only on success, 1 when the work failed, 2 for wrong usage. */
+#ifndef JEPA_EXPERIMENTS_COMMANDS_H
+#define JEPA_EXPERIMENTS_COMMANDS_H
+
+int command_pretrain(int argc, char **argv);
+int command_probe(int argc, char **argv);
+int command_visualize(int argc, char **argv);
+int command_frames(int argc, char **argv);
+int command_synth(int argc, char **argv);
+int command_doctor(int argc, char **argv);
+int command_check_reference(int argc, char **argv);
+
+#endif

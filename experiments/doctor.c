@@ -1,0 +1,102 @@
+/* jepa doctor: what this build and this machine can do, for people and for bug reports. */
+#include "experiments/commands.h"
+#include "experiments/options.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/device.h"
+#include "video/encode.h"
+#include <jansson.h>
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
+#include <libavutil/avutil.h>
+#include <png.h> /* libpng; eval/png.h is ours */
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include <yaml.h>
+
+static void print_cpu(void) {
+    char line[256], model[200] = "unknown";
+    FILE *file = fopen("/proc/cpuinfo", "r");
+    while (file && fgets(line, sizeof line, file))
+        if (!strncmp(line, "model name", 10) && strchr(line, ':')) {
+            snprintf(model, sizeof model, "%s", strchr(line, ':') + 2);
+            model[strcspn(model, "\n")] = 0;
+            break;
+        }
+    if (file)
+        fclose(file);
+    printf("processor        %s\n", model);
+    printf("instructions    ");
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    printf("%s%s%s%s%s", __builtin_cpu_supports("avx2") ? " avx2" : "",
+           __builtin_cpu_supports("fma") ? " fma" : "",
+           __builtin_cpu_supports("avx512f") ? " avx512f" : "",
+           __builtin_cpu_supports("avx512vnni") ? " avx512vnni" : "",
+           __builtin_cpu_supports("avx512bf16") ? " avx512bf16" : "");
+#endif
+    printf("\n");
+}
+
+static void print_codecs(void) {
+    const enum AVCodecID wanted[] = {AV_CODEC_ID_H264,  AV_CODEC_ID_HEVC,       AV_CODEC_ID_AV1,
+                                     AV_CODEC_ID_VP9,   AV_CODEC_ID_VP8,        AV_CODEC_ID_MPEG4,
+                                     AV_CODEC_ID_MJPEG, AV_CODEC_ID_MPEG2VIDEO, AV_CODEC_ID_GIF,
+                                     AV_CODEC_ID_PNG};
+    printf("decoders        ");
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        const AVCodec *codec = avcodec_find_decoder(wanted[i]);
+        if (codec)
+            printf(" %s", codec->name);
+        else
+            printf(" (no %s)", avcodec_get_name(wanted[i]));
+    }
+    printf("\nencoder          %s\n", video_writer_codec());
+}
+
+int command_doctor(int argc, char **argv) {
+    const CommandHelp help = {"jepa doctor",
+                              "Prints what this build and this machine can do. Paste it "
+                              "into bug reports."};
+    TextList rest = {0};
+    Error error = {0};
+    int parsed = options_parse(argc, argv, &help, NULL, 0, &rest, &error);
+    free(rest.items);
+    if (parsed < 0) {
+        fprintf(stderr, "jepa doctor: %s\n", error.text);
+        return error.code;
+    }
+    if (parsed > 0)
+        return 0;
+    struct utsname system;
+    uname(&system);
+    double gib = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1 << 30);
+    double free_gib = (double)sysconf(_SC_AVPHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / (1 << 30);
+    printf("jepa             %s, %s, C%ld\n", JEPA_VERSION,
+#if defined(__clang__)
+           "clang " __clang_version__,
+#else
+           "gcc " __VERSION__,
+#endif
+           __STDC_VERSION__ / 100 % 100);
+    printf("system           %s %s %s\n", system.sysname, system.release, system.machine);
+    print_cpu();
+    printf("threads          %d may be used, %ld cores in the machine\n",
+           device_threads_available(), sysconf(_SC_NPROCESSORS_ONLN));
+    printf("memory           %.1f GiB, %.1f GiB free\n", gib, free_gib);
+    printf("devices          cpu, reference (this build has no CUDA)\n");
+    printf("blas             %s\n", gemm_name());
+    printf("libraries        FFmpeg %s, libpng %s, libyaml %s, jansson %s, libsodium %s\n",
+           av_version_info(), png_get_libpng_ver(NULL), yaml_get_version_string(), JANSSON_VERSION,
+           sodium_version_string());
+    print_codecs();
+    const char *blas[] = {"OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
+                          "OMP_WAIT_POLICY"};
+    for (size_t i = 0; i < sizeof blas / sizeof *blas; i++)
+        if (getenv(blas[i]))
+            printf("environment      %s=%s\n", blas[i], getenv(blas[i]));
+    return 0;
+}

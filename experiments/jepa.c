@@ -1,0 +1,64 @@
+/* jepa: one program, a subcommand for each job. */
+#include "experiments/commands.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef struct Command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+} Command;
+
+static const Command commands[] = {
+    {"pretrain", "train a V-JEPA on a folder of videos", command_pretrain},
+    //    {"probe", "how much the frozen features know: a linear probe with its floors",
+    //    command_probe},
+    //    {"visualize", "pictures of what the model predicts for a video", command_visualize},
+    {"frames", "exactly these frames of a video, as PNG or raw planes", command_frames},
+    {"synth", "make a labelled set of synthetic videos", command_synth},
+    {"check-reference", "hold the network against values of the published code",
+     command_check_reference},
+    {"doctor", "what this build and machine can do", command_doctor},
+};
+#define COMMANDS (sizeof commands / sizeof *commands)
+
+static void print_help(FILE *out) {
+    fprintf(out, "jepa %s: self-supervised video world models\n\n", JEPA_VERSION);
+    fprintf(out, "  jepa COMMAND [options]       jepa COMMAND --help\n\n");
+    for (size_t i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-16s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out, "\n  jepa help | --help           this text\n  jepa --version\n");
+}
+
+/* Threads that wait for work must sleep: the decoders need the cores. OpenMP reads this setting
+ * before main begins, so the program sets it and starts itself again, once. A user's own setting
+ * stays. */
+static void wait_passively(char **argv) {
+    if (getenv("OMP_WAIT_POLICY") || setenv("OMP_WAIT_POLICY", "passive", 0))
+        return;
+    execv("/proc/self/exe", argv); /* returns only on failure; then the default serves as well */
+}
+
+int main(int argc, char **argv) {
+    wait_passively(argv);
+    if (argc < 2) {
+        print_help(stderr);
+        return 2;
+    }
+    const char *name = argv[1];
+    if (!strcmp(name, "help") || !strcmp(name, "--help") || !strcmp(name, "-h")) {
+        print_help(stdout);
+        return 0;
+    }
+    if (!strcmp(name, "--version") || !strcmp(name, "version")) {
+        printf("jepa %s\n", JEPA_VERSION);
+        return 0;
+    }
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (!strcmp(name, commands[i].name))
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "jepa: there is no command \"%s\"; see jepa help\n", name);
+    return 2;
+}

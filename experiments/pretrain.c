@@ -1,0 +1,213 @@
+/* jepa pretrain: trains a V-JEPA on a folder of videos. */
+#include "base/file.h"
+#include "base/log.h"
+#include "eval/curves.h"
+#include "eval/measures.h"
+#include "experiments/builtin.h"
+#include "experiments/commands.h"
+#include "experiments/options.h"
+#include "jepa/trainer.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SUMMARY_STEPS 10 /* steps that the first and the last loss are the mean of */
+
+typedef struct PretrainArguments {
+    const char *data, *recipe, *out, *device;
+    TextList sets;
+    bool resume;
+    int64_t threads, workers;
+} PretrainArguments;
+
+static TrainDecision observe(void *context, StepReport *report) {
+    (void)context;
+    if (report->measure)
+        measure_model(&report->measures, report->model);
+    return TRAIN_CONTINUE;
+}
+
+/* The recipe of the run: RUN's own when it is resumed without another being asked for, else the
+ * file's or the built-in one, then --data and --set. */
+static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *error) {
+    recipe_default(recipe);
+    bool goes_on = a->resume && run_exists(a->out);
+    int result;
+    if (goes_on && !a->recipe) {
+        char *path = path_join(a->out, "recipe.yaml");
+        result = recipe_load(recipe, path, error);
+        free(path);
+    } else if (a->recipe) {
+        result = recipe_load(recipe, a->recipe, error);
+    } else {
+        YamlNode *root = NULL;
+        result = yaml_parse(&root, builtin_quickstart_recipe, builtin_quickstart_recipe_bytes,
+                            "quickstart.yaml", error);
+        if (!result)
+            result = recipe_apply(recipe, root, "quickstart.yaml", error);
+        yaml_release(root);
+    }
+    for (size_t i = 0; i < a->sets.count && !result; i++)
+        result = recipe_set(recipe, a->sets.items[i], error);
+    if (!result && a->data) {
+        for (int i = 0; i < recipe->data.datasets_count; i++)
+            free(recipe->data.datasets[i]);
+        recipe->data.datasets[0] = memory_text("%s", a->data);
+        recipe->data.datasets_count = 1;
+    }
+    if (!result && !recipe->data.datasets_count)
+        result = error_set(error, ERROR_USAGE, "no videos: give --data FOLDER or --data LIST.csv");
+    if (!result)
+        result = recipe_check(recipe, error);
+    return result;
+}
+
+static void say_about_recipe(const Recipe *recipe) {
+    if (recipe->ignored)
+        log_info("recipe: without meaning here, ignored: %s", recipe->ignored);
+    if (recipe->meta.dtype && strcmp(recipe->meta.dtype, "float32"))
+        log_info("recipe: meta.dtype %s: this build computes in float32", recipe->meta.dtype);
+}
+
+/* Mean over the first or last finite entries of a column. */
+static double mean_of(const double *values, size_t rows, bool last) {
+    double sum = 0;
+    int count = 0;
+    for (size_t i = 0; i < rows && count < SUMMARY_STEPS; i++) {
+        double value = values[last ? rows - 1 - i : i];
+        if (isfinite(value)) {
+            sum += value;
+            count++;
+        }
+    }
+    return count ? sum / count : NAN;
+}
+
+static double last_of(const CurvesLog *log, const char *name) {
+    const double *values = curves_log_column(log, name);
+    for (size_t i = log->rows; values && i > 0; i--)
+        if (isfinite(values[i - 1]))
+            return values[i - 1];
+    return NAN;
+}
+
+/* What came out, on stdout, from the whole log. */
+static int summarise(const char *folder, const TrainerResult *result, size_t quarantined,
+                     size_t videos, Error *error) {
+    char *csv = path_join(folder, "log.csv"), *png = path_join(folder, "curves.png");
+    CurvesLog log = {0};
+    int status = curves_log_read(&log, csv, error);
+    if (!status) {
+        const double *loss = curves_log_column(&log, "loss");
+        printf("steps            %" PRId64 " of %" PRId64 "\n", result->steps, result->total);
+        if (loss && log.rows) {
+            printf("loss             %.4f -> %.4f   (mean of the first and the last %d steps)\n",
+                   mean_of(loss, log.rows, false), mean_of(loss, log.rows, true), SUMMARY_STEPS);
+            printf("feature std      context %.3f, target %.3f, predictor %.3f   (0: collapsed)\n",
+                   last_of(&log, "context_std"), last_of(&log, "target_std"),
+                   last_of(&log, "predictor_std"));
+            printf("RankMe           context %.1f, target %.1f, predictor %.1f   (1: collapsed)\n",
+                   last_of(&log, "context_rankme"), last_of(&log, "target_rankme"),
+                   last_of(&log, "predictor_rankme"));
+            printf("prediction       cosine %.3f, skill over the mean target %.3f\n",
+                   last_of(&log, "cosine"), last_of(&log, "skill"));
+        }
+        printf("videos           %zu, %zu in quarantine, %" PRId64
+               " slots re-drawn   (%s/quarantine.csv)\n",
+               videos, quarantined, result->replaced, folder);
+        char *title = memory_text("%s", path_name(folder));
+        status = curves_write(png, csv, title, error);
+        free(title);
+        if (!status)
+            printf("curves           %s\n", png);
+    }
+    curves_log_free(&log);
+    free(csv);
+    free(png);
+    return status;
+}
+
+static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
+    Recipe recipe;
+    Run run = {.lock = -1};
+    Device *device = NULL;
+    TrainerResult result = {0};
+    int status = resolve_recipe(&recipe, a, error);
+    if (!status) {
+        say_about_recipe(&recipe);
+        status = device_open(&device, a->device, (int)a->threads, error);
+    }
+    if (!status)
+        status = run_open(&run, a->out, &recipe, a->resume, device->threads, error);
+    if (!status) {
+        TrainerConfig config = {.recipe = &recipe,
+                                .run = &run,
+                                .device = device,
+                                .loader_threads = (int)a->workers,
+                                .hooks = {NULL, observe}};
+        size_t quarantined = run.index.count - run.index.usable;
+        if (quarantined)
+            log_warn("%zu of %zu videos cannot be used: see %s/quarantine.csv", quarantined,
+                     run.index.count, a->out);
+        status = trainer_run(&result, &config, error);
+        if (!status)
+            status = summarise(a->out, &result, quarantined, run.index.count, error);
+        run_close(&run);
+    }
+    device_close(device);
+    recipe_free(&recipe);
+    *signal = result.signal;
+    return status;
+}
+
+int command_pretrain(int argc, char **argv) {
+    const CommandHelp help = {
+        "jepa pretrain --data FOLDER|LIST.csv [--recipe FILE.yaml] --out RUN [--resume]",
+        "Trains a context encoder, a predictor and an EMA target encoder on the videos. RUN "
+        "receives "
+        "recipe.yaml, log.csv, curves.png, quarantine.csv and checkpoints step-N/. SIGINT, SIGTERM "
+        "and "
+        "SIGUSR1 end it after the step at work, with a checkpoint; --resume goes on as if it had "
+        "never "
+        "stopped, bit for bit."};
+    PretrainArguments a = {.device = "cpu"};
+    const Option options[] = {
+        {"data", "PATH", "folder (walked recursively) or list of lines \"path label\"", OPTION_TEXT,
+         &a.data},
+        {"recipe", "FILE", "recipe in YAML; default: the built-in quickstart.yaml", OPTION_TEXT,
+         &a.recipe},
+        {"out", "RUN", "folder of the run", OPTION_TEXT, &a.out},
+        {"resume", NULL, "go on with RUN; starts it if there is none", OPTION_FLAG, &a.resume},
+        {"set", "KEY=VALUE",
+         "change a key of the recipe, e.g. optimization.epochs=5; may be repeated", OPTION_LIST,
+         &a.sets},
+        {"threads", "N", "threads for the arithmetic; 0: all (default)", OPTION_INTEGER,
+         &a.threads},
+        {"workers", "N", "threads that decode; 0: from the recipe or the machine", OPTION_INTEGER,
+         &a.workers},
+        {"device", "NAME", "cpu (default), or reference: plain loops, slow", OPTION_TEXT,
+         &a.device},
+    };
+    TextList rest = {0};
+    Error error = {0};
+    int signal = 0;
+    int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
+                               &error);
+    if (parsed == 0) {
+        if (rest.count)
+            error_set(&error, ERROR_USAGE, "unexpected argument \"%s\"", rest.items[0]);
+        else if (!a.out)
+            error_set(&error, ERROR_USAGE, "--out is missing: the folder that receives the run");
+        else if (a.threads < 0 || a.workers < 0)
+            error_set(&error, ERROR_USAGE, "--threads and --workers: expected 0 or more");
+        else
+            pretrain(&a, &signal, &error);
+    }
+    if (error.code)
+        fprintf(stderr, "jepa pretrain: %s\n", error.text);
+    free(a.sets.items);
+    free(rest.items);
+    return error.code ? error.code : signal ? 128 + signal : 0;
+}

@@ -1,0 +1,37 @@
+/* Planned memory: the layout code runs twice, first to measure, then to hand out addresses of one
+ * block that was allocated in between. Nothing is allocated afterwards. */
+#ifndef JEPA_JEPA_ARENA_H
+#define JEPA_JEPA_ARENA_H
+
+#include "kernels/device.h"
+
+typedef enum MemoryKind {
+    MEMORY_WEIGHTS,
+    MEMORY_GRADIENTS,
+    MEMORY_OPTIMISER,
+    MEMORY_ACTIVATIONS,
+    MEMORY_WORKSPACE,
+    MEMORY_INPUT,
+    MEMORY_KINDS
+} MemoryKind;
+
+const char *memory_kind_name(MemoryKind kind);
+
+typedef struct Arena {
+    char *base;  /* NULL while measuring */
+    size_t used; /* bytes */
+    size_t by_kind[MEMORY_KINDS];
+    MemoryKind kind; /* what is being laid out */
+} Arena;
+
+/* The next `count` elements of `size` bytes, 64-byte aligned; NULL while measuring. */
+void *arena_take(Arena *arena, int64_t count, size_t size);
+
+static inline float *arena_floats(Arena *arena, int64_t count) {
+    return (float *)arena_take(arena, count, sizeof(float));
+}
+static inline int32_t *arena_indices(Arena *arena, int64_t count) {
+    return (int32_t *)arena_take(arena, count, sizeof(int32_t));
+}
+
+#endif

@@ -1,0 +1,435 @@
+/* Checkpoints. See jepa/checkpoint.h. */
+#include "jepa/checkpoint.h"
+#include "base/file.h"
+#include "base/record.h"
+#include "base/safetensors.h"
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HEADER_FILE    "checkpoint.msgpack"
+#define MODEL_FILE     "model.safetensors"
+#define OPTIMIZER_FILE "optimizer.safetensors"
+#define FORMAT         "jepa.c checkpoint"
+#define VERSION        1
+#define HEADER_LIMIT   ((size_t)64 << 20) /* bytes; a ViT-G has 3,000 tensors, some 300 KB */
+
+/* The tensors of one file, as views of host copies of the flat buffers. */
+typedef struct TensorList {
+    TensorInfo *tensors;
+    size_t count;
+} TensorList;
+
+static void list_add(TensorList *list, const char *prefix, const Parameter *p, const char *name,
+                     const float *flat) {
+    list->tensors = memory_grow(list->tensors, list->count + 1, sizeof *list->tensors);
+    TensorInfo *t = &list->tensors[list->count++];
+    memset(t, 0, sizeof *t);
+    t->name = memory_text("%s%s", prefix, name);
+    t->type = TENSOR_F32;
+    t->dims = p->dims;
+    memcpy(t->shape, p->shape, sizeof p->shape);
+    t->data = flat + p->offset;
+    t->bytes = (size_t)p->count * sizeof(float);
+}
+
+static void list_free(TensorList *list) {
+    for (size_t i = 0; i < list->count; i++)
+        free(list->tensors[i].name);
+    free(list->tensors);
+}
+
+static float *host_copy(const Model *model, const float *flat, int64_t count) {
+    float *copy = memory_new((size_t)count, sizeof *copy);
+    model->device->download(copy, flat, (size_t)count * sizeof *copy, model->device);
+    return copy;
+}
+
+/* Writes one file of a folder; its tensors' hashes are added to the header. */
+static int save_tensors(const char *folder, const char *file, const TensorList *list,
+                        RecordWriter *header, Error *error) {
+    Hash *hashes = memory_new(list->count, sizeof *hashes);
+    char *path = path_join(folder, file);
+    int result = safetensors_write(path, list->tensors, list->count, hashes, error);
+    for (size_t i = 0; i < list->count && !result; i++) {
+        record_put_list(header, 2);
+        record_put_text(header, list->tensors[i].name);
+        record_put_bytes(header, hashes[i].bytes, HASH_BYTES);
+    }
+    free(path);
+    free(hashes);
+    return result;
+}
+
+static int save_into(const char *folder, const CheckpointState *state, Error *error) {
+    const Model *model = state->model;
+    const ParameterTable *table = &model->table;
+    int64_t encoder = table->owner[OWNER_ENCODER].end;
+    float *weights = host_copy(model, model->weights, table->total);
+    float *target = host_copy(model, model->target, encoder);
+    float *first = host_copy(model, model->first_moment, table->total);
+    float *second = host_copy(model, model->second_moment, table->total);
+    TensorList networks = {0}, moments = {0};
+    for (size_t i = 0; i < table->count; i++)
+        list_add(&networks, "", &table->parameters[i], table->parameters[i].name, weights);
+    for (size_t i = 0; i < table->count; i++)
+        if (table->parameters[i].owner == OWNER_ENCODER)
+            list_add(&networks, "target_", &table->parameters[i], table->parameters[i].name,
+                     target);
+    for (size_t i = 0; i < table->count; i++)
+        list_add(&moments, "exp_avg.", &table->parameters[i], table->parameters[i].name, first);
+    for (size_t i = 0; i < table->count; i++)
+        list_add(&moments, "exp_avg_sq.", &table->parameters[i], table->parameters[i].name, second);
+
+    RecordWriter header;
+    record_writer_start(&header);
+    record_put_map(&header, 7);
+    record_put_text(&header, "format");
+    record_put_text(&header, FORMAT);
+    record_put_text(&header, "version");
+    record_put_integer(&header, VERSION);
+    record_put_text(&header, "step");
+    record_put_integer(&header, state->step);
+    record_put_text(&header, "replaced");
+    record_put_integer(&header, state->replaced);
+    record_put_text(&header, "recipe");
+    record_put_text(&header, state->recipe);
+    record_put_text(&header, "index");
+    record_put_bytes(&header, state->index.bytes, HASH_BYTES);
+    record_put_text(&header, "tensors");
+    record_put_list(&header, networks.count + moments.count);
+    int result = save_tensors(folder, MODEL_FILE, &networks, &header, error);
+    if (!result)
+        result = save_tensors(folder, OPTIMIZER_FILE, &moments, &header, error);
+    if (!result) {
+        Hash hash = hash_bytes(header.buffer.data, header.buffer.size);
+        RecordWriter outer;
+        record_writer_start(&outer);
+        record_put_map(&outer, 2);
+        record_put_text(&outer, "hash");
+        record_put_bytes(&outer, hash.bytes, HASH_BYTES);
+        record_put_text(&outer, "header");
+        record_put_bytes(&outer, header.buffer.data, header.buffer.size);
+        char *path = path_join(folder, HEADER_FILE);
+        result = file_write(path, outer.buffer.data, outer.buffer.size, error);
+        free(path);
+        record_writer_free(&outer);
+    }
+    record_writer_free(&header);
+    list_free(&networks);
+    list_free(&moments);
+    free(weights);
+    free(target);
+    free(first);
+    free(second);
+    return result;
+}
+
+static int move_folder(const char *from, const char *to, Error *error) {
+    if (rename(from, to))
+        return error_set(error, ERROR_RUN, "cannot rename %s to %s: %s", from, to, strerror(errno));
+    return 0;
+}
+
+/* A folder never loses its files under its final name. */
+static int remove_checkpoint(const char *folder, Error *error) {
+    char *partial = memory_text("%s.partial", folder);
+    int result = move_folder(folder, partial, error);
+    if (!result)
+        result = folder_remove(partial, error);
+    free(partial);
+    return result;
+}
+
+static int remove_older(const char *run, int keep, Error *error) {
+    int64_t *steps = NULL;
+    size_t count = 0;
+    int result = checkpoint_list(&steps, &count, run, error);
+    for (size_t i = 0; !result && i + (size_t)keep < count; i++) {
+        char *folder = memory_text("%s/step-%" PRId64, run, steps[i]);
+        result = remove_checkpoint(folder, error);
+        free(folder);
+    }
+    free(steps);
+    return result;
+}
+
+int checkpoint_save(const char *run, const CheckpointState *state, int keep, Error *error) {
+    char *folder = memory_text("%s/step-%" PRId64, run, state->step);
+    char *partial = memory_text("%s.partial", folder);
+    int result = 0;
+    if (folder_exists(partial))
+        result = folder_remove(partial, error);
+    if (!result)
+        result = folder_make(partial, error);
+    if (!result) {
+        result = save_into(partial, state, error);
+        if (!result)
+            result = folder_sync(partial, error);
+        if (!result &&
+            folder_exists(folder)) /* a damaged one that the run has just gone past again */
+            result = remove_checkpoint(folder, error) || folder_make(partial, error);
+        if (!result)
+            result = move_folder(partial, folder, error);
+        if (!result)
+            result = folder_sync(run, error);
+        if (result) {
+            Error ignored;
+            folder_remove(partial, &ignored);
+        }
+    }
+    if (!result)
+        result = remove_older(run, keep, error);
+    else
+        error_prefix(error, "checkpoint of step %" PRId64 " not written (the one before is intact)",
+                     state->step);
+    free(folder);
+    free(partial);
+    return result ? -1 : 0;
+}
+
+/* The number of a "step-N" name, -1 for anything else. */
+static int64_t step_of(const char *name) {
+    int64_t step = 0;
+    if (strncmp(name, "step-", 5) || !name[5] || strlen(name) > 20)
+        return -1;
+    for (const char *at = name + 5; *at; at++) {
+        if (*at < '0' || *at > '9')
+            return -1;
+        step = step * 10 + (*at - '0');
+    }
+    return step;
+}
+
+static int ascending(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int checkpoint_list(int64_t **steps, size_t *count, const char *run, Error *error) {
+    *steps = NULL;
+    *count = 0;
+    DIR *folder = opendir(run);
+    if (!folder)
+        return error_set(error, ERROR_RUN, "cannot read the run %s: %s", run, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        int64_t step = step_of(entry->d_name);
+        if (step < 0)
+            continue;
+        *steps = memory_grow(*steps, *count + 1, sizeof **steps);
+        (*steps)[(*count)++] = step;
+    }
+    closedir(folder);
+    if (*count)
+        qsort(*steps, *count, sizeof **steps, ascending);
+    return 0;
+}
+
+int checkpoint_clean(const char *run, Error *error) {
+    DIR *folder = opendir(run);
+    if (!folder)
+        return error_set(error, ERROR_RUN, "cannot read the run %s: %s", run, strerror(errno));
+    int result = 0;
+    for (struct dirent *entry; !result && (entry = readdir(folder));) {
+        size_t length = strlen(entry->d_name);
+        char stem[32];
+        if (length < 14 || length > 30 || strcmp(entry->d_name + length - 8, ".partial"))
+            continue;
+        snprintf(stem, sizeof stem, "%.*s", (int)(length - 8), entry->d_name);
+        if (step_of(stem) < 0)
+            continue;
+        char *path = path_join(run, entry->d_name);
+        result = folder_remove(path, error);
+        free(path);
+    }
+    closedir(folder);
+    return result;
+}
+
+/* ---- reading ---- */
+
+static int damaged(Error *error, const char *path, const char *what) {
+    return error_set(error, ERROR_RUN, "%s is damaged or no checkpoint of this program: %s", path,
+                     what);
+}
+
+static int read_hash(Hash *hash, const msgpack_object *object) {
+    const uint8_t *bytes;
+    size_t count;
+    if (!object || record_bytes(object, &bytes, &count) || count != HASH_BYTES)
+        return -1;
+    memcpy(hash->bytes, bytes, HASH_BYTES);
+    return 0;
+}
+
+static int read_header(Checkpoint *c, const msgpack_object *root, const char *path, Error *error) {
+    int64_t version = 0;
+    const msgpack_object *format = record_find(root, "format"), *step = record_find(root, "step"),
+                         *list = record_find(root, "tensors"),
+                         *replaced = record_find(root, "replaced"),
+                         *number = record_find(root, "version"),
+                         *recipe = record_find(root, "recipe");
+    char *text = format ? record_text(format) : NULL;
+    bool known = text && !strcmp(text, FORMAT);
+    free(text);
+    if (!known || !number || record_integer(number, &version))
+        return damaged(error, path, "another format");
+    if (version != VERSION)
+        return error_set(error, ERROR_RUN,
+                         "%s has format version %" PRId64 "; this program reads version %d", path,
+                         version, VERSION);
+    if (!step || record_integer(step, &c->step) || c->step < 0 || !replaced ||
+        record_integer(replaced, &c->replaced) || !recipe || !(c->recipe = record_text(recipe)) ||
+        read_hash(&c->index, record_find(root, "index")) || !list ||
+        list->type != MSGPACK_OBJECT_ARRAY)
+        return damaged(error, path, "fields are missing");
+    size_t count = record_count(list);
+    c->tensor = memory_new(count, sizeof *c->tensor);
+    for (c->tensors = 0; c->tensors < count; c->tensors++) {
+        const msgpack_object *pair = record_item(list, c->tensors);
+        const msgpack_object *name = record_item(pair, 0);
+        struct CheckpointTensor *tensor = &c->tensor[c->tensors];
+        if (!name || !(tensor->name = record_text(name)))
+            return damaged(error, path, "a tensor without a name");
+        if (read_hash(&tensor->hash, record_item(pair, 1))) {
+            c->tensors++;
+            return damaged(error, path, "a tensor without a hash");
+        }
+    }
+    return 0;
+}
+
+int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error) {
+    memset(checkpoint, 0, sizeof *checkpoint);
+    char *own = path_join(path, HEADER_FILE);
+    if (file_exists(own)) {
+        checkpoint->folder = memory_text("%s", path);
+    } else {
+        int64_t *steps = NULL;
+        size_t count = 0;
+        int result = checkpoint_list(&steps, &count, path, error);
+        if (!result && !count)
+            result = error_set(error, ERROR_RUN,
+                               "%s: no checkpoint in it (expected folders step-N)", path);
+        if (!result)
+            checkpoint->folder = memory_text("%s/step-%" PRId64, path, steps[count - 1]);
+        free(steps);
+        free(own);
+        if (result)
+            return -1;
+        own = path_join(checkpoint->folder, HEADER_FILE);
+    }
+    uint8_t *bytes = NULL;
+    size_t count = 0;
+    Record outer = {0}, inner = {0};
+    int result = file_read(&bytes, &count, own, HEADER_LIMIT, error);
+    if (!result) {
+        result = record_read(&outer, bytes, count, own, error);
+        if (!result) {
+            const uint8_t *header;
+            size_t header_bytes;
+            Hash hash, found;
+            const msgpack_object *object = record_find(outer.root, "header");
+            if (!object || record_bytes(object, &header, &header_bytes) ||
+                read_hash(&hash, record_find(outer.root, "hash")))
+                result = damaged(error, own, "fields are missing");
+            else if (found = hash_bytes(header, header_bytes), !hash_same(&hash, &found))
+                result = damaged(error, own, "its hash does not match");
+            else if (!(result = record_read(&inner, header, header_bytes, own, error))) {
+                result = read_header(checkpoint, inner.root, own, error);
+                record_free(&inner);
+            }
+            record_free(&outer);
+        }
+        free(bytes);
+    }
+    free(own);
+    if (result)
+        checkpoint_close(checkpoint);
+    return result;
+}
+
+void checkpoint_close(Checkpoint *checkpoint) {
+    for (size_t i = 0; i < checkpoint->tensors; i++)
+        free(checkpoint->tensor[i].name);
+    free(checkpoint->tensor);
+    free(checkpoint->recipe);
+    free(checkpoint->folder);
+    memset(checkpoint, 0, sizeof *checkpoint);
+}
+
+static const Hash *hash_of(const Checkpoint *checkpoint, const char *name) {
+    for (size_t i = 0; i < checkpoint->tensors; i++)
+        if (!strcmp(checkpoint->tensor[i].name, name))
+            return &checkpoint->tensor[i].hash;
+    return NULL;
+}
+
+/* One tensor from a file into its place in a flat host buffer, its hash verified. */
+static int load_tensor(float *flat, const Safetensors *file, const Checkpoint *checkpoint,
+                       const char *prefix, const Parameter *p, Error *error) {
+    char name[96];
+    snprintf(name, sizeof name, "%s%s", prefix, p->name);
+    const TensorInfo *t = safetensors_find(file, name);
+    if (!t)
+        return error_set(error, ERROR_RUN, "%s: no tensor %s", file->path, name);
+    bool fits = t->type == TENSOR_F32 && t->dims == p->dims;
+    for (int i = 0; i < p->dims && fits; i++)
+        fits = t->shape[i] == p->shape[i];
+    if (!fits)
+        return error_set(error, ERROR_RUN, "%s: %s has another shape than the recipe asks for",
+                         file->path, name);
+    Hash found = hash_bytes(t->data, t->bytes);
+    const Hash *wanted = hash_of(checkpoint, name);
+    if (!wanted || !hash_same(wanted, &found))
+        return error_set(error, ERROR_RUN, "%s is damaged: the hash of %s does not match",
+                         file->path, name);
+    memcpy(flat + p->offset, t->data, t->bytes);
+    return 0;
+}
+
+static int load_buffer(float *to, int64_t count, bool encoder_only, const Model *model,
+                       const Safetensors *file, const Checkpoint *checkpoint, const char *prefix,
+                       Error *error) {
+    float *flat = memory_new((size_t)count, sizeof *flat);
+    int result = 0;
+    for (size_t i = 0; i < model->table.count && !result; i++) {
+        const Parameter *p = &model->table.parameters[i];
+        if (!encoder_only || p->owner == OWNER_ENCODER)
+            result = load_tensor(flat, file, checkpoint, prefix, p, error);
+    }
+    if (!result)
+        model->device->upload(to, flat, (size_t)count * sizeof *flat, model->device);
+    free(flat);
+    return result;
+}
+
+int checkpoint_load(Model *model, const Checkpoint *checkpoint, Error *error) {
+    Safetensors file = {0};
+    int64_t total = model->table.total, encoder = model->table.owner[OWNER_ENCODER].end;
+    char *path = path_join(checkpoint->folder, MODEL_FILE);
+    int result = safetensors_open(&file, path, error);
+    free(path);
+    if (!result) {
+        result = load_buffer(model->weights, total, false, model, &file, checkpoint, "", error) ||
+                 load_buffer(model->target, encoder, true, model, &file, checkpoint, "target_",
+                             error);
+        safetensors_close(&file);
+    }
+    if (!result && model->plan.training) {
+        path = path_join(checkpoint->folder, OPTIMIZER_FILE);
+        result = safetensors_open(&file, path, error);
+        free(path);
+        if (!result) {
+            result = load_buffer(model->first_moment, total, false, model, &file, checkpoint,
+                                 "exp_avg.", error) ||
+                     load_buffer(model->second_moment, total, false, model, &file, checkpoint,
+                                 "exp_avg_sq.", error);
+            safetensors_close(&file);
+        }
+    }
+    return result ? -1 : 0;
+}

@@ -1,0 +1,105 @@
+/* Published model sizes (facebookresearch/jepa src/models/vision_transformer.py) and checks. */
+#include "jepa/config.h"
+#include "base/words.h"
+#include <stdio.h>
+#include <string.h>
+
+typedef struct NamedSize {
+    const char *name;
+    int dim, depth, heads, hidden;
+} NamedSize;
+
+/* hidden = 4 dim, but giant: 48/11 dim. The published ViT-gigantic asks for 64/13 and, by a typo in
+ * a keyword, gets 4. */
+static const NamedSize sizes[] = {
+    {"vit_tiny", 192, 12, 3, 768},        {"vit_small", 384, 12, 6, 1536},
+    {"vit_base", 768, 12, 12, 3072},      {"vit_large", 1024, 24, 16, 4096},
+    {"vit_huge", 1280, 32, 16, 5120},     {"vit_giant", 1408, 40, 16, 6144},
+    {"vit_gigantic", 1664, 48, 16, 6656},
+};
+#define SIZES (sizeof sizes / sizeof *sizes)
+
+MaskGrid config_grid(const ModelConfig *c) {
+    return (MaskGrid){c->frames / c->tubelet, c->height / c->patch, c->width / c->patch};
+}
+
+MaskGrid config_trained_grid(const ModelConfig *c) {
+    return (MaskGrid){c->trained_frames / c->tubelet, c->trained_height / c->patch,
+                      c->trained_width / c->patch};
+}
+
+int config_patch_size(const ModelConfig *c) {
+    return 3 * c->tubelet * c->patch * c->patch;
+}
+
+int config_set_name(ModelConfig *config, const char *name, Error *error) {
+    const char *names[SIZES];
+    char list[256] = "";
+    for (size_t i = 0; i < SIZES; i++) {
+        names[i] = sizes[i].name;
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "",
+                 sizes[i].name);
+        if (!strcmp(name, sizes[i].name)) {
+            config->dim = sizes[i].dim;
+            config->depth = sizes[i].depth;
+            config->heads = sizes[i].heads;
+            config->hidden = sizes[i].hidden;
+            return 0;
+        }
+    }
+    const char *near = nearest_word(name, names, SIZES);
+    return error_set(
+        error, ERROR_USAGE,
+        "model.model_name: there is no \"%s\"%s%s%s; known: %s; or give model.embed_dim, "
+        "depth and num_heads",
+        name, near ? ", did you mean " : "", near ? near : "", near ? "?" : "", list);
+}
+
+static int check_size(int value, int low, int high, const char *name, Error *error) {
+    if (value < low || value > high)
+        return error_set(error, ERROR_USAGE, "%s: expected %d to %d, found %d", name, low, high,
+                         value);
+    return 0;
+}
+
+static int check_divides(int divisor, int value, const char *small, const char *large,
+                         Error *error) {
+    if (value % divisor)
+        return error_set(error, ERROR_USAGE, "%s %d does not divide %s %d: use %s %d or %d", small,
+                         divisor, large, value, large, value / divisor * divisor,
+                         (value / divisor + 1) * divisor);
+    return 0;
+}
+
+int config_check(const ModelConfig *c, Error *error) {
+    if (check_size(c->frames, 1, 256, "data.num_frames", error) ||
+        check_size(c->height, 8, 1024, "data.crop_size", error) ||
+        check_size(c->width, 8, 1024, "data.crop_size", error) ||
+        check_size(c->tubelet, 1, 16, "data.tubelet_size", error) ||
+        check_size(c->patch, 2, 64, "data.patch_size", error) ||
+        check_size(c->dim, 8, 8192, "model.embed_dim", error) ||
+        check_size(c->depth, 1, 128, "model.depth", error) ||
+        check_size(c->heads, 1, 128, "model.num_heads", error) ||
+        check_size(c->hidden, 8, 32768, "model.mlp_ratio x embed_dim", error) ||
+        check_size(c->pred_dim, 8, 8192, "model.pred_embed_dim", error) ||
+        check_size(c->pred_depth, 1, 128, "model.pred_depth", error) ||
+        check_size(c->pred_heads, 1, 128, "model.pred_num_heads", error) ||
+        check_size(c->pred_hidden, 8, 32768, "predictor MLP width", error) ||
+        check_size(c->mask_tokens, 1, MASK_SETTINGS_MAX, "number of mask settings", error))
+        return -1;
+    if (check_divides(c->patch, c->height, "data.patch_size", "data.crop_size", error) ||
+        check_divides(c->patch, c->width, "data.patch_size", "data.crop_size", error) ||
+        check_divides(c->tubelet, c->frames, "data.tubelet_size", "data.num_frames", error) ||
+        check_divides(c->heads, c->dim, "model.num_heads", "model.embed_dim", error) ||
+        check_divides(c->pred_heads, c->pred_dim, "model.pred_num_heads", "model.pred_embed_dim",
+                      error))
+        return -1;
+    if (c->trained_frames % c->tubelet || c->trained_height % c->patch ||
+        c->trained_width % c->patch)
+        return error_set(
+            error, ERROR_USAGE,
+            "the size that the positions were trained for is no multiple of the patch");
+    if (!(c->init_std > 0 && c->init_std < 1))
+        return error_set(error, ERROR_USAGE, "model.init_std: expected a number above 0 below 1");
+    return 0;
+}

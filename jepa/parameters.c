@@ -1,0 +1,159 @@
+/* The parameter table. See jepa/parameters.h. */
+#include "jepa/parameters.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ALIGNMENT 16 /* elements: 64 bytes, a cache line */
+
+/* Appends a tensor. *offset receives its place once the layout is known. */
+typedef struct Builder {
+    ParameterTable *table;
+    int64_t **places; /* where each tensor's offset is wanted */
+    size_t room;
+} Builder;
+
+static void add(Builder *builder, int64_t *place, ParameterOwner owner, ParameterInit init,
+                double init_scale, int dims, const int64_t *shape, const char *format, ...)
+    __attribute__((format(printf, 8, 9)));
+
+static void add(Builder *builder, int64_t *place, ParameterOwner owner, ParameterInit init,
+                double init_scale, int dims, const int64_t *shape, const char *format, ...) {
+    ParameterTable *table = builder->table;
+    if (table->count == builder->room) {
+        builder->room = builder->room ? 2 * builder->room : 64;
+        table->parameters = memory_grow(table->parameters, builder->room,
+                                        sizeof *table->parameters);
+        builder->places = memory_grow(builder->places, builder->room, sizeof *builder->places);
+    }
+    Parameter *p = &table->parameters[table->count];
+    memset(p, 0, sizeof *p);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(p->name, sizeof p->name, format, arguments);
+    va_end(arguments);
+    p->dims = dims;
+    p->count = 1;
+    for (int i = 0; i < dims; i++) {
+        p->shape[i] = shape[i];
+        p->count *= shape[i];
+    }
+    p->owner = owner;
+    p->init = init;
+    p->init_scale = init_scale;
+    p->decays = dims > 1;
+    builder->places[table->count++] = place;
+}
+
+static void add_vector(Builder *builder, int64_t *place, ParameterOwner owner, ParameterInit init,
+                       int64_t count, const char *prefix, const char *name) {
+    add(builder, place, owner, init, 1, 1, &count, "%s%s", prefix, name);
+}
+
+static void add_linear(Builder *builder, int64_t *w, int64_t *b, ParameterOwner owner, int64_t in,
+                       int64_t out, double scale, const char *prefix, const char *name) {
+    int64_t shape[2] = {out, in};
+    add(builder, w, owner, INIT_NORMAL, scale, 2, shape, "%s%s.weight", prefix, name);
+    add(builder, b, owner, INIT_ZERO, 1, 1, &out, "%s%s.bias", prefix, name);
+}
+
+static void add_blocks(Builder *builder, BlockOffsets *blocks, ParameterOwner owner, int depth,
+                       int64_t dim, int64_t hidden, bool rescale, const char *name) {
+    for (int i = 0; i < depth; i++) {
+        BlockOffsets *b = &blocks[i];
+        char prefix[48];
+        snprintf(prefix, sizeof prefix, "%s.%d.", name, i);
+        double scale = rescale ? 1 / sqrt(2.0 * (i + 1)) : 1;
+        add_vector(builder, &b->norm1_w, owner, INIT_ONE, dim, prefix, "norm1.weight");
+        add_vector(builder, &b->norm1_b, owner, INIT_ZERO, dim, prefix, "norm1.bias");
+        add_linear(builder, &b->qkv_w, &b->qkv_b, owner, dim, 3 * dim, 1, prefix, "attn.qkv");
+        add_linear(builder, &b->proj_w, &b->proj_b, owner, dim, dim, scale, prefix, "attn.proj");
+        add_vector(builder, &b->norm2_w, owner, INIT_ONE, dim, prefix, "norm2.weight");
+        add_vector(builder, &b->norm2_b, owner, INIT_ZERO, dim, prefix, "norm2.bias");
+        add_linear(builder, &b->fc1_w, &b->fc1_b, owner, dim, hidden, 1, prefix, "mlp.fc1");
+        add_linear(builder, &b->fc2_w, &b->fc2_b, owner, hidden, dim, scale, prefix, "mlp.fc2");
+    }
+}
+
+/* Gives every tensor its place: owner by owner, decayed tensors first. */
+static void lay_out(Builder *builder) {
+    ParameterTable *table = builder->table;
+    int64_t next = 0;
+    for (int owner = 0; owner < 2; owner++) {
+        table->owner[owner].begin = next;
+        for (int group = 0; group < 2; group++) {
+            table->group[owner][group].begin = next;
+            for (size_t i = 0; i < table->count; i++) {
+                Parameter *p = &table->parameters[i];
+                if ((int)p->owner != owner || p->decays != (group == 0))
+                    continue;
+                p->offset = *builder->places[i] = next;
+                next += (p->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+                table->values += p->count;
+            }
+            table->group[owner][group].end = next;
+        }
+        table->owner[owner].end = next;
+    }
+    table->total = next;
+}
+
+void parameter_table_new(ParameterTable *table, const ModelConfig *c) {
+    memset(table, 0, sizeof *table);
+    table->blocks = memory_new((size_t)c->depth, sizeof *table->blocks);
+    table->pred_blocks = memory_new((size_t)c->pred_depth, sizeof *table->pred_blocks);
+    Builder builder = {.table = table};
+    ParameterOwner e = OWNER_ENCODER, p = OWNER_PREDICTOR;
+
+    int64_t conv[5] = {c->dim, 3, c->tubelet, c->patch, c->patch};
+    add(&builder, &table->patch_w, e, INIT_NORMAL, 1, 5, conv, "encoder.patch_embed.proj.weight");
+    add_vector(&builder, &table->patch_b, e, INIT_ZERO, c->dim, "encoder.",
+               "patch_embed.proj.bias");
+    add_blocks(&builder, table->blocks, e, c->depth, c->dim, c->hidden, c->rescale_init,
+               "encoder.blocks");
+    add_vector(&builder, &table->norm_w, e, INIT_ONE, c->dim, "encoder.", "norm.weight");
+    add_vector(&builder, &table->norm_b, e, INIT_ZERO, c->dim, "encoder.", "norm.bias");
+
+    add_linear(&builder, &table->embed_w, &table->embed_b, p, c->dim, c->pred_dim, 1, "predictor.",
+               "predictor_embed");
+    int64_t token[3] = {1, 1, c->pred_dim};
+    for (int m = 0; m < c->mask_tokens; m++)
+        add(&builder, &table->mask_token[m], p, c->zero_init_mask_tokens ? INIT_ZERO : INIT_NORMAL,
+            1, 3, token, "predictor.mask_tokens.%d", m);
+    add_blocks(&builder, table->pred_blocks, p, c->pred_depth, c->pred_dim, c->pred_hidden,
+               c->rescale_init, "predictor.predictor_blocks");
+    add_vector(&builder, &table->pred_norm_w, p, INIT_ONE, c->pred_dim, "predictor.",
+               "predictor_norm.weight");
+    add_vector(&builder, &table->pred_norm_b, p, INIT_ZERO, c->pred_dim, "predictor.",
+               "predictor_norm.bias");
+    add_linear(&builder, &table->proj_w, &table->proj_b, p, c->pred_dim, c->dim, 1, "predictor.",
+               "predictor_proj");
+    lay_out(&builder);
+    free(builder.places);
+}
+
+void parameter_table_free(ParameterTable *table) {
+    free(table->parameters);
+    free(table->blocks);
+    free(table->pred_blocks);
+    memset(table, 0, sizeof *table);
+}
+
+void parameters_init(float *flat, const ParameterTable *table, const ModelConfig *config,
+                     uint64_t seed) {
+    memset(flat, 0, (size_t)table->total * sizeof *flat);
+    for (size_t i = 0; i < table->count; i++) {
+        const Parameter *p = &table->parameters[i];
+        Random random = random_at(seed, RANDOM_WEIGHTS, 0, i);
+        for (int64_t k = 0; k < p->count && p->init != INIT_ZERO; k++) {
+            double value = 1;
+            if (p->init == INIT_NORMAL)
+                do
+                    value = random_normal(&random) * config->init_std;
+                while (fabs(value) > 2); /* trunc_normal_(a=-2, b=2): absolute bounds */
+            flat[p->offset + k] = (float)(p->init == INIT_NORMAL ? value * p->init_scale : value);
+        }
+    }
+}

@@ -1,0 +1,64 @@
+/* The parameter table: one list that drives sizes, offsets in the flat buffers, initialisation,
+ * AdamW groups, the moving average, checkpoints and comparison with the published code.
+ *
+ * Names and shapes are the published ones. The flat buffer is laid out by owner, decayed tensors
+ * before the others:
+ *     encoder decayed | encoder not decayed | predictor decayed | predictor not decayed
+ * so that each AdamW group, each network's gradient norm and the encoder's moving average are
+ * single ranges. Decayed: neither a bias nor one-dimensional (mask tokens are [1,1,D], so they
+ * decay, as published). Tensors start at multiples of 16 elements; the gaps stay zero. */
+#ifndef JEPA_JEPA_PARAMETERS_H
+#define JEPA_JEPA_PARAMETERS_H
+
+#include "jepa/config.h"
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum ParameterOwner { OWNER_ENCODER, OWNER_PREDICTOR } ParameterOwner;
+typedef enum ParameterInit { INIT_NORMAL, INIT_ZERO, INIT_ONE } ParameterInit;
+
+typedef struct Parameter {
+    char name[64]; /* "encoder.blocks.0.attn.qkv.weight" */
+    int dims;
+    int64_t shape[5];
+    int64_t count;  /* elements */
+    int64_t offset; /* in the flat buffers, elements */
+    bool decays;
+    ParameterOwner owner;
+    ParameterInit init;
+    double init_scale; /* times the normal's standard deviation */
+} Parameter;
+
+typedef struct ParameterRange {
+    int64_t begin, end; /* elements of the flat buffers */
+} ParameterRange;
+
+/* Offsets of one transformer block and of a stack of them, in elements. */
+typedef struct BlockOffsets {
+    int64_t norm1_w, norm1_b, qkv_w, qkv_b, proj_w, proj_b;
+    int64_t norm2_w, norm2_b, fc1_w, fc1_b, fc2_w, fc2_b;
+} BlockOffsets;
+
+typedef struct ParameterTable {
+    size_t count;
+    Parameter *parameters;      /* [count], published order */
+    int64_t total;              /* elements of a flat buffer */
+    int64_t values;             /* elements that are parameters */
+    ParameterRange group[2][2]; /* [owner][0 decayed, 1 not] */
+    ParameterRange owner[2];    /* [owner] */
+    int64_t patch_w, patch_b, norm_w, norm_b;
+    BlockOffsets *blocks; /* [depth] */
+    int64_t embed_w, embed_b, pred_norm_w, pred_norm_b, proj_w, proj_b;
+    int64_t mask_token[MASK_SETTINGS_MAX];
+    BlockOffsets *pred_blocks; /* [pred_depth] */
+} ParameterTable;
+
+void parameter_table_new(ParameterTable *table, const ModelConfig *config);
+void parameter_table_free(ParameterTable *table);
+
+/* Fills flat[total]: truncated normal (std, cut at ±2), zeros or ones; tensor i is drawn from
+ * stream (seed, RANDOM_WEIGHTS, 0, i), so it does not depend on the other tensors. Host memory. */
+void parameters_init(float *flat, const ParameterTable *table, const ModelConfig *config,
+                     uint64_t seed);
+
+#endif

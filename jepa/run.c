@@ -1,0 +1,240 @@
+/* A run's folder. See jepa/run.h. */
+#include "jepa/run.h"
+#include "base/file.h"
+#include "base/log.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOG_LIMIT ((size_t)1 << 30) /* bytes of log.csv that are read back */
+
+/* The published columns first (facebookresearch/jepa app/vjepa/train.py), then ours. */
+#define LOG_HEADER                                                                                 \
+    "epoch,itr,loss,loss-jepa,reg-loss,enc-grad-norm,pred-grad-norm,gpu-time(ms),wall-time(ms),"   \
+    "step,lr,wd,momentum,clips_per_second,wait(ms),context_tokens,target_tokens,replaced,"         \
+    "mask_redraws,context_std,target_std,predictor_std,context_rankme,target_rankme,"              \
+    "predictor_rankme,cosine,skill\n"
+#define LOG_STEP_COLUMN        9
+#define QUARANTINE_HEADER      "step,slot,file,reason\n"
+#define QUARANTINE_STEP_COLUMN 0
+
+bool run_exists(const char *folder) {
+    char *path = path_join(folder, "recipe.yaml");
+    bool there = file_exists(path);
+    free(path);
+    return there;
+}
+
+/* The step in column `column` of a CSV line, -1 if there is none. */
+static int64_t line_step(const char *line, int column) {
+    for (int i = 0; i < column; i++) {
+        line = strchr(line, ',');
+        if (!line)
+            return -1;
+        line++;
+    }
+    char *end;
+    long long step = strtoll(line, &end, 10);
+    return end == line ? -1 : step;
+}
+
+/* Opens a CSV for appending, cut back to the rows before `step`: rows of steps that are done again
+ * would come twice. Rows without a step stay. A last line that a crash cut short goes. */
+static int open_csv(FILE **file, const char *folder, const char *name, const char *header,
+                    int column, int64_t step, Error *error) {
+    char *path = path_join(folder, name), *text = NULL;
+    uint8_t *bytes = NULL;
+    size_t count = 0, size = 0;
+    int result = 0;
+    FILE *kept = open_memstream(&text, &size);
+    JEPA_ASSERT(kept);
+    fputs(header, kept);
+    if (file_exists(path)) {
+        result = file_read(&bytes, &count, path, LOG_LIMIT, error);
+        char *line = result ? NULL : strchr((char *)bytes, '\n');
+        for (line = line ? line + 1 : NULL; line && *line;) {
+            char *end = strchr(line, '\n');
+            if (!end)
+                break;
+            *end = 0;
+            if (line_step(line, column) < step)
+                fprintf(kept, "%s\n", line);
+            line = end + 1;
+        }
+    }
+    fclose(kept);
+    if (!result)
+        result = file_write(path, text, size, error);
+    if (!result && !(*file = fopen(path, "ae")))
+        result = error_set(error, ERROR_RUN, "cannot write %s: %s", path, strerror(errno));
+    free(bytes);
+    free(text);
+    free(path);
+    return result;
+}
+
+/* The first line in which two texts differ, for the message. */
+static void first_difference(char out[160], const char *a, const char *b) {
+    while (*a && *b) {
+        size_t la = strcspn(a, "\n"), lb = strcspn(b, "\n");
+        if (la != lb || strncmp(a, b, la))
+            break;
+        a += la + (a[la] != 0);
+        b += lb + (b[lb] != 0);
+    }
+    snprintf(out, 160, "\"%.*s\" there, \"%.*s\" now", (int)(strcspn(a, "\n") % 70), a,
+             (int)(strcspn(b, "\n") % 70), b);
+}
+
+static int same_recipe(const Run *run, Error *error) {
+    char *path = path_join(run->folder, "recipe.yaml"), difference[160];
+    uint8_t *bytes = NULL;
+    size_t count;
+    int result = file_read(&bytes, &count, path, (size_t)1 << 20, error);
+    if (!result && strcmp((char *)bytes, run->recipe_text)) {
+        first_difference(difference, (char *)bytes, run->recipe_text);
+        result = error_set(
+            error, ERROR_USAGE,
+            "%s is another recipe than the one asked for: %s. A run keeps its recipe: "
+            "resume without --recipe and --set, or start a new run",
+            path, difference);
+    }
+    free(bytes);
+    free(path);
+    return result;
+}
+
+/* The newest checkpoint that is whole; damaged ones are named. */
+static int find_checkpoint(Run *run, Error *error) {
+    int64_t *steps = NULL;
+    size_t count = 0;
+    if (checkpoint_clean(run->folder, error) || checkpoint_list(&steps, &count, run->folder, error))
+        return -1;
+    Error first = {0};
+    for (size_t i = count; i > 0 && !run->resumed; i--) {
+        Error reason = {0};
+        char *folder = memory_text("%s/step-%" PRId64, run->folder, steps[i - 1]);
+        if (!checkpoint_open(&run->checkpoint, folder, &reason)) {
+            if (hash_same(&run->checkpoint.index, &run->index.hash) &&
+                !strcmp(run->checkpoint.recipe, run->recipe_text)) {
+                run->resumed = true;
+            } else {
+                checkpoint_close(&run->checkpoint);
+                error_set(&reason, ERROR_RUN, "%s belongs to another run", folder);
+            }
+        }
+        if (!run->resumed) {
+            log_warn("%s", reason.text);
+            first = first.code ? first : reason;
+        }
+        free(folder);
+    }
+    free(steps);
+    if (count && !run->resumed)
+        return error_set(
+            error, ERROR_RUN,
+            "%s: no checkpoint can be used (%s): start a new run, or remove the step-N "
+            "folders to begin again",
+            run->folder, first.text);
+    return 0;
+}
+
+static int begin(Run *run, const Recipe *recipe, int threads, Error *error) {
+    if (recipe->data.datasets_count != 1)
+        return error_set(
+            error, ERROR_USAGE,
+            "expected one folder or list of videos, found %d: give --data, or join the "
+            "lists into one",
+            recipe->data.datasets_count);
+    char *index = path_join(run->folder, "index.msgpack");
+    char *path = path_join(run->folder, "recipe.yaml");
+    int result = video_index_build(&run->index, recipe->data.datasets[0], threads, error);
+    if (!result)
+        result = video_index_save(&run->index, index, error);
+    if (!result)
+        result = file_write(path, run->recipe_text, strlen(run->recipe_text), error);
+    free(index);
+    free(path);
+    return result;
+}
+
+static int go_on(Run *run, Error *error) {
+    if (same_recipe(run, error))
+        return -1;
+    char *path = path_join(run->folder, "index.msgpack");
+    int result = video_index_load(&run->index, path, error);
+    free(path);
+    if (!result)
+        result = video_index_verify(&run->index, error);
+    if (!result)
+        result = find_checkpoint(run, error);
+    return result;
+}
+
+static int open_inside(Run *run, const Recipe *recipe, bool resume, int threads, Error *error) {
+    bool exists = run_exists(run->folder);
+    if (exists && !resume)
+        return error_set(
+            error, ERROR_USAGE,
+            "%s holds a run already: add --resume to go on with it, or give another --out",
+            run->folder);
+    if (folder_make(run->folder, error))
+        return -1;
+    char *lock = path_join(run->folder, "lock");
+    run->lock = lock_take(lock, error);
+    free(lock);
+    if (run->lock < 0)
+        return error_prefix(error, "another training run works in %s, or it cannot be written",
+                            run->folder);
+    if (exists ? go_on(run, error) : begin(run, recipe, threads, error))
+        return -1;
+    int64_t step = run->resumed ? run->checkpoint.step : 0;
+    if (open_csv(&run->log, run->folder, "log.csv", LOG_HEADER, LOG_STEP_COLUMN, step, error) ||
+        open_csv(&run->quarantine, run->folder, "quarantine.csv", QUARANTINE_HEADER,
+                 QUARANTINE_STEP_COLUMN, step, error))
+        return -1;
+    if (!exists)
+        for (size_t i = 0; i < run->index.count; i++)
+            if (run->index.files[i].reason)
+                fprintf(run->quarantine, ",,\"%s\",\"%s\"\n", run->index.files[i].name,
+                        run->index.files[i].reason);
+    return run_flush(run, error);
+}
+
+int run_open(Run *run, const char *folder, const Recipe *recipe, bool resume, int threads,
+             Error *error) {
+    memset(run, 0, sizeof *run);
+    run->lock = -1;
+    run->folder = memory_text("%s", folder);
+    run->recipe_text = recipe_text(recipe);
+    int result = open_inside(run, recipe, resume, threads, error);
+    if (result)
+        run_close(run);
+    return result;
+}
+
+int run_flush(Run *run, Error *error) {
+    FILE *files[2] = {run->log, run->quarantine};
+    for (int i = 0; i < 2; i++)
+        if (ferror(files[i]) || fflush(files[i]) || fsync(fileno(files[i])))
+            return error_set(error, ERROR_RUN, "cannot write the log in %s: %s", run->folder,
+                             strerror(errno));
+    return 0;
+}
+
+void run_close(Run *run) {
+    if (run->log)
+        fclose(run->log);
+    if (run->quarantine)
+        fclose(run->quarantine);
+    if (run->checkpoint.folder)
+        checkpoint_close(&run->checkpoint);
+    video_index_free(&run->index);
+    lock_release(run->lock);
+    free(run->recipe_text);
+    free(run->folder);
+    memset(run, 0, sizeof *run);
+    run->lock = -1;
+}

@@ -1,0 +1,43 @@
+/* A run's folder: what lies in it, who may write to it, and how it is continued.
+ *
+ *   RUN/lock            held while a process trains in it; dies with the process
+ *   RUN/recipe.yaml     the resolved recipe; written last at the start, so it marks a run as begun
+ *   RUN/index.msgpack   the frozen index of the videos
+ *   RUN/log.csv         a row for each step
+ *   RUN/quarantine.csv  files that could not be used and slots that were re-drawn, with reasons
+ *   RUN/step-N/         checkpoints (jepa/checkpoint.h)
+ */
+#ifndef JEPA_JEPA_RUN_H
+#define JEPA_JEPA_RUN_H
+
+#include "jepa/checkpoint.h"
+#include "jepa/recipe.h"
+#include "video/index.h"
+#include <stdio.h>
+
+typedef struct Run {
+    char *folder;
+    int lock;
+    VideoIndex index;
+    char *recipe_text;     /* resolved */
+    bool resumed;          /* a checkpoint was found */
+    Checkpoint checkpoint; /* when resumed */
+    FILE *log;             /* log.csv, open for appending */
+    FILE *quarantine;
+} Run;
+
+/* Opens RUN for training with `recipe` (its data.datasets name the videos).
+ * A folder that holds a run already is an error unless `resume`; then the recipe must be the same
+ * and every video unchanged; the newest sound checkpoint is taken (a damaged one is named and
+ * passed over), logs are cut back to its step. `threads` read the videos for the index. */
+int run_open(Run *run, const char *folder, const Recipe *recipe, bool resume, int threads,
+             Error *error);
+void run_close(Run *run);
+
+/* Has RUN been begun? (recipe.yaml is there) */
+bool run_exists(const char *folder);
+
+/* Everything written so far to the disk; before a checkpoint. */
+int run_flush(Run *run, Error *error);
+
+#endif

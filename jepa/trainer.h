@@ -1,0 +1,58 @@
+/* The trainer: steps, checkpoints, logs, signals. What is measured besides the loss comes through a
+ * hook, so that this floor knows nothing of probes or pictures. */
+#ifndef JEPA_JEPA_TRAINER_H
+#define JEPA_JEPA_TRAINER_H
+
+#include "jepa/run.h"
+
+/* Measures of the representation; NaN: not measured at this step. */
+typedef struct Measures {
+    double context_std, target_std, predictor_std;          /* mean over dimensions of the std */
+    double context_rankme, target_rankme, predictor_rankme; /* effective rank */
+    double cosine; /* of prediction and target, both as they enter the loss, mean over tokens */
+    double skill;  /* 1 - loss / loss of the best constant prediction (the mean target) */
+} Measures;
+
+typedef struct StepReport {
+    int64_t step, epoch, itr; /* 0-based step of the run, epoch and step within it */
+    double loss, loss_jepa, reg_loss;
+    double encoder_norm, predictor_norm; /* gradient norms before clipping */
+    double lr, weight_decay, momentum;
+    double compute_ms, wall_ms, wait_ms; /* arithmetic, whole step, waiting for clips */
+    double clips_per_second;
+    int64_t context_tokens, target_tokens;
+    int replaced;     /* slots of this step whose clip was re-drawn */
+    int mask_redraws; /* groups whose masks exceeded the planned memory */
+    bool measure;     /* a step at which `measures` are wanted */
+    Measures measures;
+    const Model *model; /* the last group's activations are still there */
+} StepReport;
+
+typedef enum TrainDecision { TRAIN_CONTINUE, TRAIN_STOP } TrainDecision;
+
+typedef struct TrainerHooks {
+    void *context;
+    /* Called after every step, before its row is logged. */
+    TrainDecision (*observe)(void *context, StepReport *report);
+} TrainerHooks;
+
+typedef struct TrainerConfig {
+    const Recipe *recipe; /* checked */
+    Run *run;
+    Device *device;
+    int loader_threads; /* 0: chosen from recipe and machine */
+    TrainerHooks hooks;
+} TrainerConfig;
+
+typedef struct TrainerResult {
+    int64_t steps, total; /* done, and of the whole run */
+    int64_t replaced;     /* slots re-drawn over the whole run */
+    int signal;           /* the signal that stopped it, 0: none */
+} TrainerResult;
+
+/* Trains from where the run stands to its end, or until SIGINT, SIGTERM or SIGUSR1, after which a
+ * checkpoint is written. Prints the memory plan first. A loss that is not finite is an error that
+ * names step, slots and files; the last checkpoint stays. */
+int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error);
+
+#endif

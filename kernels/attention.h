@@ -1,0 +1,26 @@
+/* Multi-head self-attention over packed sequences: tokens of sequence s are rows
+ * cu_seqlens[s] .. cu_seqlens[s+1]-1, and attend to each other only.
+ *     P = softmax(Q Kᵀ / √(D/H)) row by row,  O = P V
+ * The N x N matrix is never kept: the backward pass recomputes P from the row's log-sum-exp. */
+#ifndef JEPA_KERNELS_ATTENTION_H
+#define JEPA_KERNELS_ATTENTION_H
+
+#include <stdint.h>
+
+typedef struct Device Device;
+
+/* out[R][D], lse[R][H] (natural log of the sum of exponentials; NULL: not wanted) from
+ * qkv[R][3][H][D/H]. cu_seqlens[S+1] lies in host memory. */
+typedef void AttentionForward(float *out, float *lse, const float *qkv, const int32_t *cu_seqlens,
+                              int64_t sequences, int64_t width, int64_t heads, Device *device);
+/* dqkv[R][3][H][D/H] from dout[R][D] and what the forward pass read and wrote. With
+ * delta_i = Σ_d dout_i out_i:  dV = Pᵀ dO,  dS = P (dO Vᵀ - delta),  dQ = dS K/√d,  dK = dSᵀ Q/√d
+ */
+typedef void AttentionBackward(float *dqkv, const float *dout, const float *qkv, const float *out,
+                               const float *lse, const int32_t *cu_seqlens, int64_t sequences,
+                               int64_t width, int64_t heads, Device *device);
+
+AttentionForward cpu_attention_forward, reference_attention_forward;
+AttentionBackward cpu_attention_backward, reference_attention_backward;
+
+#endif

@@ -1,0 +1,68 @@
+/* Moving rows on the CPU. See kernels/rows.h. */
+#include "kernels/cpu/parallel.h"
+#include "kernels/device.h"
+#include <string.h>
+
+void cpu_rows_gather(float *y, const int32_t *to, const float *x, const int32_t *from,
+                     const float *table, const int32_t *entry, int64_t rows, int64_t width,
+                     Device *device) {
+#pragma omp parallel for schedule(static) num_threads(device->threads)
+    for (int64_t i = 0; i < rows; i++) {
+        float *out = y + (to ? to[i] : i) * width;
+        const float *a = x ? x + (from ? from[i] : i) * width : NULL;
+        const float *b = table ? table + (entry ? entry[i] : i) * width : NULL;
+        if (a && b)
+            for (int64_t d = 0; d < width; d++)
+                out[d] = a[d] + b[d];
+        else if ((a ? a : b) != out)
+            memcpy(out, a ? a : b, (size_t)width * sizeof *out);
+    }
+}
+
+void cpu_rows_scatter_add(float *dx, const int32_t *from, const float *dy, const int32_t *to,
+                          int64_t rows, int64_t width, Device *device) {
+#pragma omp parallel for schedule(static) num_threads(device->threads)
+    for (int64_t i = 0; i < rows; i++) {
+        float *out = dx + (from ? from[i] : i) * width;
+        const float *a = dy + (to ? to[i] : i) * width;
+        for (int64_t d = 0; d < width; d++)
+            out[d] += a[d];
+    }
+}
+
+MANY_CPUS static void sum_columns(float *sum, const float *x, const int32_t *from, int64_t rows,
+                                  int64_t width, int64_t columns) {
+    double total[COLUMN_TILE] = {0};
+    for (int64_t i = 0; i < rows; i++) {
+        const float *row = x + (from ? from[i] : i) * width;
+        for (int64_t c = 0; c < columns; c++)
+            total[c] += row[c];
+    }
+    for (int64_t c = 0; c < columns; c++)
+        sum[c] += (float)total[c];
+}
+
+void cpu_rows_sum(float *sum, const float *x, const int32_t *from, int64_t rows, int64_t width,
+                  Device *device) {
+#pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
+    for (int64_t tile = 0; tile < TILES(width, COLUMN_TILE); tile++) {
+        int64_t c = tile * COLUMN_TILE;
+        sum_columns(sum + c, x + c, from, rows, width, min_i64(COLUMN_TILE, width - c));
+    }
+}
+
+void cpu_rows_mean(float *mean, const float *x, const int32_t *cu_seqlens, int64_t sequences,
+                   int64_t width, Device *device) {
+#pragma omp parallel for schedule(static) num_threads(device->threads)
+    for (int64_t s = 0; s < sequences; s++) {
+        int64_t first = cu_seqlens[s], count = cu_seqlens[s + 1] - first;
+        for (int64_t c = 0; c < width; c += COLUMN_TILE) {
+            int64_t columns = min_i64(COLUMN_TILE, width - c);
+            float *out = mean + s * width + c;
+            memset(out, 0, (size_t)columns * sizeof *out);
+            sum_columns(out, x + first * width + c, NULL, count, width, columns);
+            for (int64_t d = 0; d < columns && count; d++)
+                out[d] /= (float)count;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+/* Opening a device: the tables of operations, host memory for the CPU devices. */
+#include "kernels/device.h"
+#include "kernels/cpu/attention.h"
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/parallel.h"
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const float patch_mean[PATCH_CHANNELS] = {0.485f, 0.456f, 0.406f};
+const float patch_std[PATCH_CHANNELS] = {0.229f, 0.224f, 0.225f};
+
+static int host_allocate(void **memory, size_t bytes, Device *device, Error *error) {
+    (void)device;
+    size_t rounded = (bytes + 63) / 64 * 64;
+    *memory = aligned_alloc(64, rounded ? rounded : 64);
+    if (!*memory)
+        return error_set(error, ERROR_RUN,
+                         "not enough memory for %.1f MiB: use a smaller batch or model",
+                         (double)bytes / (1 << 20));
+    memset(*memory, 0, rounded ? rounded : 64);
+    return 0;
+}
+
+static void host_release(void *memory, Device *device) {
+    (void)device;
+    free(memory);
+}
+
+static void host_upload(void *to, const void *host, size_t bytes, Device *device) {
+    (void)device;
+    memcpy(to, host, bytes);
+}
+
+static void host_download(void *host, const void *from, size_t bytes, Device *device) {
+    (void)device;
+    memcpy(host, from, bytes);
+}
+
+static void host_zero(void *memory, size_t bytes, Device *device) {
+    (void)device;
+    memset(memory, 0, bytes);
+}
+
+#define OPERATIONS(device)                                                                         \
+    .linear_forward = device##_linear_forward,                                                     \
+    .linear_backward_input = device##_linear_backward_input,                                       \
+    .linear_backward_weight = device##_linear_backward_weight,                                     \
+    .layernorm_forward = device##_layernorm_forward,                                               \
+    .layernorm_backward = device##_layernorm_backward, .gelu_forward = device##_gelu_forward,      \
+    .gelu_backward = device##_gelu_backward, .attention_forward = device##_attention_forward,      \
+    .attention_backward = device##_attention_backward, .patches_cut = device##_patches_cut,        \
+    .rows_gather = device##_rows_gather, .rows_scatter_add = device##_rows_scatter_add,            \
+    .rows_sum = device##_rows_sum, .rows_mean = device##_rows_mean,                                \
+    .loss_forward = device##_loss_forward, .loss_backward = device##_loss_backward,                \
+    .loss_total = device##_loss_total, .spread_forward = device##_spread_forward,                  \
+    .spread_backward = device##_spread_backward, .square_sum = device##_square_sum,                \
+    .adamw_ema = device##_adamw_ema
+
+static const Device tables[] = {
+    {.name = "cpu", OPERATIONS(cpu)},
+    {.name = "reference", OPERATIONS(reference)},
+};
+
+int device_open(Device **device, const char *name, int threads, Error *error) {
+    const Device *table = NULL;
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        if (!strcmp(name, tables[i].name))
+            table = &tables[i];
+    if (!table)
+        return error_set(error, ERROR_USAGE, "there is no device \"%s\": use cpu", name);
+    gemm_start();
+    Device *made = memory_new(1, sizeof *made);
+    *made = *table;
+    made->threads = threads > 0 ? threads : device_threads_available();
+    made->allocate = host_allocate;
+    made->release = host_release;
+    made->upload = host_upload;
+    made->download = host_download;
+    made->zero = host_zero;
+    *device = made;
+    return 0;
+}
+
+void device_close(Device *device) {
+    if (!device)
+        return;
+    if (device->scratch)
+        device->release(device->scratch, device);
+    free(device);
+}
+
+size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t elements) {
+    int64_t attention = (cpu_attention_scratch(longest) + 63) / 64 * 64 * device->threads;
+    int64_t partial_sums = TILES(elements, FLAT_TILE) * (int64_t)sizeof(double);
+    return (size_t)(attention > partial_sums ? attention : partial_sums);
+}
+
+int device_reserve(Device *device, size_t bytes, Error *error) {
+    if (bytes <= device->scratch_bytes)
+        return 0;
+    if (device->scratch)
+        device->release(device->scratch, device);
+    device->scratch = NULL;
+    device->scratch_bytes = 0;
+    if (device->allocate(&device->scratch, bytes, device, error))
+        return -1;
+    device->scratch_bytes = bytes;
+    return 0;
+}
+
+/* cgroup 2's cpu.max: "quota period" or "max period", in microseconds */
+static int cgroup_limit(void) {
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    long quota = 0, period = 0;
+    int fields = file ? fscanf(file, "%ld %ld", &quota, &period) : 0;
+    if (file)
+        fclose(file);
+    if (fields != 2 || quota <= 0 || period <= 0)
+        return 0;
+    return (int)((quota + period - 1) / period);
+}
+
+int device_threads_available(void) {
+    cpu_set_t set;
+    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    int limit = cgroup_limit();
+    return limit > 0 && limit < cores ? limit : cores;
+}

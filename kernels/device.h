@@ -1,0 +1,79 @@
+/* A device: memory, copies and a table of operations. The networks call nothing else.
+ *
+ * kernels/cpu      fast: OpenMP over fixed blocks, a BLAS for GEMM. Always built.
+ * kernels/reference plain loops with double sums; what every other device is tested against.
+ *
+ * Rules for every operation, on every device:
+ *  - arguments: outputs, inputs, sizes, device; `d` prefixes a gradient; gradients of parameters
+ * are added to (+=), all other outputs are overwritten unless the header says otherwise;
+ *  - nothing is returned to the host: losses and norms are doubles in device memory;
+ *  - sums have a fixed order that depends on the shapes alone, so results do not depend on the
+ * number of threads: work is cut into tiles of fixed size, each computed by one thread;
+ *  - nothing is allocated: scratch memory is reserved once, before the first step.
+ *
+ * Shapes: R rows (packed tokens of many sequences), D width, S sequences, H heads.
+ */
+#ifndef JEPA_KERNELS_DEVICE_H
+#define JEPA_KERNELS_DEVICE_H
+
+#include "base/error.h"
+#include "kernels/adamw.h"
+#include "kernels/attention.h"
+#include "kernels/gelu.h"
+#include "kernels/layernorm.h"
+#include "kernels/linear.h"
+#include "kernels/loss.h"
+#include "kernels/patches.h"
+#include "kernels/rows.h"
+#include <stddef.h>
+#include <stdint.h>
+
+struct Device {
+    const char *name; /* "cpu", "reference" */
+    int threads;      /* threads that operations may use */
+    void *scratch;    /* device memory, reserved by device_reserve */
+    size_t scratch_bytes;
+
+    /* Memory of the device, 64-byte aligned and zeroed. Taken a few times, before the first step.
+     */
+    int (*allocate)(void **memory, size_t bytes, Device *device, Error *error);
+    void (*release)(void *memory, Device *device);
+    void (*upload)(void *to, const void *host, size_t bytes, Device *device);
+    void (*download)(void *host, const void *from, size_t bytes, Device *device);
+    void (*zero)(void *memory, size_t bytes, Device *device);
+
+    LinearForward *linear_forward;
+    LinearBackwardInput *linear_backward_input;
+    LinearBackwardWeight *linear_backward_weight;
+    LayernormForward *layernorm_forward;
+    LayernormBackward *layernorm_backward;
+    GeluForward *gelu_forward;
+    GeluBackward *gelu_backward;
+    AttentionForward *attention_forward;
+    AttentionBackward *attention_backward;
+    PatchesCut *patches_cut;
+    RowsGather *rows_gather;
+    RowsScatterAdd *rows_scatter_add;
+    RowsSum *rows_sum;
+    RowsMean *rows_mean;
+    LossForward *loss_forward;
+    LossBackward *loss_backward;
+    LossTotal *loss_total;
+    SpreadForward *spread_forward;
+    SpreadBackward *spread_backward;
+    SquareSum *square_sum;
+    AdamwEma *adamw_ema;
+};
+
+/* `name` is "cpu" or "reference"; threads 0 means all that this process may use. */
+int device_open(Device **device, const char *name, int threads, Error *error);
+void device_close(Device *device);
+
+/* Scratch that the operations need for sequences of up to `longest` tokens, and for sums over flat
+ * buffers of up to `elements` elements (parameters, rows of the loss). */
+size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t elements);
+int device_reserve(Device *device, size_t bytes, Error *error); /* grows only */
+
+int device_threads_available(void); /* cores this process may run on, cgroup limit included */
+
+#endif

@@ -1,0 +1,17 @@
+/* GELU in its exact form: y = x Φ(x), Φ(x) = (1 + erf(x / √2)) / 2. dy/dx = Φ(x) + x φ(x). */
+#ifndef JEPA_KERNELS_GELU_H
+#define JEPA_KERNELS_GELU_H
+
+#include <stdint.h>
+
+typedef struct Device Device;
+
+typedef void GeluForward(float *y, const float *x, int64_t count, Device *device);
+/* dx = dy (Φ(x) + x φ(x)); dx may be dy */
+typedef void GeluBackward(float *dx, const float *dy, const float *x, int64_t count,
+                          Device *device);
+
+GeluForward cpu_gelu_forward, reference_gelu_forward;
+GeluBackward cpu_gelu_backward, reference_gelu_backward;
+
+#endif

@@ -1,0 +1,194 @@
+/* Reference operations of the networks: plain loops, sums in double, one thread, no tricks. Slow
+ * and obviously right; every other device is tested against them. Formulas: kernels/<operation>.h.
+ */
+#include "kernels/device.h"
+#include <math.h>
+#include <stdlib.h>
+
+void reference_linear_forward(float *y, const float *x, const float *w, const float *b,
+                              const float *residual, int64_t rows, int64_t in, int64_t out,
+                              Device *device) {
+    (void)device;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t o = 0; o < out; o++) {
+            double sum = (b ? b[o] : 0.0) + (residual ? residual[r * out + o] : 0.0);
+            for (int64_t i = 0; i < in; i++)
+                sum += (double)x[r * in + i] * w[o * in + i];
+            y[r * out + o] = (float)sum;
+        }
+}
+
+void reference_linear_backward_input(float *dx, const float *dy, const float *w, int64_t rows,
+                                     int64_t in, int64_t out, Device *device) {
+    (void)device;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < in; i++) {
+            double sum = 0;
+            for (int64_t o = 0; o < out; o++)
+                sum += (double)dy[r * out + o] * w[o * in + i];
+            dx[r * in + i] = (float)sum;
+        }
+}
+
+void reference_linear_backward_weight(float *dw, float *db, const float *dy, const float *x,
+                                      int64_t rows, int64_t in, int64_t out, Device *device) {
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t i = 0; i < in; i++) {
+            double sum = 0;
+            for (int64_t r = 0; r < rows; r++)
+                sum += (double)dy[r * out + o] * x[r * in + i];
+            dw[o * in + i] += (float)sum;
+        }
+    if (db)
+        reference_rows_sum(db, dy, NULL, rows, out, device);
+}
+
+void reference_layernorm_forward(float *y, float *mean, float *rstd, const float *x, const float *w,
+                                 const float *b, int64_t rows, int64_t width, double eps,
+                                 Device *device) {
+    (void)device;
+    for (int64_t r = 0; r < rows; r++) {
+        double m = 0, variance = 0;
+        for (int64_t i = 0; i < width; i++)
+            m += x[r * width + i];
+        m /= (double)width;
+        for (int64_t i = 0; i < width; i++)
+            variance += (x[r * width + i] - m) * (x[r * width + i] - m);
+        double s = 1.0 / sqrt(variance / (double)width + eps);
+        for (int64_t i = 0; i < width; i++)
+            y[r * width + i] = (float)((x[r * width + i] - m) * s * (w ? w[i] : 1.0) +
+                                       (b ? b[i] : 0.0));
+        if (mean)
+            mean[r] = (float)m;
+        if (rstd)
+            rstd[r] = (float)s;
+    }
+}
+
+void reference_layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x,
+                                  const float *mean, const float *rstd, const float *w,
+                                  int64_t rows, int64_t width, Device *device) {
+    (void)device;
+    for (int64_t r = 0; r < rows; r++) {
+        double g_mean = 0, gn_mean = 0;
+        for (int64_t i = 0; i < width; i++) {
+            double g = (double)dy[r * width + i] * w[i];
+            g_mean += g / (double)width;
+            gn_mean += g * ((double)x[r * width + i] - mean[r]) * rstd[r] / (double)width;
+        }
+        for (int64_t i = 0; i < width; i++) {
+            double g = (double)dy[r * width + i] * w[i];
+            double n = ((double)x[r * width + i] - mean[r]) * rstd[r];
+            dx[r * width + i] += (float)(rstd[r] * (g - g_mean - n * gn_mean));
+        }
+    }
+    for (int64_t i = 0; i < width; i++) {
+        double weight = 0, bias = 0;
+        for (int64_t r = 0; r < rows; r++) {
+            weight += dy[r * width + i] * ((double)x[r * width + i] - mean[r]) * rstd[r];
+            bias += dy[r * width + i];
+        }
+        dw[i] += (float)weight;
+        db[i] += (float)bias;
+    }
+}
+
+void reference_gelu_forward(float *y, const float *x, int64_t count, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++)
+        y[i] = (float)(x[i] * 0.5 * erfc(-x[i] * M_SQRT1_2));
+}
+
+void reference_gelu_backward(float *dx, const float *dy, const float *x, int64_t count,
+                             Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++) {
+        double v = x[i], density = exp(-0.5 * v * v) / sqrt(2 * M_PI);
+        dx[i] = (float)(dy[i] * (0.5 * erfc(-v * M_SQRT1_2) + v * density));
+    }
+}
+
+/* Scores of one query against its sequence, times 1/√d; returns their log-sum-exp. */
+static double scores(double *s, const float *qkv, int64_t query, int64_t first, int64_t count,
+                     int64_t width, int64_t head, int64_t h) {
+    double top = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < count; j++) {
+        s[j] = 0;
+        for (int64_t d = 0; d < head; d++)
+            s[j] += (double)qkv[(first + query) * 3 * width + h * head + d] *
+                    qkv[(first + j) * 3 * width + width + h * head + d];
+        s[j] /= sqrt((double)head);
+        top = fmax(top, s[j]);
+    }
+    for (int64_t j = 0; j < count; j++)
+        sum += exp(s[j] - top);
+    return top + log(sum);
+}
+
+void reference_attention_forward(float *out, float *lse, const float *qkv,
+                                 const int32_t *cu_seqlens, int64_t sequences, int64_t width,
+                                 int64_t heads, Device *device) {
+    (void)device;
+    int64_t head = width / heads;
+    for (int64_t s = 0; s < sequences; s++) {
+        int64_t first = cu_seqlens[s], count = cu_seqlens[s + 1] - first;
+        double *p = memory_new((size_t)count + 1, sizeof *p);
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t i = 0; i < count; i++) {
+                double total = scores(p, qkv, i, first, count, width, head, h);
+                for (int64_t d = 0; d < head; d++) {
+                    double sum = 0;
+                    for (int64_t j = 0; j < count; j++)
+                        sum += exp(p[j] - total) *
+                               qkv[(first + j) * 3 * width + 2 * width + h * head + d];
+                    out[(first + i) * width + h * head + d] = (float)sum;
+                }
+                if (lse)
+                    lse[(first + i) * heads + h] = (float)total;
+            }
+        free(p);
+    }
+}
+
+void reference_attention_backward(float *dqkv, const float *dout, const float *qkv,
+                                  const float *out, const float *lse, const int32_t *cu_seqlens,
+                                  int64_t sequences, int64_t width, int64_t heads, Device *device) {
+    (void)device, (void)out, (void)lse;
+    int64_t head = width / heads, stride = 3 * width;
+    for (int64_t s = 0; s < sequences; s++) {
+        int64_t first = cu_seqlens[s], count = cu_seqlens[s + 1] - first;
+        double *p = memory_new((size_t)count + 1, sizeof *p);
+        double *dp = memory_new((size_t)count + 1, sizeof *dp);
+        double *gradient = memory_new((size_t)(count * stride) + 1, sizeof *gradient);
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t i = 0; i < count; i++) {
+                double total = scores(p, qkv, i, first, count, width, head, h), delta = 0;
+                for (int64_t j = 0; j < count; j++) {
+                    p[j] = exp(p[j] - total);
+                    dp[j] = 0; /* out_i = Σ_j p_j v_j  =>  dp_j = dout_i · v_j */
+                    for (int64_t d = 0; d < head; d++) {
+                        int64_t column = h * head + d;
+                        double g = dout[(first + i) * width + column];
+                        dp[j] += g * qkv[(first + j) * stride + 2 * width + column];
+                        gradient[j * stride + 2 * width + column] += p[j] * g;
+                    }
+                    delta += p[j] * dp[j];
+                }
+                for (int64_t j = 0; j < count; j++) {
+                    double ds = p[j] * (dp[j] - delta) / sqrt((double)head);
+                    for (int64_t d = 0; d < head; d++) {
+                        int64_t column = h * head + d;
+                        gradient[i * stride + column] += ds *
+                                                         qkv[(first + j) * stride + width + column];
+                        gradient[j * stride + width + column] += ds *
+                                                                 qkv[(first + i) * stride + column];
+                    }
+                }
+            }
+        for (int64_t i = 0; i < count * stride; i++)
+            dqkv[first * stride + i] = (float)gradient[i];
+        free(p);
+        free(dp);
+        free(gradient);
+    }
+}

@@ -1,0 +1,138 @@
+/* Reference operations on rows, patches, losses and flat buffers. See kernels/reference/networks.c.
+ */
+#include "kernels/device.h"
+#include <math.h>
+
+void reference_patches_cut(float *patches, const uint8_t *pixels, const float *values,
+                           const uint8_t *mirror, const int32_t *clip, const int32_t *token,
+                           int64_t rows, const PatchShape *s, Device *device) {
+    (void)device;
+    int64_t across = s->width / s->patch, down = s->height / s->patch, n = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t t = token[i] / (across * down), h = token[i] / across % down, w = token[i] % across;
+        for (int64_t c = 0; c < PATCH_CHANNELS; c++)
+            for (int64_t f = t * s->tubelet; f < (t + 1) * s->tubelet; f++)
+                for (int64_t y = h * s->patch; y < (h + 1) * s->patch; y++)
+                    for (int64_t x = w * s->patch; x < (w + 1) * s->patch; x++, n++) {
+                        int64_t column = mirror && mirror[clip[i]] ? s->width - 1 - x : x;
+                        int64_t from =
+                            (((clip[i] * PATCH_CHANNELS + c) * s->frames + f) * s->height + y) *
+                                s->width +
+                            column;
+                        patches[n] = values ? values[from]
+                                            : (float)((pixels[from] / 255.0 - patch_mean[c]) /
+                                                      patch_std[c]);
+                    }
+    }
+}
+
+void reference_rows_gather(float *y, const int32_t *to, const float *x, const int32_t *from,
+                           const float *table, const int32_t *entry, int64_t rows, int64_t width,
+                           Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t d = 0; d < width; d++) {
+            float a = x ? x[(from ? from[i] : i) * width + d] : 0;
+            float b = table ? table[(entry ? entry[i] : i) * width + d] : 0;
+            y[(to ? to[i] : i) * width + d] = a + b;
+        }
+}
+
+void reference_rows_scatter_add(float *dx, const int32_t *from, const float *dy, const int32_t *to,
+                                int64_t rows, int64_t width, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t d = 0; d < width; d++)
+            dx[(from ? from[i] : i) * width + d] += dy[(to ? to[i] : i) * width + d];
+}
+
+void reference_rows_sum(float *sum, const float *x, const int32_t *from, int64_t rows,
+                        int64_t width, Device *device) {
+    (void)device;
+    for (int64_t d = 0; d < width; d++) {
+        double total = 0;
+        for (int64_t i = 0; i < rows; i++)
+            total += x[(from ? from[i] : i) * width + d];
+        sum[d] += (float)total;
+    }
+}
+
+void reference_rows_mean(float *mean, const float *x, const int32_t *cu_seqlens, int64_t sequences,
+                         int64_t width, Device *device) {
+    (void)device;
+    for (int64_t s = 0; s < sequences; s++)
+        for (int64_t d = 0; d < width; d++) {
+            double total = 0;
+            for (int64_t i = cu_seqlens[s]; i < cu_seqlens[s + 1]; i++)
+                total += x[i * width + d];
+            int64_t count = cu_seqlens[s + 1] - cu_seqlens[s];
+            mean[s * width + d] = count ? (float)(total / (double)count) : 0;
+        }
+}
+
+void reference_loss_forward(double *loss, const float *z, const float *h, int64_t rows,
+                            int64_t width, double power, double weight, Device *device) {
+    (void)device;
+    double sum = 0;
+    for (int64_t i = 0; i < rows * width; i++)
+        sum += pow(fabs((double)z[i] - h[i]), power) / power;
+    *loss += weight * sum;
+}
+
+void reference_loss_backward(float *dz, const float *z, const float *h, int64_t rows, int64_t width,
+                             double power, double weight, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < rows * width; i++) {
+        double d = (double)z[i] - h[i];
+        dz[i] = d == 0 ? 0 : (float)(weight * pow(fabs(d), power - 1) * (d > 0 ? 1 : -1));
+    }
+}
+
+void reference_loss_total(double *total, const double *loss, int64_t settings, const double *reg,
+                          double reg_coeff, Device *device) {
+    (void)device;
+    *total = reg_coeff * *reg;
+    for (int64_t m = 0; m < settings; m++)
+        *total += loss[m];
+}
+
+void reference_spread_forward(double *reg, float *spread, const float *z, const int32_t *cu_seqlens,
+                              int64_t settings, int64_t samples, int64_t width, double weight,
+                              Device *device) {
+    cpu_spread_forward(reg, spread, z, cu_seqlens, settings, samples, width, weight, device);
+}
+
+void reference_spread_backward(float *dz, const float *spread, const float *z,
+                               const int32_t *cu_seqlens, int64_t settings, int64_t samples,
+                               int64_t width, double weight, Device *device) {
+    cpu_spread_backward(dz, spread, z, cu_seqlens, settings, samples, width, weight, device);
+}
+
+void reference_square_sum(double *sum, const float *x, int64_t count, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++)
+        *sum += (double)x[i] * x[i];
+}
+
+void reference_adamw_ema(float *parameters, float *first_moment, float *second_moment,
+                         float *target, const float *gradients, int64_t count,
+                         const double *square_sum, const double *loss, const AdamwSettings *s,
+                         Device *device) {
+    (void)device;
+    if (!isfinite(*loss) || !isfinite(*square_sum))
+        return;
+    double clip = s->max_norm > 0 ? fmin(1.0, s->max_norm / (sqrt(*square_sum) + 1e-6)) : 1.0;
+    double t = (double)s->step;
+    for (int64_t i = 0; i < count; i++) {
+        double g = gradients[i] * clip;
+        double m = s->beta1 * first_moment[i] + (1 - s->beta1) * g;
+        double v = s->beta2 * second_moment[i] + (1 - s->beta2) * g * g;
+        double p = parameters[i] * (1 - s->lr * s->weight_decay);
+        p -= s->lr / (1 - pow(s->beta1, t)) * m / (sqrt(v / (1 - pow(s->beta2, t))) + s->eps);
+        parameters[i] = (float)p;
+        first_moment[i] = (float)m;
+        second_moment[i] = (float)v;
+        if (target)
+            target[i] = (float)(s->momentum * target[i] + (1 - s->momentum) * p);
+    }
+}

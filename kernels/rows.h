@@ -1,0 +1,30 @@
+/* Moving rows of width D: positions, mask tokens, packing, pooling. Index arrays lie in device
+ * memory; a NULL index array stands for 0, 1, 2, ... */
+#ifndef JEPA_KERNELS_ROWS_H
+#define JEPA_KERNELS_ROWS_H
+
+#include <stdint.h>
+
+typedef struct Device Device;
+
+/* y[to[i]] = x[from[i]] + table[entry[i]], i < rows; x or table may be NULL (then without it).
+ * y may be x when to and from are both NULL. The `to` are distinct. */
+typedef void RowsGather(float *y, const int32_t *to, const float *x, const int32_t *from,
+                        const float *table, const int32_t *entry, int64_t rows, int64_t width,
+                        Device *device);
+/* dx[from[i]] += dy[to[i]], i < rows; the `from` are distinct. */
+typedef void RowsScatterAdd(float *dx, const int32_t *from, const float *dy, const int32_t *to,
+                            int64_t rows, int64_t width, Device *device);
+/* sum[D] += Σ_i x[from[i]], in the order of i */
+typedef void RowsSum(float *sum, const float *x, const int32_t *from, int64_t rows, int64_t width,
+                     Device *device);
+/* mean[S][D]: the mean row of each packed sequence; cu_seqlens[S+1] in host memory */
+typedef void RowsMean(float *mean, const float *x, const int32_t *cu_seqlens, int64_t sequences,
+                      int64_t width, Device *device);
+
+RowsGather cpu_rows_gather, reference_rows_gather;
+RowsScatterAdd cpu_rows_scatter_add, reference_rows_scatter_add;
+RowsSum cpu_rows_sum, reference_rows_sum;
+RowsMean cpu_rows_mean, reference_rows_mean;
+
+#endif

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds, and runs every test through ctest: once as released, once under
+# AddressSanitizer and UndefinedBehaviorSanitizer. This is what CI runs.
+#   tests/run.sh            everything
+#   JEPA_BUILD=DIR          where to build (default: build, and build-asan beside it)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source experiments/packages.sh
+install_packages "${build_packages[@]}" "${test_packages[@]}"
+
+jobs=$(nproc)
+build=${JEPA_BUILD:-build}
+run() { # folder, cmake options
+    local folder=$1
+    shift
+    cmake -S . -B "$folder" "$@" >"$folder.log" 2>&1 || { cat "$folder.log"; exit 1; }
+    cmake --build "$folder" -j "$jobs" >>"$folder.log" 2>&1 || { tail -60 "$folder.log"; exit 1; }
+    grep -E "warning:" "$folder.log" | sort -u || true
+    (cd "$folder" && ctest --output-on-failure)
+}
+mkdir -p "$build"
+echo "== release"
+run "$build" -DCMAKE_BUILD_TYPE=Release
+echo "== AddressSanitizer and UndefinedBehaviorSanitizer"
+# Memory that OpenBLAS and OpenMP keep to the end of the process is theirs, not a leak of ours.
+export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
+export UBSAN_OPTIONS="print_stacktrace=1"
+run "$build-asan" -DCMAKE_BUILD_TYPE=Debug -DJEPA_SANITIZE=ON

@@ -1,0 +1,74 @@
+/* Clips: which frames, which crop, and the pixels.
+ *
+ * A clip is uint8 [3][frames][crop][crop] (red, green, blue; the published order C,T,H,W), cropped
+ * before it is scaled. Flipping and normalisation happen on the device, when patches are cut.
+ * Every choice is a pure function of (seed, step, slot, attempt). Source of the rules:
+ * facebookresearch /jepa src/datasets/video_dataset.py, app/vjepa/transforms.py.
+ */
+#ifndef JEPA_VIDEO_CLIP_H
+#define JEPA_VIDEO_CLIP_H
+
+#include "base/error.h"
+#include "video/decode.h"
+#include "video/index.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#define CLIP_FRAMES_MAX 256
+#define CLIP_CROP_MAX   1024
+
+typedef enum ClipSpacing {
+    CLIP_SPACING_STEP,     /* exactly `step` frames apart */
+    CLIP_SPACING_PUBLISHED /* linspace over frames*step: 64/15 apart for 16 x 4, as published */
+} ClipSpacing;
+
+typedef struct ClipSpec {
+    int frames;      /* frames in a clip, 1..CLIP_FRAMES_MAX */
+    int step;        /* sampling_rate: frames from one to the next, >= 1 */
+    double fps;      /* > 0: instead of `step`, this many frames per second, by time stamps */
+    double duration; /* > 0: instead of `step`, the clip spans this many seconds (clip_duration) */
+    ClipSpacing spacing;
+    int crop;        /* output height and width in pixels, 1..CLIP_CROP_MAX */
+    double scale[2]; /* random_resize_scale: area of the crop as a share of the frame */
+    double ratio[2]; /* random_resize_aspect_ratio: width / height, log-uniform */
+    bool flip;       /* mirror half of the clips */
+} ClipSpec;
+
+typedef struct ClipDraw {
+    uint32_t file;                   /* number in the index */
+    int attempt;                     /* 0, or how often the slot was re-drawn */
+    int64_t frames[CLIP_FRAMES_MAX]; /* [spec.frames] ascending; a short video repeats its last */
+    int top, left, height, width;    /* crop in the upright frame, pixels */
+    bool flip;
+} ClipDraw;
+
+/* The training draw of sample number step * slots + slot. The order of an epoch is a keyed
+ * permutation of the usable files. attempt > 0 re-draws the file at random. */
+void clip_draw_training(ClipDraw *draw, const VideoIndex *index, const ClipSpec *spec,
+                        uint64_t seed, uint64_t step, uint64_t slots, uint64_t slot, int attempt);
+
+/* The evaluation draw: window `segment` of `segments` spread evenly over the file (1: the middle),
+ * the largest centred square. */
+void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t file,
+                          const ClipSpec *spec, int segment, int segments);
+
+/* Frame numbers of the published sampler for a window that ends (exclusive) at `window_end`;
+ * window_end < 0 for a video not longer than frames * step (short-video rule). */
+void clip_frames_published(int64_t *frames, int64_t video_frames, int count, int step,
+                           int64_t window_end);
+
+/* A place for decoded pictures and scalers, reused from clip to clip; one per thread. */
+typedef struct ClipDecoder ClipDecoder;
+ClipDecoder *clip_decoder_new(void);
+void clip_decoder_free(ClipDecoder *decoder);
+
+/* Decodes the drawn clip into clip[3][spec.frames][spec.crop][spec.crop]. */
+int clip_decode(uint8_t *clip, ClipDecoder *decoder, const VideoFile *file, const ClipDraw *draw,
+                const ClipSpec *spec, Error *error);
+
+/* A whole frame as RGB, turned by `rotation` degrees clockwise: *rgb[*height][*width][3], caller
+ * frees. Matrix and range are the frame's own. */
+int clip_frame_rgb(uint8_t **rgb, int *width, int *height, const struct AVFrame *frame,
+                   int rotation, Error *error);
+
+#endif

@@ -1,0 +1,182 @@
+/* Opening and reading a stranger's video. See video/input.h. */
+#include "video/input.h"
+#include <libavutil/display.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* No playlists, no concatenation scripts, no devices, no networks. */
+#define PROTOCOLS "file"
+#define FORMATS                                                                                    \
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,ivf,"         \
+    "jpeg_pipe,png_pipe,bmp_pipe,webp_pipe,tiff_pipe"
+
+static const char *reason_of(int code, char text[AV_ERROR_MAX_STRING_SIZE]) {
+    if (code == AVERROR_INVALIDDATA)
+        return "its data make no sense as a video";
+    if (code == AVERROR(EINVAL))
+        return "not one of the containers that are read (a playlist, script or text?)";
+    av_make_error_string(text, AV_ERROR_MAX_STRING_SIZE, code);
+    return text;
+}
+
+static int failed(Error *error, const char *what, int code) {
+    char text[AV_ERROR_MAX_STRING_SIZE];
+    return error_set(error, ERROR_RUN, "%s: %s", what, reason_of(code, text));
+}
+
+static int open_demuxer(VideoInput *input, const char *path, Error *error) {
+    AVDictionary *options = NULL;
+    av_dict_set(&options, "protocol_whitelist", PROTOCOLS, 0);
+    av_dict_set(&options, "format_whitelist", FORMATS, 0);
+    av_dict_set(&options, "probesize", INPUT_PROBE_BYTES, 0);
+    av_dict_set(&options, "analyzeduration", INPUT_PROBE_USEC, 0);
+    av_dict_set(&options, "max_streams", INPUT_STREAMS_MAX, 0);
+    char *url = memory_text("file:%s", path); /* so that no name is taken for a protocol */
+    int code = avformat_open_input(&input->format, url, NULL, &options);
+    free(url);
+    av_dict_free(&options);
+    if (code < 0)
+        return failed(error, "cannot be opened", code);
+    code = avformat_find_stream_info(input->format, NULL);
+    if (code < 0)
+        return failed(error, "no stream can be read", code);
+    for (unsigned i = 0; i < input->format->nb_streams; i++) {
+        AVStream *stream = input->format->streams[i];
+        if (!input->stream && stream->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
+            !(stream->disposition & AV_DISPOSITION_ATTACHED_PIC))
+            input->stream = stream;
+        else
+            stream->discard = AVDISCARD_ALL;
+    }
+    if (!input->stream)
+        return error_set(error, ERROR_RUN, "no video stream in it (audio only?)");
+    return 0;
+}
+
+static int open_decoder(VideoInput *input, Error *error) {
+    const AVCodecParameters *about = input->stream->codecpar;
+    if (about->width > INPUT_SIDE_MAX || about->height > INPUT_SIDE_MAX)
+        return error_set(error, ERROR_RUN, "%d x %d pixels, more than the %d that are read",
+                         about->width, about->height, INPUT_SIDE_MAX);
+    const AVCodec *codec = avcodec_find_decoder(about->codec_id);
+    if (!codec)
+        return error_set(error, ERROR_RUN, "no decoder for %s in this build of FFmpeg",
+                         avcodec_get_name(about->codec_id));
+    input->codec = avcodec_alloc_context3(codec);
+    input->packet = av_packet_alloc();
+    input->frame = av_frame_alloc();
+    if (!input->codec || !input->packet || !input->frame)
+        return error_set(error, ERROR_RUN, "not enough memory for a decoder");
+    int code = avcodec_parameters_to_context(input->codec, about);
+    input->codec->thread_count = 1;
+    input->codec->max_pixels = (int64_t)INPUT_SIDE_MAX * INPUT_SIDE_MAX;
+    input->codec->pkt_timebase = input->stream->time_base;
+    if (code >= 0)
+        code = avcodec_open2(input->codec, codec, NULL);
+    if (code < 0)
+        return failed(error, "its decoder does not start", code);
+    return 0;
+}
+
+int video_input_open(VideoInput *input, const char *path, Error *error) {
+    memset(input, 0, sizeof *input);
+    if (open_demuxer(input, path, error) || open_decoder(input, error)) {
+        video_input_close(input);
+        return -1;
+    }
+    return 0;
+}
+
+void video_input_close(VideoInput *input) {
+    av_frame_free(&input->frame);
+    av_packet_free(&input->packet);
+    avcodec_free_context(&input->codec);
+    avformat_close_input(&input->format);
+}
+
+/* Sends the next packet of the stream, or the end. */
+static int feed(VideoInput *input, Error *error) {
+    for (;;) {
+        int code = av_read_frame(input->format, input->packet);
+        if (code < 0) { /* the end, or a file cut short: what was sent is still decoded */
+            input->draining = 1;
+            avcodec_send_packet(input->codec, NULL);
+            return 0;
+        }
+        if (++input->packets > INPUT_PACKETS_MAX) {
+            av_packet_unref(input->packet);
+            return error_set(error, ERROR_RUN, "more than %d packets", INPUT_PACKETS_MAX);
+        }
+        if (input->packet->stream_index != input->stream->index) {
+            av_packet_unref(input->packet);
+            continue;
+        }
+        code = avcodec_send_packet(input->codec, input->packet);
+        av_packet_unref(input->packet);
+        /* A stream may begin in mid-picture; refusals before the first frame are no damage. */
+        if (code < 0 && code != AVERROR(EAGAIN) && input->frames > 0)
+            input->errors++;
+        return 0;
+    }
+}
+
+int video_input_next(VideoInput *input, Error *error) {
+    for (;;) {
+        int code = avcodec_receive_frame(input->codec, input->frame);
+        if (code >= 0) {
+            input->frames++;
+            return 1;
+        }
+        if (code == AVERROR_EOF)
+            return 0;
+        if (code != AVERROR(EAGAIN) && input->frames > 0)
+            input->errors++;
+        if (code != AVERROR(EAGAIN) && input->draining)
+            return 0;
+        if (feed(input, error))
+            return -1;
+    }
+}
+
+int video_input_seek(VideoInput *input, int64_t timestamp, Error *error) {
+    /* With the upper bound equal to the target, the demuxer lands on the keyframe or before it. */
+    int code = avformat_seek_file(input->format, input->stream->index, INT64_MIN, timestamp,
+                                  timestamp, 0);
+    if (code < 0)
+        return failed(error, "cannot seek", code);
+    avcodec_flush_buffers(input->codec);
+    input->draining = 0;
+    input->frames = 0;
+    return 0;
+}
+
+int video_frame_damaged(const AVFrame *frame) {
+    return frame->decode_error_flags != 0 || (frame->flags & AV_FRAME_FLAG_CORRUPT) != 0;
+}
+
+int video_stream_rotation(const AVStream *stream) {
+    const int32_t *matrix = NULL;
+#if LIBAVCODEC_VERSION_INT >= AV_VERSION_INT(60, 31, 100)
+    const AVPacketSideData *data = av_packet_side_data_get(stream->codecpar->coded_side_data,
+                                                           stream->codecpar->nb_coded_side_data,
+                                                           AV_PKT_DATA_DISPLAYMATRIX);
+    if (data && data->size >= 9 * sizeof *matrix)
+        matrix = (const int32_t *)(const void *)data->data;
+#elif LIBAVFORMAT_VERSION_MAJOR >= 59
+    size_t size = 0;
+    const uint8_t *data = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    if (data && size >= 9 * sizeof *matrix)
+        matrix = (const int32_t *)(const void *)data;
+#else
+    int size = 0;
+    const uint8_t *data = av_stream_get_side_data(stream, AV_PKT_DATA_DISPLAYMATRIX, &size);
+    if (data && size >= (int)(9 * sizeof *matrix))
+        matrix = (const int32_t *)(const void *)data;
+#endif
+    double angle = matrix ? av_display_rotation_get(matrix) : 0; /* counter-clockwise */
+    if (!isfinite(angle))
+        return 0;
+    long turns = lround(-angle / 90) % 4;
+    return (int)((turns + 4) % 4 * 90);
+}

@@ -1,0 +1,190 @@
+/* The loader: a ring of batches filled by worker threads. See video/loader.h.
+ *
+ * Jobs are handed out in order, one clip at a time; job j belongs to batch j / B, slot j mod B, and
+ * batch n lives in ring place n mod R. A worker may start a job only when its batch's place is
+ * free, that is when batch n - R has been handed back. */
+#include "video/loader.h"
+#include "base/log.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ATTEMPTS 16 /* clips tried for a slot before it counts as failed */
+
+typedef struct Place {
+    LoaderBatch batch;
+    int done; /* slots decoded */
+} Place;
+
+struct Loader {
+    LoaderConfig config;
+    size_t clip_bytes;
+    uint64_t batches; /* of a finite source; UINT64_MAX: endless */
+    Place *ring;      /* [config.ring] */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* a slot was decoded, a batch handed back, or stopping */
+    uint64_t next_job;      /* counted from first_job */
+    uint64_t taken;         /* batches handed back by the consumer */
+    bool holding;           /* the consumer has batch `taken` */
+    bool stopping;
+    int threads; /* started */
+    pthread_t *workers;
+};
+
+static uint64_t jobs_in(const LoaderConfig *config) {
+    return config->jobs == UINT64_MAX ? UINT64_MAX : config->jobs - config->first_job;
+}
+
+size_t loader_bytes(const LoaderConfig *config) {
+    size_t clip = (size_t)3 * config->spec.frames * config->spec.crop * config->spec.crop;
+    return (size_t)config->ring * (size_t)config->batch * (clip + sizeof(LoaderSlot));
+}
+
+/* Decodes one job, with further attempts where the first cannot be decoded. */
+static void decode_job(Loader *loader, ClipDecoder *decoder, uint64_t job, uint8_t *clip,
+                       LoaderSlot *slot) {
+    const LoaderConfig *config = &loader->config;
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        Error error = {0};
+        if (!config->source.draw(config->source.context, config->first_job + job, attempt,
+                                 &slot->draw))
+            break;
+        const VideoFile *file = &config->index->files[slot->draw.file];
+        if (!clip_decode(clip, decoder, file, &slot->draw, &config->spec, &error))
+            return;
+        if (!slot->reason) {
+            slot->reason = memory_text("%s", error.text);
+            slot->bad_file = slot->draw.file;
+        }
+    }
+    slot->failed = true;
+    memset(clip, 0, loader->clip_bytes);
+}
+
+static void *work(void *argument) {
+    Loader *loader = argument;
+    ClipDecoder *decoder = clip_decoder_new();
+    uint64_t total = jobs_in(&loader->config), size = (uint64_t)loader->config.batch;
+    pthread_mutex_lock(&loader->lock);
+    for (;;) {
+        while (!loader->stopping && loader->next_job < total &&
+               loader->next_job / size >= loader->taken + (uint64_t)loader->config.ring)
+            pthread_cond_wait(&loader->changed, &loader->lock);
+        if (loader->stopping || loader->next_job >= total)
+            break;
+        uint64_t job = loader->next_job++;
+        Place *place = &loader->ring[job / size % (uint64_t)loader->config.ring];
+        pthread_mutex_unlock(&loader->lock);
+
+        size_t at = (size_t)(job % size);
+        double started = time_now();
+        decode_job(loader, decoder, job, place->batch.clips + at * loader->clip_bytes,
+                   &place->batch.slots[at]);
+        double spent = time_now() - started;
+
+        pthread_mutex_lock(&loader->lock);
+        place->batch.decode += spent;
+        place->done++;
+        pthread_cond_broadcast(&loader->changed);
+    }
+    pthread_mutex_unlock(&loader->lock);
+    clip_decoder_free(decoder);
+    return NULL;
+}
+
+/* Makes a ring place ready for batch `number`. */
+static void reset_place(Loader *loader, uint64_t number) {
+    Place *place = &loader->ring[number % (uint64_t)loader->config.ring];
+    for (int b = 0; b < loader->config.batch; b++) {
+        free(place->batch.slots[b].reason);
+        memset(&place->batch.slots[b], 0, sizeof place->batch.slots[b]);
+    }
+    uint64_t total = jobs_in(&loader->config), size = (uint64_t)loader->config.batch;
+    uint64_t first = number * size, left = first < total ? total - first : 0;
+    place->done = 0;
+    place->batch.decode = place->batch.wait = 0;
+    place->batch.first_job = loader->config.first_job + first;
+    place->batch.count = (int)(left < size ? left : size);
+}
+
+int loader_open(Loader **loader, const LoaderConfig *config, Error *error) {
+    JEPA_ASSERT(config->batch >= 1 && config->ring >= 2 && config->threads >= 1 &&
+                config->jobs >= config->first_job);
+    Loader *made = memory_new(1, sizeof *made);
+    made->config = *config;
+    made->clip_bytes = (size_t)3 * config->spec.frames * config->spec.crop * config->spec.crop;
+    uint64_t total = jobs_in(config), size = (uint64_t)config->batch;
+    made->batches = total == UINT64_MAX ? UINT64_MAX : (total + size - 1) / size;
+    made->ring = memory_new((size_t)config->ring, sizeof *made->ring);
+    for (int i = 0; i < config->ring; i++) {
+        made->ring[i].batch.clips = memory_new((size_t)config->batch, made->clip_bytes);
+        made->ring[i].batch.slots = memory_new((size_t)config->batch,
+                                               sizeof *made->ring[i].batch.slots);
+        reset_place(made, (uint64_t)i);
+    }
+    pthread_mutex_init(&made->lock, NULL);
+    pthread_cond_init(&made->changed, NULL);
+    made->workers = memory_new((size_t)config->threads, sizeof *made->workers);
+    for (int i = 0; i < config->threads; i++)
+        if (!pthread_create(&made->workers[made->threads], NULL, work, made))
+            made->threads++;
+    *loader = made;
+    if (!made->threads) {
+        loader_close(made);
+        *loader = NULL;
+        return error_set(error, ERROR_RUN, "cannot start a thread for decoding");
+    }
+    return 0;
+}
+
+const LoaderBatch *loader_next(Loader *loader) {
+    double started = time_now();
+    pthread_mutex_lock(&loader->lock);
+    if (loader->holding) { /* hand back the batch of the last call */
+        reset_place(loader, loader->taken + (uint64_t)loader->config.ring);
+        loader->taken++;
+        loader->holding = false;
+        pthread_cond_broadcast(&loader->changed);
+    }
+    if (loader->taken >= loader->batches) {
+        pthread_mutex_unlock(&loader->lock);
+        return NULL;
+    }
+    Place *place = &loader->ring[loader->taken % (uint64_t)loader->config.ring];
+    while (place->done < place->batch.count)
+        pthread_cond_wait(&loader->changed, &loader->lock);
+    loader->holding = true;
+    place->batch.wait = time_now() - started;
+    place->batch.ready_ahead = 0;
+    for (int i = 1; i < loader->config.ring; i++) {
+        const Place *ahead =
+            &loader->ring[(loader->taken + (uint64_t)i) % (uint64_t)loader->config.ring];
+        if (ahead->batch.count == 0 || ahead->done < ahead->batch.count)
+            break;
+        place->batch.ready_ahead++;
+    }
+    pthread_mutex_unlock(&loader->lock);
+    return &place->batch;
+}
+
+void loader_close(Loader *loader) {
+    if (!loader)
+        return;
+    pthread_mutex_lock(&loader->lock);
+    loader->stopping = true;
+    pthread_cond_broadcast(&loader->changed);
+    pthread_mutex_unlock(&loader->lock);
+    for (int i = 0; i < loader->threads; i++)
+        pthread_join(loader->workers[i], NULL);
+    for (int i = 0; i < loader->config.ring; i++) {
+        for (int b = 0; b < loader->config.batch; b++)
+            free(loader->ring[i].batch.slots[b].reason);
+        free(loader->ring[i].batch.clips);
+        free(loader->ring[i].batch.slots);
+    }
+    free(loader->ring);
+    free(loader->workers);
+    pthread_mutex_destroy(&loader->lock);
+    pthread_cond_destroy(&loader->changed);
+    free(loader);
+}

@@ -1,0 +1,55 @@
+/* The loader: clips in order, decoded ahead by worker threads into a bounded ring of batches.
+ *
+ * Job j (j = first, first + 1, ...) is drawn by a pure function and decoded by whichever worker is
+ * free; batches come out in job order. Order and content do not depend on the number of workers or
+ * on where a run was resumed. An undecodable clip is re-drawn by the source's rule, counted and
+ * reported, or handed on as failed where the source has no other (evaluation).
+ */
+#ifndef JEPA_VIDEO_LOADER_H
+#define JEPA_VIDEO_LOADER_H
+
+#include "video/clip.h"
+
+typedef struct LoaderSource {
+    void *context;
+    /* Draws job `job`, attempt `attempt`; called from any worker, must be pure. Returns 1, or 0
+     * when there is no further attempt for this job (the slot then counts as failed). */
+    int (*draw)(void *context, uint64_t job, int attempt, ClipDraw *draw);
+} LoaderSource;
+
+typedef struct LoaderSlot {
+    ClipDraw draw;
+    bool failed;  /* no attempt could be decoded; the clip is zero */
+    char *reason; /* first failure of this slot: "name: why", NULL if none; owned by the loader */
+    uint32_t bad_file; /* the file of that first failure */
+} LoaderSlot;
+
+typedef struct LoaderBatch {
+    uint64_t first_job;
+    int count;         /* slots in this batch; the last batch of a finite source may be short */
+    uint8_t *clips;    /* [count][3][frames][crop][crop] */
+    LoaderSlot *slots; /* [count] */
+    double wait;       /* seconds that loader_next waited for it */
+    double decode;     /* seconds of worker time spent on it */
+    int ready_ahead;   /* full batches waiting in the ring behind this one */
+} LoaderBatch;
+
+typedef struct LoaderConfig {
+    const VideoIndex *index; /* must outlive the loader */
+    ClipSpec spec;
+    LoaderSource source;
+    uint64_t first_job;
+    uint64_t jobs; /* end of the source (exclusive); UINT64_MAX: endless */
+    int batch;     /* slots per batch */
+    int ring;      /* batches in memory, >= 2 */
+    int threads;   /* workers, >= 1 */
+} LoaderConfig;
+
+typedef struct Loader Loader;
+size_t loader_bytes(const LoaderConfig *config); /* memory of the ring, for the plan */
+int loader_open(Loader **loader, const LoaderConfig *config, Error *error);
+/* The next batch, valid until the next call; NULL at the end of a finite source. */
+const LoaderBatch *loader_next(Loader *loader);
+void loader_close(Loader *loader); /* stops the workers, also in mid-batch */
+
+#endif
