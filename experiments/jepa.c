@@ -13,9 +13,8 @@ typedef struct Command {
 
 static const Command commands[] = {
     {"pretrain", "train a V-JEPA on a folder of videos", command_pretrain},
-    //    {"probe", "how much the frozen features know: a linear probe with its floors",
-    //    command_probe},
-    //    {"visualize", "pictures of what the model predicts for a video", command_visualize},
+    {"probe", "how much the frozen features know: a linear probe with its floors", command_probe},
+    {"visualize", "pictures of what the model predicts for a video", command_visualize},
     {"frames", "exactly these frames of a video, as PNG or raw planes", command_frames},
     {"synth", "make a labelled set of synthetic videos", command_synth},
     {"check-reference", "hold the network against values of the published code",
@@ -32,17 +31,18 @@ static void print_help(FILE *out) {
     fprintf(out, "\n  jepa help | --help           this text\n  jepa --version\n");
 }
 
-/* Threads that wait for work must sleep: the decoders need the cores. OpenMP reads this setting
- * before main begins, so the program sets it and starts itself again, once. A user's own setting
- * stays. */
-static void wait_passively(char **argv) {
-    if (getenv("OMP_WAIT_POLICY") || setenv("OMP_WAIT_POLICY", "passive", 0))
+/* Threads that wait for work must sleep, as the decoders need the cores; and the BLAS must start no
+ * threads of its own, as it is called from ours. Both libraries read their settings before main
+ * begins, so the program sets them and starts itself again, once. A user's own settings stay. */
+static void settle_threads(char **argv) {
+    if (getenv("OMP_WAIT_POLICY") && getenv("OPENBLAS_NUM_THREADS"))
         return;
-    execv("/proc/self/exe", argv); /* returns only on failure; then the default serves as well */
+    if (!setenv("OMP_WAIT_POLICY", "passive", 0) && !setenv("OPENBLAS_NUM_THREADS", "1", 0))
+        execv("/proc/self/exe", argv); /* returns only on failure; then the defaults serve as well */
 }
 
 int main(int argc, char **argv) {
-    wait_passively(argv);
+    settle_threads(argv);
     if (argc < 2) {
         print_help(stderr);
         return 2;

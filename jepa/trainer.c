@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define RING_BATCHES 3 /* groups decoded ahead: one in work, two waiting */
@@ -289,24 +288,32 @@ static bool save_is_due(const Trainer *t) {
            (minutes > 0 && time_now() - t->saved_at >= 60 * minutes) || t->step == t->total;
 }
 
-/* The signals that end a run in order are blocked and asked for between steps: no handler, no
- * global state, and no step is ever half done. */
-static void stop_signals(sigset_t *set) {
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    sigaddset(set, SIGUSR1);
+/* The signal that asked for an end, 0: none. The one variable of this program that is not in a struct: a
+ * signal handler can reach nothing else, and blocking signals would miss those that arrive on threads
+ * of libraries. */
+static volatile sig_atomic_t stop_signal;
+
+static void note_signal(int signal) {
+    stop_signal = signal;
 }
 
-static int pending_signal(const sigset_t *set) {
-    struct timespec now = {0, 0};
-    int signal = sigtimedwait(set, NULL, &now);
-    return signal > 0 ? signal : 0;
+static const int stop_signals[] = {SIGINT, SIGTERM, SIGUSR1};
+#define STOP_SIGNALS (sizeof stop_signals / sizeof *stop_signals)
+
+/* The first signal ends the run in order after the step at work; the same again ends it at once. */
+static void catch_signals(struct sigaction old[STOP_SIGNALS]) {
+    struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART | SA_RESETHAND};
+    stop_signal = 0;
+    for (size_t i = 0; i < STOP_SIGNALS; i++)
+        sigaction(stop_signals[i], &action, &old[i]);
+}
+
+static void restore_signals(const struct sigaction old[STOP_SIGNALS]) {
+    for (size_t i = 0; i < STOP_SIGNALS; i++)
+        sigaction(stop_signals[i], &old[i], NULL);
 }
 
 static int train(Trainer *t, TrainerResult *result, Error *error) {
-    sigset_t stops;
-    stop_signals(&stops);
     Progress progress;
     progress_start(&progress, "step", (double)t->total, (double)t->step);
     while (t->step < t->total) {
@@ -323,7 +330,7 @@ static int train(Trainer *t, TrainerResult *result, Error *error) {
         snprintf(detail, sizeof detail, "loss %.4f  %.1f clips/s", report.loss,
                  report.clips_per_second);
         progress_show(&progress, (double)t->step, detail);
-        result->signal = pending_signal(&stops);
+        result->signal = stop_signal;
         bool stopping = result->signal || decision == TRAIN_STOP;
         if (stopping)
             log_info("stopping after step %" PRId64 ": writing a checkpoint", t->step);
@@ -374,9 +381,8 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
     memset(result, 0, sizeof *result);
     double before = resident_mib();
     int status = prepare(&t, error);
-    sigset_t stops, old;
-    stop_signals(&stops);
-    pthread_sigmask(SIG_BLOCK, &stops, &old);
+    struct sigaction old[STOP_SIGNALS];
+    catch_signals(old);
     if (!status && t.step < t.total) {
         LoaderConfig loader = loader_config(&t);
         status = loader_open(&t.loader, &loader, error);
@@ -391,7 +397,7 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
             loader_close(t.loader);
         }
     }
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    restore_signals(old);
     result->steps = t.step;
     result->total = t.total;
     result->replaced = t.replaced;

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-#define CROP_TRIES 10 /* of the random resized crop before the centre is taken, published */
+#define CROP_TRIES 10  /* of the random resized crop before the centre is taken, published */
+#define STEP_MAX   1e6 /* frames: longer than that is longer than any video that is read */
 
 /* Attempt a of a slot draws from the streams of slot + a · 2^24: no other slot of a step uses them
  * (a step has fewer than 2^24 slots, a slot fewer than 256 attempts). */
@@ -13,9 +14,12 @@ static Random stream(uint64_t seed, RandomPurpose purpose, uint64_t step, uint64
     return random_at(seed, purpose, step, slot + ((uint64_t)attempt << 24));
 }
 
-/* torch.linspace(first, last, count)[i], cut to whole frames and to 0..limit */
+/* numpy.linspace(first, last, count)[i], cut to whole frames and to 0..limit. Rounded as numpy
+ * rounds: i times the step, not i times the length over the steps, which gives other frames here
+ * and there. */
 static int64_t linspace_frame(double first, double last, int count, int i, int64_t limit) {
-    double at = count > 1 ? first + (last - first) * i / (count - 1) : first;
+    double step = count > 1 ? (last - first) / (count - 1) : 0;
+    double at = i && i == count - 1 ? last : i * step + first;
     int64_t frame = (int64_t)floor(fmin(at, (double)limit));
     return frame < 0 ? 0 : frame;
 }
@@ -65,8 +69,8 @@ static void frames_by_time(int64_t *frames, const VideoFile *file, int count, do
 static int step_of(const VideoFile *file, const ClipSpec *spec) {
     if (spec->duration <= 0)
         return spec->step;
-    int step = (int)(spec->duration * file->fps / spec->frames);
-    return step < 1 ? 1 : step;
+    double step = spec->duration * file->fps / spec->frames;
+    return step >= 1 ? (int)fmin(step, STEP_MAX) : 1; /* a file may claim any rate, or none */
 }
 
 /* The window at `share` (0 first, 1 last) of those possible; share < 1 draws evenly over all. */

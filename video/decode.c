@@ -1,22 +1,37 @@
-/* Exact frames. See video/decode.h. */
+/* Exact frames. See video/decode.h.
+ *
+ * The first try is the quick one: no probing, from the nearest keyframe, frames that nobody needs
+ * are skipped, reading ends with the last wanted one. Frames are told by their time stamps, so what
+ * comes is right or does not come at all. Then further back without skipping, and last from the
+ * start with everything as the scan had it, by count. (Measured in FFmpeg 5.1 on H.264 and HEVC:
+ * skipping alone makes a clip of 16 frames 1.2 to 1.6 times as fast.) */
 #include "video/decode.h"
 #include "video/input.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define KEYS_BACK 3 /* keyframes that are tried, each further back, before the start is */
+#define KEYS_BACK 3  /* keyframes that are tried, each further back, before the start is */
+#define JUMP      32 /* frames to the next keyframe that make a jump worth its cost */
 
 struct VideoReader {
     const VideoFile *file;
     VideoInput input;
 };
 
+/* What is wanted, and how far it has come. */
+typedef struct Wanted {
+    const int64_t *frames; /* ascending */
+    size_t count, done;
+    VideoTake take;
+    void *context;
+} Wanted;
+
 int video_reader_open(VideoReader **reader, const VideoFile *file, Error *error) {
     VideoReader *made = memory_new(1, sizeof *made);
     made->file = file;
     *reader = NULL;
-    if (video_input_open(&made->input, file->path, error)) {
+    if (video_input_open_quickly(&made->input, file->path, error)) {
         free(made);
         return error_prefix(error, "%s", file->name ? file->name : file->path);
     }
@@ -31,8 +46,8 @@ void video_reader_close(VideoReader *reader) {
     free(reader);
 }
 
-/* The keyframe at or before `frame`, `back` further; -1: none, begin at the start. */
-static int64_t key_before(const VideoFile *file, int64_t frame, int back) {
+/* The keyframe at or before `frame`; -1: there is none. */
+static int64_t key_before(const VideoFile *file, int64_t frame) {
     size_t low = 0, high = file->key_count;
     while (low < high) {
         size_t middle = (low + high) / 2;
@@ -41,104 +56,171 @@ static int64_t key_before(const VideoFile *file, int64_t frame, int back) {
         else
             high = middle;
     }
-    return (int64_t)low - 1 - back;
+    return (int64_t)low - 1;
 }
 
-/* Hands on the frames of number `number` that are wanted next. */
-static int hand_on(VideoReader *reader, int64_t number, const int64_t *frames, size_t count,
-                   size_t *done, VideoTake take, void *context, Error *error) {
-    while (*done < count && frames[*done] == number) {
+/* Hands on the current frame, whose number is `number`, as often as it is wanted. */
+static int hand_on(VideoReader *reader, int64_t number, Wanted *wanted, Error *error) {
+    while (wanted->done < wanted->count && wanted->frames[wanted->done] == number) {
         if (video_frame_damaged(reader->input.frame))
             return error_set(error, ERROR_RUN, "frame %" PRId64 " is damaged", number);
-        if (take(context, *done, reader->input.frame, error))
+        if (wanted->take(wanted->context, wanted->done, reader->input.frame, error))
             return -1;
-        ++*done;
+        wanted->done++;
     }
     return 0;
+}
+
+/* A fresh start: not every container can seek back. */
+static int reopen(VideoReader *reader, int quickly, Error *error) {
+    video_input_close(&reader->input);
+    return quickly ? video_input_open_quickly(&reader->input, reader->file->path, error)
+                   : video_input_open(&reader->input, reader->file->path, error);
 }
 
 /* Decodes from the start and counts: right for every file that decodes as it did when scanned. */
-static int from_start(VideoReader *reader, const int64_t *frames, size_t count, size_t *done,
-                      VideoTake take, void *context, Error *error) {
+static int from_start(VideoReader *reader, Wanted *wanted, Error *error) {
+    if ((reader->input.packets || reader->input.quick) && reopen(reader, 0, error))
+        return -1;
     int64_t number = 0;
-    if (reader->input.packets) { /* a fresh start: not every container can seek */
-        video_input_close(&reader->input);
-        if (video_input_open(&reader->input, reader->file->path, error))
-            return -1;
-    }
     int more = 1;
-    while (*done < count && (more = video_input_next(&reader->input, error)) == 1) {
-        if (hand_on(reader, number, frames, count, done, take, context, error))
+    while (wanted->done < wanted->count && (more = video_input_next(&reader->input, error)) == 1)
+        if (hand_on(reader, number++, wanted, error))
             return -1;
-        number++;
-    }
     if (more < 0)
         return -1;
-    if (*done < count)
+    if (wanted->done < wanted->count)
         return error_set(error, ERROR_RUN,
                          "frame %" PRId64 " did not come: decoding ended after %" PRId64,
-                         frames[*done], number);
+                         wanted->frames[wanted->done], number);
     return 0;
 }
 
-/* From a keyframe on, by time stamps. 1: all came; 0: one did not; -1: error. */
-static int from_key(VideoReader *reader, const VideoKey *key, const int64_t *frames, size_t count,
-                    size_t *done, VideoTake take, void *context, Error *error) {
-    const VideoFile *file = reader->file;
-    Error seek;
-    if (video_input_seek(&reader->input, key->pts, &seek))
-        return 0;
-    int64_t number = key->frame;
-    int more, first = 1;
-    while (*done < count && (more = video_input_next(&reader->input, error)) == 1) {
-        int64_t pts = reader->input.frame->best_effort_timestamp;
-        if (first && (pts == AV_NOPTS_VALUE || pts > file->pts[frames[*done]]))
-            return 0; /* landed too late */
-        first = 0;
-        while (number < file->frames && file->pts[number] < pts)
-            number++;
-        if (number >= file->frames || number > frames[*done])
-            return 0; /* gone past the frame that was wanted */
-        if (file->pts[number] != pts)
-            continue; /* a picture before the keyframe, or one that the scan did not see */
-        if (video_frame_damaged(reader->input.frame) && number == frames[*done])
-            return 0; /* maybe for want of what lies before the keyframe */
-        if (hand_on(reader, number, frames, count, done, take, context, error))
-            return -1;
-    }
-    return *done == count;
+/* Is the frame a pair of fields, which may have come in two packets with a time stamp each? */
+static bool is_interlaced(const AVFrame *frame) {
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
+    return frame->flags & AV_FRAME_FLAG_INTERLACED;
+#else
+    return frame->interlaced_frame;
+#endif
 }
 
-static bool can_seek(const VideoReader *reader) {
+/* Decodes on from where the input stands, by time stamps. 1: all came; 0: one did not; -1: error.
+ */
+static int by_time(VideoReader *reader, Wanted *wanted, Error *error) {
     const VideoFile *file = reader->file;
+    int more = 1;
+    while (wanted->done < wanted->count && (more = video_input_next(&reader->input, error)) == 1) {
+        const AVFrame *frame = reader->input.frame;
+        int64_t next = wanted->frames[wanted->done], pts = frame->best_effort_timestamp;
+        if (pts == AV_NOPTS_VALUE || pts > file->pts[next])
+            return 0; /* landed too late, or gone past the frame that was wanted */
+        if (pts < file->pts[next])
+            continue;
+        /* damaged maybe for want of what lies before the keyframe, or its other field was skipped
+         */
+        if (video_frame_damaged(frame) || (reader->input.wanted && is_interlaced(frame)))
+            return 0;
+        if (hand_on(reader, next, wanted, error))
+            return -1;
+    }
+    if (wanted->done < wanted->count)
+        return more < 0 ? -1 : 0;
+    return 1;
+}
+
+/* The time stamps of what is still wanted, each once. Caller frees. */
+static int64_t *stamps(const VideoFile *file, const Wanted *wanted, size_t *count) {
+    int64_t *pts = memory_new(wanted->count - wanted->done, sizeof *pts);
+    *count = 0;
+    for (size_t i = wanted->done; i < wanted->count; i++)
+        if (!*count || pts[*count - 1] != file->pts[wanted->frames[i]])
+            pts[(*count)++] = file->pts[wanted->frames[i]];
+    return pts;
+}
+
+/* From keyframe number `key` on; 0 and below: from the start. */
+static int from_key(VideoReader *reader, int64_t key, bool skip, Wanted *wanted, Error *error) {
+    VideoInput *input = &reader->input;
+    Error seek;
+    if (key > 0 && video_input_seek(input, reader->file->keys[key].pts, &seek))
+        return 0;
+    if (key <= 0 && input->packets && reopen(reader, 1, error))
+        return -1;
+    int64_t *pts = NULL;
+    if (skip)
+        input->wanted = pts = stamps(reader->file, wanted, &input->wanted_count);
+    int result = by_time(reader, wanted, error);
+    input->wanted = NULL;
+    free(pts);
+    return result;
+}
+
+/* Transport and program streams find no keyframe by presentation time. */
+static bool can_seek(const VideoReader *reader) {
     const char *container = reader->input.format->iformat->name;
-    /* transport and program streams find no keyframe by presentation time */
-    return file->pts && file->key_count > 1 && strcmp(container, "mpegts") &&
-           strcmp(container, "mpeg");
+    return strcmp(container, "mpegts") && strcmp(container, "mpeg");
+}
+
+/* Some frames that are worth decoding in one go. */
+static int read_run(VideoReader *reader, Wanted *wanted, Error *error) {
+    const VideoFile *file = reader->file;
+    bool seeks = can_seek(reader);
+    for (int back = 0; back < KEYS_BACK && file->pts; back++) {
+        int64_t key = seeks ? key_before(file, wanted->frames[wanted->done]) - back : 0;
+        if (back && key < 1)
+            break; /* the start without skipping comes below */
+        int result = from_key(reader, key, back == 0, wanted, error);
+        if (result)
+            return result < 0 ? -1 : 0;
+    }
+    return from_start(reader, wanted, error);
+}
+
+/* How many of the frames from `first` on are decoded in one go: as long as no keyframe lies far
+ * behind the one before. */
+static size_t run_length(const VideoReader *reader, const int64_t *frames, size_t count) {
+    const VideoFile *file = reader->file;
+    if (!file->pts || !can_seek(reader))
+        return count;
+    size_t length = 1;
+    while (length < count) {
+        int64_t key = key_before(file, frames[length]);
+        if (key > 0 && file->keys[key].frame > frames[length - 1] + JUMP)
+            break;
+        length++;
+    }
+    return length;
+}
+
+/* Numbers in the caller's order, whatever run they belong to. */
+typedef struct Offset {
+    VideoTake take;
+    void *context;
+    size_t first;
+} Offset;
+
+static int take_offset(void *context, size_t i, const AVFrame *frame, Error *error) {
+    const Offset *offset = context;
+    return offset->take(offset->context, offset->first + i, frame, error);
 }
 
 int video_reader_frames(VideoReader *reader, const int64_t *frames, size_t count, VideoTake take,
                         void *context, Error *error) {
     const VideoFile *file = reader->file;
-    size_t done = 0;
+    const char *name = file->name ? file->name : file->path;
     for (size_t i = 0; i < count; i++)
         if (frames[i] < 0 || frames[i] >= file->frames || (i && frames[i] < frames[i - 1]))
             return error_set(error, ERROR_RUN,
                              "%s: frame %" PRId64 " of %" PRId64 " (0 to %" PRId64 ", ascending)",
-                             file->name ? file->name : file->path, frames[i], file->frames,
-                             file->frames - 1);
-    int result = 0;
-    for (int back = 0; back < KEYS_BACK && count && can_seek(reader); back++) {
-        int64_t key = key_before(file, frames[done], back);
-        if (key < 1)
-            break; /* the first keyframe is the start */
-        result = from_key(reader, &file->keys[key], frames, count, &done, take, context, error);
-        if (result)
-            break;
+                             name, frames[i], file->frames, file->frames - 1);
+    size_t length;
+    for (size_t first = 0; first < count; first += length) {
+        length = run_length(reader, frames + first, count - first);
+        Offset offset = {take, context, first};
+        Wanted wanted = {frames + first, length, 0, take_offset, &offset};
+        if (read_run(reader, &wanted, error))
+            return error_prefix(error, "%s", name);
     }
-    if (result == 0 && done < count)
-        result = from_start(reader, frames, count, &done, take, context, error);
-    if (result < 0)
-        return error_prefix(error, "%s", file->name ? file->name : file->path);
     return 0;
 }

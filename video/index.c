@@ -14,6 +14,7 @@
 #define INDEX_FORMAT  "jepa.c video index"
 #define INDEX_VERSION 1
 #define INDEX_LIMIT   ((size_t)4 << 30) /* bytes */
+#define PTS_MAX       ((int64_t)1 << 61) /* so that differences cannot overflow */
 
 /* ---- building ---- */
 
@@ -58,12 +59,20 @@ static void scan_all(VideoIndex *index, int threads) {
     pthread_mutex_destroy(&work.lock);
 }
 
-/* Numbers by value, then words. */
+static bool is_number(const char *text, long long *value) {
+    char *end;
+    *value = strtoll(text, &end, 10);
+    return *text && !*end;
+}
+
+/* Numbers first, by value; then words. */
 static int by_class(const void *a, const void *b) {
     const char *x = *(char *const *)a, *y = *(char *const *)b;
-    char *end_x, *end_y;
-    long long nx = strtoll(x, &end_x, 10), ny = strtoll(y, &end_y, 10);
-    if (*x && *y && !*end_x && !*end_y && nx != ny)
+    long long nx, ny;
+    bool x_number = is_number(x, &nx), y_number = is_number(y, &ny);
+    if (x_number != y_number)
+        return x_number ? -1 : 1;
+    if (x_number && nx != ny)
         return nx < ny ? -1 : 1;
     return strcmp(x, y);
 }
@@ -241,7 +250,8 @@ static int get_times(VideoFile *f, const msgpack_object *pts, const msgpack_obje
     if (count)
         f->pts = memory_new(count, sizeof *f->pts);
     for (size_t i = 0; i < count; i++)
-        if (record_integer(record_item(pts, i), &f->pts[i]) || (i && f->pts[i] <= f->pts[i - 1]))
+        if (record_integer(record_item(pts, i), &f->pts[i]) || f->pts[i] < -PTS_MAX ||
+            f->pts[i] > PTS_MAX || (i && f->pts[i] <= f->pts[i - 1]))
             return -1;
     if (!keys || keys->type != MSGPACK_OBJECT_ARRAY)
         return -1;
@@ -304,6 +314,9 @@ static int read_index(VideoIndex *index, const msgpack_object *root, const char 
         classes->type != MSGPACK_OBJECT_ARRAY || files->type != MSGPACK_OBJECT_ARRAY)
         return error_set(error, ERROR_RUN, "%s is damaged: fields are missing", path);
     size_t class_count = record_count(classes), count = record_count(files);
+    if (count > UINT32_MAX || class_count > count)
+        return error_set(error, ERROR_RUN, "%s is damaged: %zu classes of %zu files", path,
+                         class_count, count);
     index->class_names = memory_new(class_count, sizeof *index->class_names);
     for (; (size_t)index->classes < class_count; index->classes++)
         if (!(index->class_names[index->classes] = record_text(

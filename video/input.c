@@ -1,5 +1,6 @@
 /* Opening and reading a stranger's video. See video/input.h. */
 #include "video/input.h"
+#include "video/sniff.h"
 #include <libavutil/display.h>
 #include <math.h>
 #include <stdlib.h>
@@ -25,6 +26,23 @@ static int failed(Error *error, const char *what, int code) {
     return error_set(error, ERROR_RUN, "%s: %s", what, reason_of(code, text));
 }
 
+/* Does the header alone say how to decode? Not in AVI, FLV and MPEG streams, which say too little.
+ */
+static bool header_suffices(const AVFormatContext *format) {
+    if (!strstr(format->iformat->name, "mp4") && !strstr(format->iformat->name, "matroska"))
+        return false;
+    for (unsigned i = 0; i < format->nb_streams; i++) {
+        const AVCodecParameters *about = format->streams[i]->codecpar;
+        bool headed = about->codec_id == AV_CODEC_ID_H264 || about->codec_id == AV_CODEC_ID_HEVC ||
+                      about->codec_id == AV_CODEC_ID_MPEG4;
+        if (about->codec_type == AVMEDIA_TYPE_VIDEO &&
+            (about->codec_id == AV_CODEC_ID_NONE || about->width <= 0 || about->height <= 0 ||
+             (headed && about->extradata_size <= 0)))
+            return false;
+    }
+    return true;
+}
+
 static int open_demuxer(VideoInput *input, const char *path, Error *error) {
     AVDictionary *options = NULL;
     av_dict_set(&options, "protocol_whitelist", PROTOCOLS, 0);
@@ -36,9 +54,14 @@ static int open_demuxer(VideoInput *input, const char *path, Error *error) {
     int code = avformat_open_input(&input->format, url, NULL, &options);
     free(url);
     av_dict_free(&options);
-    if (code < 0)
-        return failed(error, "cannot be opened", code);
-    code = avformat_find_stream_info(input->format, NULL);
+    if (code < 0) {
+        const char *known = sniff_reason(path);
+        return known ? error_set(error, ERROR_RUN, "%s", known)
+                     : failed(error, "cannot be opened", code);
+    }
+    input->quick = input->quick && header_suffices(input->format);
+    if (!input->quick)
+        code = avformat_find_stream_info(input->format, NULL);
     if (code < 0)
         return failed(error, "no stream can be read", code);
     for (unsigned i = 0; i < input->format->nb_streams; i++) {
@@ -79,13 +102,22 @@ static int open_decoder(VideoInput *input, Error *error) {
     return 0;
 }
 
-int video_input_open(VideoInput *input, const char *path, Error *error) {
+static int open_input(VideoInput *input, const char *path, int quick, Error *error) {
     memset(input, 0, sizeof *input);
+    input->quick = quick;
     if (open_demuxer(input, path, error) || open_decoder(input, error)) {
         video_input_close(input);
         return -1;
     }
     return 0;
+}
+
+int video_input_open(VideoInput *input, const char *path, Error *error) {
+    return open_input(input, path, 0, error);
+}
+
+int video_input_open_quickly(VideoInput *input, const char *path, Error *error) {
+    return open_input(input, path, 1, error);
 }
 
 void video_input_close(VideoInput *input) {
@@ -95,10 +127,33 @@ void video_input_close(VideoInput *input) {
     avformat_close_input(&input->format);
 }
 
+static bool is_wanted(const VideoInput *input, int64_t pts) {
+    size_t low = 0, high = input->wanted_count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (input->wanted[middle] < pts)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < input->wanted_count && input->wanted[low] == pts;
+}
+
+/* Lets the decoder skip the next packet if its frame is neither wanted nor referred to by others.
+ * The decoder has no packet left when this is called, so that the choice is for this one. */
+static void choose_skip(VideoInput *input) {
+    int64_t pts = input->packet->pts;
+    bool wanted = !input->wanted || pts == AV_NOPTS_VALUE || is_wanted(input, pts);
+    input->codec->skip_frame = wanted ? AVDISCARD_DEFAULT : AVDISCARD_NONREF;
+    if (input->wanted && wanted && pts != AV_NOPTS_VALUE)
+        input->wanted_sent++;
+}
+
 /* Sends the next packet of the stream, or the end. */
 static int feed(VideoInput *input, Error *error) {
     for (;;) {
-        int code = av_read_frame(input->format, input->packet);
+        bool sent_all = input->wanted && input->wanted_sent == input->wanted_count;
+        int code = sent_all ? AVERROR_EOF : av_read_frame(input->format, input->packet);
         if (code < 0) { /* the end, or a file cut short: what was sent is still decoded */
             input->draining = 1;
             avcodec_send_packet(input->codec, NULL);
@@ -112,8 +167,12 @@ static int feed(VideoInput *input, Error *error) {
             av_packet_unref(input->packet);
             continue;
         }
+        choose_skip(input);
+        bool cut = input->packet->flags & AV_PKT_FLAG_CORRUPT; /* by the end of the file, mostly */
         code = avcodec_send_packet(input->codec, input->packet);
         av_packet_unref(input->packet);
+        if (cut && code >= 0 && input->frames > 0)
+            input->errors++;
         /* A stream may begin in mid-picture; refusals before the first frame are no damage. */
         if (code < 0 && code != AVERROR(EAGAIN) && input->frames > 0)
             input->errors++;
@@ -148,6 +207,7 @@ int video_input_seek(VideoInput *input, int64_t timestamp, Error *error) {
     avcodec_flush_buffers(input->codec);
     input->draining = 0;
     input->frames = 0;
+    input->wanted_sent = 0;
     return 0;
 }
 

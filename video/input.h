@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <stdbool.h>
 
 /* Limits for untrusted files. Budgets are packets and frames, never seconds, so that what a file is
  * judged to be depends on its bytes alone. */
@@ -26,10 +27,19 @@ typedef struct VideoInput {
     int draining;    /* the end was sent to the decoder */
     int errors;      /* packets that the decoder refused after the first frame came */
     int64_t frames;  /* frames received since the last seek */
+    int quick;       /* opened without probing the streams */
+    /* While not NULL: time stamps [wanted_count], ascending, of the only frames that matter. Frames
+     * that no other needs are skipped, and reading ends with the last that is wanted. */
+    const int64_t *wanted;
+    size_t wanted_count, wanted_sent;
 } VideoInput;
 
 /* Opens demuxer and decoder. Errors are one line without the file's name. */
 int video_input_open(VideoInput *input, const char *path, Error *error);
+/* The same for a file that was scanned before: mp4 and Matroska are not probed again, which costs
+ * as much as decoding some frames. Time stamps are the same; the order of frames may differ where
+ * the header does not tell how far they are reordered. */
+int video_input_open_quickly(VideoInput *input, const char *path, Error *error);
 void video_input_close(VideoInput *input);
 
 /* The next decoded frame into input->frame: 1, 0 at the end, -1 on an error. */

@@ -117,7 +117,7 @@ static int scale_window(uint8_t *planes[3], ClipDecoder *d, const AVFrame *frame
     width = right - left;
     height = bottom - top;
     const uint8_t *data[4] = {0};
-    int movable = !(about->flags & (AV_PIX_FMT_FLAG_PAL | AV_PIX_FMT_FLAG_BITSTREAM));
+    int movable = !(about->flags & AV_PIX_FMT_FLAG_BITSTREAM); /* a palette has one component */
     for (int p = 0; p < 4 && frame->data[p]; p++)
         data[p] = frame->data[p];
     if (movable)

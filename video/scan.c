@@ -5,10 +5,14 @@
  * present in order, by distinct time stamps, is later read from the start, by count. */
 #include "video/index.h"
 #include "video/input.h"
+#include "video/sniff.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+
+#define PTS_MAX                                                                                    \
+    ((int64_t)1 << 61) /* so that differences cannot overflow; AV_NOPTS_VALUE is below */
 
 typedef struct Scan {
     VideoFile *file;
@@ -26,7 +30,7 @@ static void add_frame(Scan *scan) {
         file->pts = memory_grow(file->pts, scan->pts_room, sizeof *file->pts);
     }
     int64_t pts = frame->best_effort_timestamp;
-    if (pts == AV_NOPTS_VALUE || frame->pts == AV_NOPTS_VALUE ||
+    if (frame->pts == AV_NOPTS_VALUE || pts < -PTS_MAX || pts > PTS_MAX ||
         (file->frames && pts <= file->pts[file->frames - 1]))
         scan->ordered = false;
     file->pts[file->frames] = pts;
@@ -110,6 +114,10 @@ static int scan_file(Scan *scan, Error *error) {
         return error_set(error, ERROR_RUN, "empty: 0 bytes");
     if (hash_file(&file->hash, file->path, error))
         return error_set(error, ERROR_RUN, "cannot be read: %s", strerror(errno));
+    int64_t announced = sniff_announced_bytes(file->path);
+    if (announced > file->bytes)
+        return error_set(error, ERROR_RUN, "cut short: %lld of at least %lld bytes",
+                         (long long)file->bytes, (long long)announced);
     if (video_input_open(&scan->input, file->path, error))
         return -1;
     const AVStream *stream = scan->input.stream;

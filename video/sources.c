@@ -13,16 +13,26 @@
 #define LINE_LIMIT  8192              /* bytes of one of its lines */
 #define DEPTH_LIMIT 64                /* folders in folders */
 
-static const char *const extensions[] = {
-    "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg",  "mpeg", "ts",  "m2ts", "mts", "flv", "wmv",
-    "asf", "3gp", "ogv", "gif", "ivf",  "jpg", "jpeg", "png",  "bmp", "webp", "tif", "tiff"};
+/* Pictures count as videos of one frame, but not beside videos: there they are thumbnails. */
+static const char *const videos[] = {"mp4", "m4v",  "mov", "mkv",  "webm", "avi",
+                                     "mpg", "mpeg", "ts",  "m2ts", "mts",  "flv",
+                                     "wmv", "asf",  "3gp", "ogv",  "gif",  "ivf"};
+static const char *const pictures[] = {"jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff"};
 
-static bool is_video_name(const char *name) {
+static bool ends_in(const char *name, const char *const *endings, size_t count) {
     const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof extensions / sizeof *extensions; i++)
-        if (!strcasecmp(dot + 1, extensions[i]))
+    for (size_t i = 0; dot && i < count; i++)
+        if (!strcasecmp(dot + 1, endings[i]))
             return true;
     return false;
+}
+
+static bool is_moving(const char *name) {
+    return ends_in(name, videos, sizeof videos / sizeof *videos);
+}
+
+static bool is_video_name(const char *name) {
+    return is_moving(name) || ends_in(name, pictures, sizeof pictures / sizeof *pictures);
 }
 
 /* Takes over path, name and label. */
@@ -33,46 +43,110 @@ static void add(SourceList *list, char *path, char *name, char *label) {
     list->files[list->count++] = (SourceFile){path, name, label};
 }
 
-/* The folders from the top down to here, so that a link back up is seen as a loop. */
-typedef struct Level {
+/* A folder walk. Links to folders are put off until all true folders have been seen, then followed
+ * in the order of their names, each target once: no loop, and no dependence on the disk's order. */
+typedef struct Seen {
     dev_t device;
     ino_t inode;
-    const struct Level *up;
-    int depth;
-} Level;
+} Seen;
 
-static int walk(SourceList *list, const char *folder, const char *name, const Level *up,
-                Error *error) {
+typedef struct Walk {
+    SourceList *list;
+    Seen *seen;
+    size_t seen_count;
+    SourceFile *links; /* path and name */
+    size_t link_count;
+} Walk;
+
+/* Was the folder walked already? If not, it counts as walked now. */
+static bool seen_before(Walk *walk, const struct stat *about) {
+    for (size_t i = 0; i < walk->seen_count; i++)
+        if (walk->seen[i].device == about->st_dev && walk->seen[i].inode == about->st_ino)
+            return true;
+    walk->seen = memory_grow(walk->seen, walk->seen_count + 1, sizeof *walk->seen);
+    walk->seen[walk->seen_count++] = (Seen){about->st_dev, about->st_ino};
+    return false;
+}
+
+static int walk_folder(Walk *walk, const char *folder, const char *name, int depth, Error *error) {
     struct stat about;
     DIR *open = opendir(folder);
-    if (!open || stat(folder, &about)) {
+    if (!open || fstat(dirfd(open), &about)) {
         error_set(error, ERROR_RUN, "cannot read the folder %s: %s", folder, strerror(errno));
         if (open)
             closedir(open);
         return -1;
     }
-    Level level = {about.st_dev, about.st_ino, up, up ? up->depth + 1 : 0};
-    bool loop = level.depth > DEPTH_LIMIT;
-    for (const Level *l = up; l; l = l->up)
-        loop |= l->device == level.device && l->inode == level.inode;
     int result = 0;
-    for (struct dirent *entry; !result && !loop && (entry = readdir(open));) {
+    bool skip = seen_before(walk, &about);
+    if (!skip && depth > DEPTH_LIMIT)
+        result = error_set(error, ERROR_RUN, "%s: more than %d folders deep", folder, DEPTH_LIMIT);
+    for (struct dirent *entry; !skip && !result && (entry = readdir(open));) {
         if (entry->d_name[0] == '.')
             continue;
         char *path = path_join(folder, entry->d_name);
         char *inside = *name ? path_join(name, entry->d_name) : memory_text("%s", entry->d_name);
-        if (!stat(path, &about) && S_ISDIR(about.st_mode)) {
-            result = walk(list, path, inside, &level, error);
+        bool known = !lstat(path, &about), link = known && S_ISLNK(about.st_mode);
+        if (link)
+            known = !stat(path, &about);
+        if (known && S_ISDIR(about.st_mode) && link) {
+            walk->links = memory_grow(walk->links, walk->link_count + 1, sizeof *walk->links);
+            walk->links[walk->link_count++] = (SourceFile){path, inside, NULL};
+            continue;
+        }
+        if (known && S_ISDIR(about.st_mode)) {
+            result = walk_folder(walk, path, inside, depth + 1, error);
         } else if (is_video_name(entry->d_name)) {
-            add(list, path, inside, NULL);
+            add(walk->list, path, inside, NULL);
             continue;
         } else {
-            list->ignored++;
+            walk->list->ignored++;
         }
         free(path);
         free(inside);
     }
     closedir(open);
+    return result;
+}
+
+static int by_name(const void *a, const void *b) {
+    const SourceFile *x = a, *y = b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : strcmp(x->label ? x->label : "", y->label ? y->label : "");
+}
+
+/* Pictures in a folder that has videos as well. */
+static void drop_thumbnails(SourceList *list) {
+    size_t moving = 0, kept = 0;
+    for (size_t i = 0; i < list->count; i++)
+        moving += is_moving(list->files[i].name);
+    for (size_t i = 0; moving && i < list->count; i++) {
+        if (is_moving(list->files[i].name)) {
+            list->files[kept++] = list->files[i];
+            continue;
+        }
+        free(list->files[i].path);
+        free(list->files[i].name);
+        list->ignored++;
+    }
+    if (moving)
+        list->count = kept;
+}
+
+static int read_folder(SourceList *list, const char *source, Error *error) {
+    Walk walk = {.list = list};
+    int result = walk_folder(&walk, source, "", 0, error);
+    for (size_t next = 0; next < walk.link_count; next++) {
+        qsort(walk.links + next, walk.link_count - next, sizeof *walk.links, by_name);
+        SourceFile link = walk.links[next]; /* the array may move below */
+        if (!result)
+            result = walk_folder(&walk, link.path, link.name, 0, error);
+        free(link.path);
+        free(link.name);
+    }
+    free(walk.links);
+    free(walk.seen);
+    drop_thumbnails(list);
     return result;
 }
 
@@ -92,35 +166,60 @@ static void trim_end(char *text) {
         text[--length] = 0;
 }
 
-/* One line: "path label", path label separated by a space, a comma or "::"; the path may be quoted.
- * Without a label the whole line is the path. Returns the label or NULL; *path points into the
+/* Takes the quotes off "path"; a doubled quote stands for one. Returns what follows the last quote.
+ */
+static char *unquote(char *line) {
+    char *from = line + 1, *to = line;
+    while (*from && (*from != '"' || from[1] == '"')) {
+        from += *from == '"';
+        *to++ = *from++;
+    }
+    char *rest = *from ? from + 1 : from;
+    *to = 0;
+    return rest;
+}
+
+/* Where an unquoted line's label begins to be parted from the path: at "::", else at the last
+ * space, tab or comma that follows a video's ending ("my video.mp4,riding a bike"), else at the
+ * last one. */
+static char *find_delimiter(char *line) {
+    char *colons = strstr(line, "::"), *cut = NULL;
+    if (colons)
+        return colons;
+    if (is_video_name(line))
+        return NULL; /* all of it is a path */
+    for (size_t i = strlen(line); i-- > 1;) {
+        char kept = line[i];
+        if (!strchr(" \t,", kept))
+            continue;
+        if (!cut)
+            cut = line + i;
+        line[i] = 0;
+        bool video = is_video_name(line);
+        line[i] = kept;
+        if (video)
+            return line + i;
+    }
+    return cut;
+}
+
+/* One line: path and label, or the path alone. Returns the label or NULL; *path points into the
  * line. */
 static char *split_line(char *line, char **path) {
     char *label = NULL;
-    line += strspn(line, " \t");
     trim_end(line);
+    *path = line;
     if (*line == '"') {
-        char *end = strchr(line + 1, '"');
-        *path = line + 1;
-        if (end) {
-            *end = 0;
-            label = end + 1 + strspn(end + 1, " \t,:");
-        }
+        label = unquote(line);
+        label += strspn(label, " \t,:");
     } else {
-        *path = line;
-        char *colons = strstr(line, "::"), *comma = strrchr(line, ','), *cut = strrchr(line, ' ');
-        cut = !cut || (comma && comma > cut) ? comma : cut;
-        if (colons) {
-            *colons = 0;
-            label = colons + 2;
-        } else if (cut && !is_video_name(cut)) {
+        char *cut = find_delimiter(line);
+        if (cut) {
+            label = cut + strspn(cut, " \t,:");
             *cut = 0;
-            label = cut + 1;
         }
         trim_end(line);
     }
-    if (label)
-        label += strspn(label, " \t");
     return label && *label ? label : NULL;
 }
 
@@ -129,15 +228,22 @@ static int read_list(SourceList *list, const char *source, Error *error) {
     size_t count;
     if (file_read(&bytes, &count, source, LIST_LIMIT, error))
         return -1;
-    char *folder = path_folder(source), *line = (char *)bytes;
+    char *folder = path_folder(source), *line = (char *)bytes, *stop = line + count;
     int result = 0, number = 0;
-    while (!result && line < (char *)bytes + count) {
-        char *end = strchrnul(line, '\n'), *next = end + 1, *path;
+    if (count >= 3 && !memcmp(line, "\xef\xbb\xbf", 3))
+        line += 3; /* the byte order mark that some editors write */
+    while (!result && line < stop) {
+        char *end = memchr(line, '\n', (size_t)(stop - line)), *path;
+        end = end ? end : stop; /* file_read puts a zero there */
+        char *next = end + 1;
         number++;
         *end = 0;
         if (end - line > LINE_LIMIT || memchr(line, 0, (size_t)(end - line)))
-            result = error_set(error, ERROR_RUN, "%s:%d: no line of a list of videos", source,
-                               number);
+            result = error_set(
+                error, ERROR_RUN,
+                "%s:%d: expected \"path label\" in at most %d bytes of text; is this a "
+                "list of videos?",
+                source, number, LINE_LIMIT);
         line += strspn(line, " \t\r");
         if (!result && *line && *line != '#') {
             char *label = split_line(line, &path);
@@ -152,17 +258,11 @@ static int read_list(SourceList *list, const char *source, Error *error) {
     return result;
 }
 
-static int by_name(const void *a, const void *b) {
-    const SourceFile *x = a, *y = b;
-    int order = strcmp(x->name, y->name);
-    return order ? order : strcmp(x->label ? x->label : "", y->label ? y->label : "");
-}
-
 int source_list(SourceList *list, const char *source, Error *error) {
     memset(list, 0, sizeof *list);
     int result;
     if (folder_exists(source)) {
-        result = walk(list, source, "", NULL, error);
+        result = read_folder(list, source, error);
         if (!result)
             label_by_folder(list);
     } else if (!file_exists(source)) {

@@ -1,0 +1,107 @@
+/* Frozen features. See eval/features.h. */
+#include "eval/features.h"
+#include "base/log.h"
+#include "video/loader.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define RING_BATCHES 3
+
+typedef struct Source {
+    const VideoIndex *index;
+    const ClipSpec *spec;
+    int segments;
+} Source;
+
+static int draw_job(void *context, uint64_t job, int attempt, ClipDraw *draw) {
+    const Source *source = context;
+    if (attempt > 0) /* evaluation has no other clip to offer */
+        return 0;
+    uint32_t file = source->index->usable_files[job / (uint64_t)source->segments];
+    clip_draw_evaluation(draw, source->index, file, source->spec,
+                         (int)(job % (uint64_t)source->segments), source->segments);
+    return 1;
+}
+
+/* Adds a batch of pooled clips to the sums of their videos. */
+static void add_batch(double *sums, bool *failed, const float *pooled, const LoaderBatch *batch,
+                      int segments, int width) {
+    for (int b = 0; b < batch->count; b++) {
+        size_t video = (size_t)((batch->first_job + (uint64_t)b) / (uint64_t)segments);
+        if (batch->slots[b].failed) {
+            if (!failed[video])
+                log_warn("left out: %s", batch->slots[b].reason ? batch->slots[b].reason : "?");
+            failed[video] = true;
+            continue;
+        }
+        for (int d = 0; d < width; d++)
+            sums[video * (size_t)width + (size_t)d] += pooled[b * width + d];
+    }
+}
+
+int features_extract(Features *features, Model *model, const VideoIndex *index,
+                     const ClipSpec *spec, int segments, char network, int threads, Error *error) {
+    int width = model->plan.config.dim;
+    size_t videos = index->usable;
+    Source source = {index, spec, segments};
+    LoaderConfig config = {.index = index,
+                           .spec = *spec,
+                           .source = {&source, draw_job},
+                           .jobs = (uint64_t)videos * (uint64_t)segments,
+                           .batch = model->plan.samples,
+                           .ring = RING_BATCHES,
+                           .threads = threads};
+    Loader *loader;
+    memset(features, 0, sizeof *features);
+    if (loader_open(&loader, &config, error))
+        return -1;
+    void *pooled_memory;
+    size_t pooled_bytes = (size_t)model->plan.samples * (size_t)width * sizeof(float);
+    if (model->device->allocate(&pooled_memory, pooled_bytes, model->device, error)) {
+        loader_close(loader);
+        return -1;
+    }
+    float *pooled = memory_new((size_t)model->plan.samples * (size_t)width, sizeof *pooled);
+    double *sums = memory_new(videos * (size_t)width, sizeof *sums);
+    bool *failed = memory_new(videos, sizeof *failed);
+    Progress progress;
+    progress_start(&progress, "features", (double)config.jobs, 0);
+    const LoaderBatch *batch;
+    while ((batch = loader_next(loader))) {
+        ModelInput input = {.samples = batch->count, .pixels = batch->clips};
+        model_set_input(model, &input);
+        model_features(model, batch->count, network);
+        model->device->rows_mean(pooled_memory, model->target_out, model->cu_target_clips,
+                                 batch->count, width, model->device);
+        model->device->download(pooled, pooled_memory, pooled_bytes, model->device);
+        add_batch(sums, failed, pooled, batch, segments, width);
+        progress_show(&progress, (double)(batch->first_job + (uint64_t)batch->count), "clips");
+    }
+    progress_end(&progress);
+    loader_close(loader);
+    model->device->release(pooled_memory, model->device);
+
+    features->width = width;
+    features->rows = memory_new(videos * (size_t)width, sizeof *features->rows);
+    features->files = memory_new(videos, sizeof *features->files);
+    for (size_t v = 0; v < videos; v++) {
+        if (failed[v])
+            continue;
+        for (int d = 0; d < width; d++)
+            features->rows[features->count * width + d] =
+                (float)(sums[v * (size_t)width + (size_t)d] / segments);
+        features->files[features->count++] = index->usable_files[v];
+    }
+    free(pooled);
+    free(sums);
+    free(failed);
+    if (!features->count)
+        return error_set(error, ERROR_RUN, "not one video could be decoded for its features");
+    return 0;
+}
+
+void features_free(Features *features) {
+    free(features->rows);
+    free(features->files);
+    memset(features, 0, sizeof *features);
+}

@@ -1,0 +1,199 @@
+/* Splitting videos. See eval/split.h. */
+#include "eval/split.h"
+#include "base/file.h"
+#include <ctype.h>
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TEST_SHARE 0.25
+
+int natural_order(const char *a, const char *b) {
+    while (*a && *b) {
+        if (isdigit((unsigned char)*a) && isdigit((unsigned char)*b)) {
+            a += strspn(a, "0"), b += strspn(b, "0");
+            size_t la = strspn(a, "0123456789"), lb = strspn(b, "0123456789");
+            if (la != lb)
+                return la < lb ? -1 : 1;
+            int order = strncmp(a, b, la);
+            if (order)
+                return order;
+            a += la, b += lb;
+        } else if (*a != *b) {
+            return (unsigned char)*a < (unsigned char)*b ? -1 : 1;
+        } else {
+            a++, b++;
+        }
+    }
+    return *a ? 1 : *b ? -1 : 0;
+}
+
+typedef struct Item {
+    size_t file;
+    int label;
+    const char *group;
+} Item;
+
+static int by_group(const void *a, const void *b) {
+    const Item *x = a, *y = b;
+    int order = natural_order(x->group, y->group);
+    order = order ? order : strcmp(x->group, y->group);
+    return order ? order : (x->file > y->file) - (x->file < y->file);
+}
+
+static int name_groups(Split *split, const VideoIndex *index, const char *expression,
+                       Error *error) {
+    regex_t regex;
+    regmatch_t match[2];
+    if (expression && regcomp(&regex, expression, REG_EXTENDED)) {
+        return error_set(error, ERROR_USAGE, "--group-regex %s: not an extended regular expression",
+                         expression);
+    }
+    for (size_t i = 0; i < index->count; i++) {
+        const char *name = index->files[i].name;
+        if (!expression || regexec(&regex, name, 2, match, 0)) {
+            split->group[i] = memory_text("%s", name);
+            continue;
+        }
+        regmatch_t found = regex.re_nsub > 0 && match[1].rm_so >= 0 ? match[1] : match[0];
+        split->group[i] = memory_text("%.*s", (int)(found.rm_eo - found.rm_so), name + found.rm_so);
+    }
+    if (expression)
+        regfree(&regex);
+    return 0;
+}
+
+static Split new_split(const VideoIndex *index) {
+    Split split = {.count = index->count};
+    split.test = memory_new(index->count, sizeof *split.test);
+    split.fold = memory_new(index->count, sizeof *split.fold);
+    split.group = memory_new(index->count, sizeof *split.group);
+    return split;
+}
+
+/* Usable, labelled files in the order of their groups. */
+static size_t list_items(Item *items, const Split *split, const VideoIndex *index) {
+    size_t count = 0;
+    for (size_t i = 0; i < index->count; i++)
+        if (!index->files[i].reason && index->files[i].label >= 0)
+            items[count++] = (Item){i, index->files[i].label, split->group[i]};
+    if (count)
+        qsort(items, count, sizeof *items, by_group);
+    return count;
+}
+
+/* Training files of each class, in order, into `folds` consecutive parts; a group keeps the fold of
+ * its first file. */
+static void make_folds(Split *split, const Item *items, size_t count, int classes, int folds) {
+    int64_t *total = memory_new((size_t)classes, sizeof *total);
+    int64_t *seen = memory_new((size_t)classes, sizeof *seen);
+    for (size_t i = 0; i < count; i++)
+        total[items[i].label] += !split->test[items[i].file];
+    for (size_t i = 0; i < count; i++) {
+        const Item *item = &items[i];
+        if (split->test[item->file])
+            continue;
+        if (i && !strcmp(item->group, items[i - 1].group))
+            split->fold[item->file] = split->fold[items[i - 1].file];
+        else
+            split->fold[item->file] = (int)(seen[item->label] * folds / total[item->label]);
+        seen[item->label]++;
+    }
+    free(total);
+    free(seen);
+}
+
+int split_make(Split *split, const VideoIndex *index, const char *regex, int folds, Error *error) {
+    *split = new_split(index);
+    if (index->classes < 2) {
+        split_free(split);
+        return error_set(
+            error, ERROR_USAGE,
+            "%s: a probe needs two classes or more: one folder for each class, or labels "
+            "in the list",
+            index->source);
+    }
+    if (name_groups(split, index, regex, error)) {
+        split_free(split);
+        return -1;
+    }
+    Item *items = memory_new(index->count, sizeof *items);
+    size_t count = list_items(items, split, index), classes = (size_t)index->classes;
+    int64_t *total = memory_new(classes, sizeof *total), *test = memory_new(classes, sizeof *test);
+    for (size_t i = 0; i < count; i++)
+        total[items[i].label]++;
+    /* From the last group on: a group goes to the test set while a class of its lacks test files.
+     */
+    for (size_t end = count; end > 0;) {
+        size_t first = end - 1;
+        bool wanted = false;
+        while (first > 0 && !strcmp(items[first - 1].group, items[end - 1].group))
+            first--;
+        for (size_t i = first; i < end; i++)
+            wanted |= (double)test[items[i].label] + 0.5 <
+                      TEST_SHARE * (double)total[items[i].label];
+        for (size_t i = first; i < end && wanted; i++) {
+            split->test[items[i].file] = true;
+            test[items[i].label]++;
+        }
+        end = first;
+    }
+    int result = 0;
+    for (size_t k = 0; k < classes && !result; k++)
+        if (test[k] < 1 || test[k] == total[k])
+            result = error_set(
+                error, ERROR_RUN,
+                "class \"%s\" has %lld usable videos, too few or of one group, to train "
+                "and to test on: add videos, give --val, or another --group-regex",
+                index->class_names[k], (long long)total[k]);
+    if (!result) {
+        make_folds(split, items, count, index->classes, folds);
+        for (size_t i = 0; i < count; i++)
+            *(split->test[items[i].file] ? &split->test_count : &split->train_count) += 1;
+    }
+    free(items);
+    free(total);
+    free(test);
+    if (result)
+        split_free(split);
+    return result;
+}
+
+void split_all_train(Split *split, const VideoIndex *index, int folds) {
+    *split = new_split(index);
+    for (size_t i = 0; i < index->count; i++)
+        split->group[i] = memory_text("%s", index->files[i].name);
+    Item *items = memory_new(index->count, sizeof *items);
+    split->train_count = list_items(items, split, index);
+    make_folds(split, items, split->train_count, index->classes, folds);
+    free(items);
+}
+
+void split_free(Split *split) {
+    for (size_t i = 0; i < split->count && split->group; i++)
+        free(split->group[i]);
+    free(split->group);
+    free(split->test);
+    free(split->fold);
+    memset(split, 0, sizeof *split);
+}
+
+int split_save(const Split *split, const VideoIndex *index, const char *path, Error *error) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    JEPA_ASSERT(out);
+    fprintf(out, "file,class,group,set\n");
+    for (size_t i = 0; i < index->count; i++) {
+        const VideoFile *f = &index->files[i];
+        fprintf(out, "\"%s\",\"%s\",\"%s\",%s\n", f->name,
+                f->label >= 0 ? index->class_names[f->label] : "", split->group[i],
+                f->reason      ? "unusable"
+                : f->label < 0 ? "unlabelled"
+                               : (split->test[i] ? "test" : "train"));
+    }
+    fclose(out);
+    int result = file_write(path, text, size, error);
+    free(text);
+    return result;
+}

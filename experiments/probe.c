@@ -1,0 +1,358 @@
+/* jepa probe: how much the frozen features know, beside what an untrained encoder and the majority
+ * class know. */
+#include "base/file.h"
+#include "base/log.h"
+#include "eval/confusion.h"
+#include "eval/features.h"
+#include "eval/logistic.h"
+#include "eval/png.h"
+#include "eval/split.h"
+#include "experiments/commands.h"
+#include "experiments/options.h"
+#include "jepa/checkpoint.h"
+#include "jepa/recipe.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BATCH_CLIPS 8 /* clips that go through the encoder at once */
+
+typedef struct ProbeArguments {
+    const char *checkpoint, *data, *val, *out, *regex, *network, *device;
+    int64_t threads, segments, seed;
+} ProbeArguments;
+
+/* One set of labelled feature rows. */
+typedef struct Rows {
+    int64_t count;
+    float *rows;
+    int *labels, *fold;
+    uint32_t *files;
+} Rows;
+
+typedef struct Score {
+    const char *name;
+    int64_t correct, count;
+    double lambda;
+    int64_t *confusion; /* [K][K] */
+} Score;
+
+static void rows_free(Rows *r) {
+    free(r->rows);
+    free(r->labels);
+    free(r->fold);
+    free(r->files);
+}
+
+/* The rows of one side of the split. */
+static Rows select_rows(const Features *features, const VideoIndex *index, const Split *split,
+                        bool test) {
+    Rows r = {0};
+    size_t most = (size_t)features->count, width = (size_t)features->width;
+    r.rows = memory_new(most * width, sizeof *r.rows);
+    r.labels = memory_new(most, sizeof *r.labels);
+    r.fold = memory_new(most, sizeof *r.fold);
+    r.files = memory_new(most, sizeof *r.files);
+    for (size_t i = 0; i < most; i++) {
+        uint32_t file = features->files[i];
+        if (index->files[file].label < 0 || (split && split->test[file] != test))
+            continue;
+        memcpy(r.rows + (size_t)r.count * width, features->rows + i * width,
+               width * sizeof *r.rows);
+        r.labels[r.count] = index->files[file].label;
+        r.fold[r.count] = split ? split->fold[file] : 0;
+        r.files[r.count++] = file;
+    }
+    return r;
+}
+
+/* Fits on train (lambda chosen on its folds), scores on test. */
+static Score score_probe(const char *name, const Rows *train, const Rows *test, int width,
+                         int classes, int *predictions) {
+    Score score = {.name = name, .count = test->count};
+    Logistic model;
+    score.confusion = memory_new((size_t)classes * (size_t)classes, sizeof *score.confusion);
+    score.lambda = logistic_choose(train->rows, train->labels, train->fold, train->count, width,
+                                   classes);
+    logistic_fit(&model, train->rows, train->labels, train->count, width, classes, score.lambda);
+    for (int64_t i = 0; i < test->count; i++) {
+        int k = logistic_predict(&model, test->rows + i * width);
+        score.correct += k == test->labels[i];
+        score.confusion[(size_t)test->labels[i] * (size_t)classes + (size_t)k]++;
+        if (predictions)
+            predictions[i] = k;
+    }
+    logistic_free(&model);
+    return score;
+}
+
+/* The class that is most frequent in training, said of every test video. */
+static Score score_majority(const Rows *train, const Rows *test, int classes) {
+    Score score = {.name = "majority class", .count = test->count};
+    int64_t *counts = memory_new((size_t)classes, sizeof *counts);
+    int best = 0;
+    for (int64_t i = 0; i < train->count; i++)
+        counts[train->labels[i]]++;
+    for (int k = 1; k < classes; k++)
+        best = counts[k] > counts[best] ? k : best;
+    for (int64_t i = 0; i < test->count; i++)
+        score.correct += test->labels[i] == best;
+    free(counts);
+    return score;
+}
+
+static void print_score(const Score *score) {
+    double low, high;
+    wilson_interval(&low, &high, score->correct, score->count);
+    printf("%-22s %5.1f %%   [%4.1f, %4.1f]   %" PRId64 " of %" PRId64 "\n", score->name,
+           100.0 * (double)score->correct / (double)score->count, 100 * low, 100 * high,
+           score->correct, score->count);
+}
+
+static int write_results(const char *out, const Score *scores, int count, Error *error) {
+    char *text = NULL, *path = path_join(out, "results.csv");
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    JEPA_ASSERT(file);
+    fprintf(file, "probe,top1,low95,high95,correct,test_videos,lambda\n");
+    for (int i = 0; i < count; i++) {
+        double low, high;
+        wilson_interval(&low, &high, scores[i].correct, scores[i].count);
+        fprintf(file, "%s,%.6f,%.6f,%.6f,%" PRId64 ",%" PRId64 ",%g\n", scores[i].name,
+                (double)scores[i].correct / (double)scores[i].count, low, high, scores[i].correct,
+                scores[i].count, scores[i].lambda);
+    }
+    fclose(file);
+    int result = file_write(path, text, size, error);
+    free(text);
+    free(path);
+    return result;
+}
+
+static int write_predictions(const char *out, const Rows *test, const int *predictions,
+                             const VideoIndex *index, Error *error) {
+    char *text = NULL, *path = path_join(out, "predictions.csv");
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    JEPA_ASSERT(file);
+    fprintf(file, "file,class,predicted\n");
+    for (int64_t i = 0; i < test->count; i++)
+        fprintf(file, "\"%s\",\"%s\",\"%s\"\n", index->files[test->files[i]].name,
+                index->class_names[test->labels[i]], index->class_names[predictions[i]]);
+    fclose(file);
+    int result = file_write(path, text, size, error);
+    free(text);
+    free(path);
+    return result;
+}
+
+static int write_confusion(const char *out, const Score *score, const VideoIndex *index,
+                           Error *error) {
+    char *path = path_join(out, "confusion.png");
+    Canvas *canvas = NULL;
+    int result = confusion_draw(&canvas, score->confusion, (const char *const *)index->class_names,
+                                index->classes, "Linear probe on frozen features: confusion", NULL,
+                                error);
+    if (!result)
+        result = png_write(path, canvas, error);
+    if (!result)
+        printf("confusion matrix       %s\n", path);
+    canvas_free(canvas);
+    free(path);
+    return result;
+}
+
+/* Features of train and test videos, with the weights that the model now holds. */
+static int extract_both(Features features[2], Model *model, const VideoIndex index[2], int sets,
+                        const ClipSpec *clip, const ProbeArguments *a, Error *error) {
+    memset(features, 0, 2 * sizeof *features);
+    for (int i = 0; i < sets; i++)
+        if (features_extract(&features[i], model, &index[i], clip, (int)a->segments, a->network[0],
+                             model->device->threads, error))
+            return -1;
+    return 0;
+}
+
+/* The classes of both indexes must be the same list. */
+static int same_classes(const VideoIndex *train, const VideoIndex *test, Error *error) {
+    bool same = train->classes == test->classes;
+    for (int k = 0; k < train->classes && same; k++)
+        same = !strcmp(train->class_names[k], test->class_names[k]);
+    if (!same)
+        return error_set(
+            error, ERROR_USAGE,
+            "%s and %s have different classes (%d and %d): both need the same folder names "
+            "or labels",
+            train->source, test->source, train->classes, test->classes);
+    return 0;
+}
+
+typedef struct Study {
+    VideoIndex index[2]; /* training and test videos; without --val only the first */
+    int sets;
+    Split split;
+    Model model;
+    Recipe recipe;
+    Checkpoint checkpoint;
+    Device *device;
+    char *out;
+} Study;
+
+static int prepare(Study *s, const ProbeArguments *a, Error *error) {
+    YamlNode *root = NULL;
+    if (checkpoint_open(&s->checkpoint, a->checkpoint, error))
+        return -1;
+    int result = yaml_parse(&root, s->checkpoint.recipe, strlen(s->checkpoint.recipe),
+                            "the checkpoint's recipe", error);
+    if (!result)
+        result = recipe_apply(&s->recipe, root, "the checkpoint's recipe", error);
+    yaml_release(root);
+    if (result || recipe_check(&s->recipe, error) ||
+        device_open(&s->device, a->device, (int)a->threads, error) ||
+        video_index_build(&s->index[0], a->data, s->device->threads, error))
+        return -1;
+    s->sets = 1;
+    if (a->val) {
+        s->sets = 2;
+        if (video_index_build(&s->index[1], a->val, s->device->threads, error) ||
+            same_classes(&s->index[0], &s->index[1], error))
+            return -1;
+        split_all_train(&s->split, &s->index[0], LOGISTIC_FOLDS);
+    } else if (split_make(&s->split, &s->index[0], a->regex, LOGISTIC_FOLDS, error)) {
+        return -1;
+    }
+    ModelPlan plan = {.config = recipe_model(&s->recipe), .samples = BATCH_CLIPS};
+    if (model_new(&s->model, &plan, s->device, error))
+        return -1;
+    char *run = path_folder(s->checkpoint.folder);
+    s->out = a->out ? memory_text("%s", a->out) : path_join(run, "probe");
+    free(run);
+    char *path = path_join(s->out, "split.csv");
+    result = folder_make(s->out, error);
+    if (!result)
+        result = split_save(&s->split, &s->index[0], path, error);
+    if (!result && !a->val)
+        printf("split                  %zu videos train, %zu test   (%s)\n", s->split.train_count,
+               s->split.test_count, path);
+    free(path);
+    return result;
+}
+
+/* Scores of the trained and of the untrained encoder, and of the majority class. */
+static int study(Study *s, const ProbeArguments *a, Error *error) {
+    ClipSpec clip = recipe_clip(&s->recipe);
+    int classes = s->index[0].classes, width = s->model.plan.config.dim, result = 0;
+    const VideoIndex *test_index = &s->index[s->sets - 1];
+    Score scores[3] = {{0}};
+    for (int untrained = 0; untrained < 2 && !result; untrained++) {
+        Features features[2];
+        if (untrained)
+            model_init(&s->model, (uint64_t)a->seed);
+        else
+            result = checkpoint_load(&s->model, &s->checkpoint, error);
+        if (!result)
+            result = extract_both(features, &s->model, s->index, s->sets, &clip, a, error);
+        if (!result) {
+            const Split *split = s->sets == 1 ? &s->split : NULL;
+            Rows train = select_rows(&features[0], &s->index[0], &s->split, false);
+            Rows test = select_rows(&features[s->sets - 1], test_index, split, true);
+            int *predictions = memory_new((size_t)test.count + 1, sizeof *predictions);
+            if (!train.count || !test.count) {
+                result = error_set(error, ERROR_RUN,
+                                   "no labelled videos left to train or to test on");
+            } else {
+                scores[untrained] = score_probe(untrained ? "random initialisation"
+                                                          : "this encoder",
+                                                &train, &test, width, classes, predictions);
+                if (!untrained) {
+                    scores[2] = score_majority(&train, &test, classes);
+                    result = write_predictions(s->out, &test, predictions, test_index, error);
+                }
+            }
+            free(predictions);
+            rows_free(&train);
+            rows_free(&test);
+            features_free(&features[0]);
+            features_free(&features[1]);
+        }
+    }
+    if (!result) {
+        printf("checkpoint             %s\n", s->checkpoint.folder);
+        printf("linear probe           top-1     95%% interval   test videos\n");
+        for (int i = 0; i < 3; i++)
+            print_score(&scores[i]);
+        result = write_results(s->out, scores, 3, error);
+    }
+    if (!result)
+        result = write_confusion(s->out, &scores[0], &s->index[0], error);
+    for (int i = 0; i < 3; i++)
+        free(scores[i].confusion);
+    return result;
+}
+
+static int probe(const ProbeArguments *a, Error *error) {
+    Study s = {.sets = 0};
+    recipe_default(&s.recipe);
+    int result = prepare(&s, a, error);
+    if (!result)
+        result = study(&s, a, error);
+    if (s.model.device)
+        model_free(&s.model);
+    split_free(&s.split);
+    video_index_free(&s.index[0]);
+    video_index_free(&s.index[1]);
+    checkpoint_close(&s.checkpoint);
+    recipe_free(&s.recipe);
+    device_close(s.device);
+    free(s.out);
+    return result;
+}
+
+int command_probe(int argc, char **argv) {
+    const CommandHelp help = {
+        "jepa probe --checkpoint RUN --data FOLDER|LIST.csv [--val FOLDER|LIST.csv] [--out DIR]",
+        "Trains a linear classifier on the mean-pooled features of the frozen encoder and scores "
+        "it on "
+        "videos it has not seen, beside the same encoder with random weights and the majority "
+        "class. "
+        "Classes are the first-level folders, or the labels of a list. Without --val the last "
+        "quarter "
+        "of each class, in the order of names, is the test set."};
+    ProbeArguments a = {.network = "target", .device = "cpu", .segments = 2, .seed = 0};
+    const Option options[] = {
+        {"checkpoint", "RUN", "a run (its newest checkpoint) or a step-N folder", OPTION_TEXT,
+         &a.checkpoint},
+        {"data", "PATH", "labelled videos: class folders or a list", OPTION_TEXT, &a.data},
+        {"val", "PATH", "other labelled videos to test on", OPTION_TEXT, &a.val},
+        {"out", "DIR", "results; default: RUN/probe", OPTION_TEXT, &a.out},
+        {"group-regex", "REGEX",
+         "files whose names match in the same text stay on one side of the split", OPTION_TEXT,
+         &a.regex},
+        {"segments", "N", "clips taken from each video (default 2)", OPTION_INTEGER, &a.segments},
+        {"network", "NAME", "target (default) or context: which encoder", OPTION_TEXT, &a.network},
+        {"seed", "N", "of the random initialisation (default 0)", OPTION_INTEGER, &a.seed},
+        {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &a.threads},
+        {"device", "NAME", "cpu (default) or reference", OPTION_TEXT, &a.device},
+    };
+    TextList rest = {0};
+    Error error = {0};
+    int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
+                               &error);
+    if (parsed == 0) {
+        if (rest.count)
+            error_set(&error, ERROR_USAGE, "unexpected argument \"%s\"", rest.items[0]);
+        else if (!a.checkpoint || !a.data)
+            error_set(&error, ERROR_USAGE, "--checkpoint and --data are needed");
+        else if (strcmp(a.network, "target") && strcmp(a.network, "context"))
+            error_set(&error, ERROR_USAGE, "--network %s: expected target or context", a.network);
+        else if (a.segments < 1 || a.segments > 64 || a.threads < 0 || a.seed < 0)
+            error_set(&error, ERROR_USAGE, "--segments: 1 to 64; --threads and --seed: 0 or more");
+        else
+            probe(&a, &error);
+    }
+    if (error.code)
+        fprintf(stderr, "jepa probe: %s\n", error.text);
+    free(rest.items);
+    return error.code;
+}

@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# From a bare Debian or Ubuntu to a trained, probed and pictured video world model:
+#   experiments/quickstart.sh             on labelled videos that it makes itself
+#   experiments/quickstart.sh FOLDER      on your own; class folders are probed
+# Everything is written to quickstart-out/ (JEPA_OUT=DIR: elsewhere); a second call goes on where the
+# first was interrupted. JEPA_BUILD=DIR builds elsewhere than in build/.
+set -euo pipefail
+
+folder=${1:-}
+if [ $# -gt 1 ] || [[ "$folder" == -* ]]; then
+    sed -n '2,6s/^# \{0,1\}//p' "$0"
+    [ "$folder" = --help ] && exit 0 || exit 2
+fi
+[ -z "$folder" ] || [ -e "$folder" ] || { echo "quickstart: $folder: no such folder or list" >&2; exit 1; }
+[ -z "$folder" ] || folder=$(realpath "$folder")
+out=$(realpath -m "${JEPA_OUT:-quickstart-out}")
+cd "$(dirname "$0")/.."
+source experiments/packages.sh
+
+echo "== packages"
+install_packages "${build_packages[@]}"
+
+echo "== build"
+build=${JEPA_BUILD:-build}
+mkdir -p "$build" "$out"
+cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DJEPA_TESTS=OFF >"$build.log" 2>&1 &&
+    cmake --build "$build" -j "$(nproc)" --target jepa >>"$build.log" 2>&1 ||
+    { tail -40 "$build.log" >&2; echo "quickstart: the build failed, see $build.log" >&2; exit 1; }
+jepa=$(realpath "$build/jepa")
+
+if [ -z "$folder" ]; then
+    folder=$out/videos
+    if [ ! -e "$folder/videos.csv" ]; then
+        echo "== synthetic videos"
+        rm -rf "$folder"
+        "$jepa" synth --out "$folder" --videos 400 --seed 1
+    fi
+fi
+
+echo "== pretrain"
+"$jepa" pretrain --data "$folder" --out "$out/run" --resume | tee "$out/pretrain.txt"
+
+echo "== probe"
+if ! "$jepa" probe --checkpoint "$out/run" --data "$folder" --out "$out/probe" | tee "$out/probe.txt"; then
+    echo "(no probe: it needs class folders, or a list with labels)"
+    rm -f "$out/probe.txt"
+fi
+
+echo "== visualize"
+"$jepa" visualize --checkpoint "$out/run" --video "$folder" --out "$out/pictures"
+
+echo
+echo "== what came out"
+grep -E "^(loss|feature std|RankMe|prediction) " "$out/pretrain.txt" || true
+[ ! -e "$out/probe.txt" ] || grep -E "^(linear probe|this encoder|random init|majority)" "$out/probe.txt"
+echo "pictures:"
+find "$out" -name '*.png' -not -path '*/videos/*' | sort | sed 's/^/  /'

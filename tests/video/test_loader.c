@@ -1,0 +1,266 @@
+/* The loader: the same clips in the same order for any number of workers and any point of resuming,
+ * the same replacements for damaged videos, and a clean stop at any time. */
+#include "base/file.h"
+#include "video/encode.h"
+#include "video/loader.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#define VIDEOS 6
+#define SIDE   64
+#define SLOTS  5 /* slots of a step */
+#define SEED   77
+
+typedef struct Fixture {
+    char *folder;
+    VideoIndex index;
+    ClipSpec spec;
+    int last_attempt; /* draws beyond are refused */
+} Fixture;
+
+/* Frame t of video v: every pixel says which video, and roughly which frame. */
+static void make_video(const char *path, int v, int frames) {
+    Error error = {0};
+    VideoWriter *writer;
+    assert_int_equal(video_writer_open(&writer, path, SIDE, SIDE, 25, &error), 0);
+    uint8_t *rgb = memory_new((size_t)SIDE * SIDE, 3);
+    for (int t = 0; t < frames; t++) {
+        for (int i = 0; i < SIDE * SIDE * 3; i++)
+            rgb[i] = (uint8_t)(i % 3 == 0 ? 30 + 30 * v : i % 3 == 1 ? 40 + 4 * t : 128);
+        assert_int_equal(video_writer_frame(writer, rgb, &error), 0);
+    }
+    free(rgb);
+    assert_int_equal(video_writer_close(writer, &error), 0);
+}
+
+static int setup(void **state) {
+    Fixture *f = memory_new(1, sizeof *f);
+    f->folder = memory_text("/tmp/jepa_loader_XXXXXX");
+    assert_non_null(mkdtemp(f->folder));
+    for (int v = 0; v < VIDEOS; v++) {
+        char *path = memory_text("%s/%d.mp4", f->folder, v);
+        make_video(path, v, 20 + v);
+        free(path);
+    }
+    Error error = {0};
+    if (video_index_build(&f->index, f->folder, 2, &error))
+        fail_msg("%s", error.text);
+    assert_int_equal(f->index.usable, VIDEOS);
+    f->spec = (ClipSpec){
+        .frames = 4, .step = 2, .crop = 24, .scale = {0.3, 1}, .ratio = {0.75, 1.35}, .flip = true};
+    f->last_attempt = 100;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    Fixture *f = *state;
+    Error error = {0};
+    video_index_free(&f->index);
+    assert_int_equal(folder_remove(f->folder, &error), 0);
+    free(f->folder);
+    free(f);
+    return 0;
+}
+
+static int draw(void *context, uint64_t job, int attempt, ClipDraw *drawn) {
+    const Fixture *f = context;
+    if (attempt > f->last_attempt)
+        return 0;
+    clip_draw_training(drawn, &f->index, &f->spec, SEED, job / SLOTS, SLOTS, job % SLOTS, attempt);
+    return 1;
+}
+
+static Loader *open_loader(Fixture *f, uint64_t first, uint64_t jobs, int batch, int ring,
+                           int threads) {
+    LoaderConfig config = {.index = &f->index,
+                           .spec = f->spec,
+                           .source = {f, draw},
+                           .first_job = first,
+                           .jobs = jobs,
+                           .batch = batch,
+                           .ring = ring,
+                           .threads = threads};
+    Loader *loader;
+    Error error = {0};
+    if (loader_open(&loader, &config, &error))
+        fail_msg("%s", error.text);
+    return loader;
+}
+
+static size_t clip_bytes(const Fixture *f) {
+    return (size_t)3 * (size_t)f->spec.frames * (size_t)f->spec.crop * (size_t)f->spec.crop;
+}
+
+/* Everything about jobs first..jobs-1: clips one after another, and what was drawn. */
+typedef struct Content {
+    uint8_t *clips;
+    ClipDraw *draws;
+    char **reasons;
+    size_t count;
+} Content;
+
+static void content_free(Content *content) {
+    for (size_t i = 0; i < content->count; i++)
+        free(content->reasons[i]);
+    free(content->reasons);
+    free(content->clips);
+    free(content->draws);
+}
+
+static Content gather(Fixture *f, uint64_t first, uint64_t jobs, int batch, int ring, int threads) {
+    size_t total = (size_t)(jobs - first), bytes = clip_bytes(f);
+    Content content = {memory_new(total, bytes), memory_new(total, sizeof(ClipDraw)),
+                       memory_new(total, sizeof(char *)), 0};
+    Loader *loader = open_loader(f, first, jobs, batch, ring, threads);
+    for (const LoaderBatch *got; (got = loader_next(loader));) {
+        assert_int_equal(got->first_job, first + content.count);
+        assert_in_range(got->count, 1, batch);
+        assert_true(got->wait >= 0 && got->decode > 0);
+        assert_in_range(got->ready_ahead, 0, ring - 1);
+        for (int b = 0; b < got->count; b++) {
+            assert_true(content.count < total);
+            assert_false(got->slots[b].failed);
+            memcpy(content.clips + content.count * bytes, got->clips + (size_t)b * bytes, bytes);
+            content.draws[content.count] = got->slots[b].draw;
+            if (got->slots[b].reason)
+                content.reasons[content.count] = memory_text("%s", got->slots[b].reason);
+            content.count++;
+        }
+    }
+    assert_null(loader_next(loader)); /* the end stays the end */
+    loader_close(loader);
+    assert_int_equal(content.count, total);
+    return content;
+}
+
+static void assert_same(const Content *a, size_t skip_a, const Content *b, size_t bytes) {
+    assert_int_equal(a->count - skip_a, b->count);
+    for (size_t i = 0; i < b->count; i++) {
+        assert_memory_equal(&a->draws[skip_a + i], &b->draws[i], sizeof(ClipDraw));
+        assert_memory_equal(a->clips + (skip_a + i) * bytes, b->clips + i * bytes, bytes);
+        const char *x = a->reasons[skip_a + i], *y = b->reasons[i];
+        assert_string_equal(x ? x : "", y ? y : "");
+    }
+}
+
+static void test_order(void **state) {
+    Fixture *f = *state;
+    Content one = gather(f, 0, 23, 4, 2, 1), three = gather(f, 0, 23, 4, 3, 3);
+    assert_same(&one, 0, &three, clip_bytes(f));
+    Content wide = gather(f, 0, 23, 7, 2, 3); /* other batches, same jobs */
+    assert_same(&one, 0, &wide, clip_bytes(f));
+    Content later = gather(f, 9, 23, 4, 2, 2); /* a resumed run */
+    assert_same(&one, 9, &later, clip_bytes(f));
+    /* the clips are those of the drawn videos: red says which */
+    size_t plane = (size_t)f->spec.crop * (size_t)f->spec.crop;
+    for (size_t i = 0; i < one.count; i++) {
+        int red = one.clips[i * clip_bytes(f) + plane / 2],
+            wanted = 30 + 30 * (int)one.draws[i].file;
+        assert_in_range(red, wanted - 8, wanted + 8);
+        for (int t = 0; t < f->spec.frames; t++) { /* green says which frame */
+            size_t green = ((size_t)f->spec.frames + (size_t)t) * plane + plane / 2;
+            int level = 40 + 4 * (int)one.draws[i].frames[t];
+            assert_in_range(one.clips[i * clip_bytes(f) + green], level - 8, level + 8);
+        }
+    }
+    content_free(&one);
+    content_free(&three);
+    content_free(&wide);
+    content_free(&later);
+}
+
+/* A file that is destroyed after it was indexed: its slots are drawn anew, always the same way. */
+static void test_redraw(void **state) {
+    Fixture *f = *state;
+    Error error = {0};
+    assert_int_equal(file_write(f->index.files[2].path, "gone", 4, &error), 0);
+    Content one = gather(f, 0, 20, 4, 2, 1), three = gather(f, 0, 20, 5, 3, 3);
+    assert_same(&one, 0, &three, clip_bytes(f));
+    int redrawn = 0;
+    for (size_t i = 0; i < one.count; i++) {
+        assert_int_not_equal(one.draws[i].file, 2);
+        assert_int_equal(one.draws[i].attempt > 0, one.reasons[i] != NULL);
+        if (one.reasons[i]) {
+            redrawn++;
+            assert_ptr_equal(strstr(one.reasons[i], "2.mp4"), one.reasons[i]);
+        }
+    }
+    assert_true(redrawn >= 20 / VIDEOS); /* each epoch has the file once, at least */
+    content_free(&one);
+    content_free(&three);
+
+    /* without a second choice the slot fails and its clip is black */
+    f->last_attempt = 0;
+    Loader *loader = open_loader(f, 0, VIDEOS, VIDEOS, 2, 2);
+    const LoaderBatch *batch = loader_next(loader);
+    assert_non_null(batch);
+    int failed = 0;
+    for (int b = 0; b < batch->count; b++)
+        if (batch->slots[b].failed) {
+            failed++;
+            assert_int_equal(batch->slots[b].bad_file, 2);
+            assert_non_null(batch->slots[b].reason);
+            for (size_t i = 0; i < clip_bytes(f); i++)
+                assert_int_equal(batch->clips[(size_t)b * clip_bytes(f) + i], 0);
+        }
+    assert_int_equal(failed, 1);
+    loader_close(loader);
+}
+
+/* Nothing is left: the loader must come to an end for every job all the same. */
+static void test_all_damaged(void **state) {
+    Fixture *f = *state;
+    Error error = {0};
+    for (size_t i = 0; i < f->index.count; i++)
+        assert_int_equal(file_write(f->index.files[i].path, "gone", 4, &error), 0);
+    Loader *loader = open_loader(f, 0, UINT64_MAX, 3, 2, 2);
+    for (int i = 0; i < 3; i++) {
+        const LoaderBatch *batch = loader_next(loader);
+        for (int b = 0; b < batch->count; b++)
+            assert_true(batch->slots[b].failed);
+    }
+    loader_close(loader);
+}
+
+static void test_close(void **state) {
+    Fixture *f = *state;
+    for (int threads = 1; threads <= 4; threads++) {
+        loader_close(open_loader(f, 0, UINT64_MAX, 3, 2, threads)); /* at once */
+        Loader *loader = open_loader(f, 0, UINT64_MAX, 3, 2, threads);
+        assert_non_null(loader_next(loader));
+        loader_close(loader); /* while a batch is held */
+        loader = open_loader(f, 0, 2, 3, 4, threads);
+        loader_close(loader); /* a ring larger than the source */
+    }
+    loader_close(NULL);
+    Loader *empty = open_loader(f, 8, 8, 3, 2, 1);
+    assert_null(loader_next(empty));
+    loader_close(empty);
+}
+
+static void test_bytes(void **state) {
+    Fixture *f = *state;
+    LoaderConfig config = {.spec = f->spec, .batch = 3, .ring = 4};
+    assert_true(loader_bytes(&config) >= 12 * clip_bytes(f));
+    assert_true(loader_bytes(&config) < 12 * (clip_bytes(f) + 65536));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_redraw, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_close, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
