@@ -33,6 +33,7 @@ typedef struct Painter {
     const LatentPictures *p;
     int columns;
     int step[LATENT_COLUMNS]; /* time step of a column */
+    int mask;                 /* the current one */
     int64_t *row;             /* [N] hidden row of a token under the current mask, -1: visible */
     double low, high;         /* of the error's colours */
 } Painter;
@@ -212,7 +213,10 @@ static char *explain(const Painter *painter, Quantity quantity) {
     case TARGET_HIDDEN:
         return memory_text("The answers: what the predictor should say for each hidden token.");
     case PREDICTED:
-        return memory_text("What it says, in the same colours. It predicts hidden tokens only.");
+        return memory_text(
+            "What it says, in the same colours. Its predictions vary %.0f %% as much "
+            "as the answers.",
+            100 * p->latents->mask[painter->mask].spread);
     case ERROR_MODEL:
         return memory_text("Mean |z − h| over the %d features of a token. Dark is good.",
                            p->latents->width);
@@ -262,6 +266,7 @@ static int add_row(Sheet *sheet, const Painter *painter, Quantity quantity, bool
 /* Which hidden row each token is under mask m. */
 static void choose_mask(Painter *painter, int m) {
     const Latents *l = painter->p->latents;
+    painter->mask = m;
     for (int i = 0; i < l->tokens; i++)
         painter->row[i] = -1;
     for (int64_t i = 0; i < l->mask[m].count; i++)
@@ -290,10 +295,11 @@ static void choose_range(Painter *painter) {
 
 static char *mask_title(const LatentPictures *p, int m) {
     const LatentMask *mask = &p->latents->mask[m];
+    const char *sign = mask->skill <= -0.0005 ? "−" : "";
     return memory_text("Mask %d: %s · %.0f %% of the tokens hidden · error %.3f, of the mean "
-                       "%.3f · skill %.2f · cosine %.2f",
-                       m, p->mask_text[m], 100 * mask->share, mask->error, mask->trivial,
-                       mask->skill, mask->cosine);
+                       "%.3f · skill %s%.3f · cosine %.3f",
+                       m, p->mask_text[m], 100 * mask->share, mask->error, mask->trivial, sign,
+                       fabs(mask->skill), mask->cosine);
 }
 
 static void caption_colors(Sheet *sheet, const Latents *l) {
@@ -302,7 +308,7 @@ static void caption_colors(Sheet *sheet, const Latents *l) {
         "Colours of latents: the three principal components of answers and predictions, fitted on "
         "both together, as red, green and blue. They carry %.0f %%, %.0f %% and %.0f %% of the "
         "variance, %.0f %% in all; the rest is not seen here. The same colour means the same "
-        "place along these axes in every row and under every mask. Single squares are tokens.",
+        "place along these axes in every row and under every mask. Each square is one token.",
         100 * l->variance[0], 100 * l->variance[1], 100 * l->variance[2], 100 * all);
     sheet_caption(sheet, text);
     free(text);

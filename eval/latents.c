@@ -47,13 +47,27 @@ static const float *answer(const Latents *l, int64_t i) {
     return l->target + (int64_t)l->token[i] * l->width;
 }
 
+/* Σ_i |row_i - mean|² over the rows of a mask, of the predictions or of the answers. */
+static double scatter(const Latents *l, const LatentMask *mask, const double *mean, bool answers) {
+    double sum = 0;
+    for (int64_t i = mask->first; i < mask->first + mask->count; i++) {
+        const float *row = answers ? answer(l, i) : l->predicted + i * l->width;
+        for (int d = 0; d < l->width; d++)
+            sum += (row[d] - mean[d]) * (row[d] - mean[d]);
+    }
+    return sum;
+}
+
 static void measure_mask(Latents *l, LatentMask *mask) {
     int width = l->width;
     double *mean = memory_new((size_t)width, sizeof *mean), cosine = 0;
+    double *own_mean = memory_new((size_t)width, sizeof *own_mean);
     int64_t end = mask->first + mask->count;
     for (int64_t i = mask->first; i < end; i++)
-        for (int d = 0; d < width; d++)
+        for (int d = 0; d < width; d++) {
             mean[d] += answer(l, i)[d] / (double)mask->count;
+            own_mean[d] += l->predicted[i * width + d] / (double)mask->count;
+        }
     mask->error = mask->trivial = 0;
     for (int64_t i = mask->first; i < end; i++) {
         const float *z = l->predicted + i * width, *h = answer(l, i);
@@ -74,7 +88,10 @@ static void measure_mask(Latents *l, LatentMask *mask) {
     }
     mask->cosine = cosine / (double)mask->count;
     mask->skill = mask->trivial > 0 ? 1 - mask->error / mask->trivial : NAN;
+    double answers = scatter(l, mask, mean, true), own = scatter(l, mask, own_mean, false);
+    mask->spread = answers > 0 ? sqrt(own / answers) : NAN;
     free(mean);
+    free(own_mean);
 }
 
 /* One PCA over the answers and the predictions of all hidden tokens, and the colours by it. */

@@ -6,6 +6,7 @@
  *   trivial[i] = (1/D) Σ_d |m_d - h[token[i]]_d|,  m = mean of h over the mask's hidden tokens
  *   skill      = 1 - Σ error / Σ trivial                 0: no better than the mean; 1: perfect
  *   cosine     = mean_i cos(z[i], h[token[i]])
+ *   spread     = sqrt(Σ_i |z[i] - mean z|² / Σ_i |h[token[i]] - m|²)   0: it always says the same
  * Colours: one PCA with three components over the hidden tokens' h and z of all masks together,
  * each component scaled to 0..1 by the percentiles 1 and 99 of the same rows. So the same colour is
  * the same place along these axes, in targets and predictions and under every mask. */
@@ -21,7 +22,8 @@ typedef struct LatentMask {
     int64_t first, count;
     double share;          /* of the clip's tokens that are hidden */
     double error, trivial; /* means over the tokens */
-    double skill, cosine;  /* skill is NaN where the trivial predictor makes no error */
+    double skill, spread;  /* NaN where all answers are the same */
+    double cosine;
 } LatentMask;
 
 typedef struct Latents {

@@ -17,7 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NOT_GIVEN (-1)
+#define NOT_GIVEN    INT64_MIN
+#define THREADS_MOST 4096
 
 typedef struct VisualizeArguments {
     const char *checkpoint, *video, *out, *device;
@@ -135,8 +136,7 @@ static int predict(Scene *s, const VisualizeArguments *a, Error *error) {
                       .context = most,
                       .target = most};
     uint8_t *clip = NULL;
-    if (device_open(&s->device, a->device, (int)a->threads, error) ||
-        decode(&clip, s, s->clip.crop, error))
+    if (decode(&clip, s, s->clip.crop, error))
         return -1;
     int result = model_new(&s->model, &plan, s->device, error);
     if (!result)
@@ -182,7 +182,7 @@ static char *origin_text(const Scene *s, const VisualizeArguments *a) {
     int last = s->clip.frames - 1;
     MaskGrid grid = s->latents.grid;
     return memory_text("%s, step %" PRId64 " · frames %" PRId64 " to %" PRId64 " of %" PRId64
-                       ", %d of them · %d × %d × %d tokens of %d frames × %d × %d pixels · mask "
+                       ", %d of them · %d×%d×%d tokens of %d frames × %d×%d pixels · mask "
                        "seed %" PRId64,
                        s->checkpoint.folder, s->checkpoint.step, frames[0], frames[last],
                        s->file.frames, s->clip.frames, grid.time, grid.height, grid.width,
@@ -199,7 +199,7 @@ static int draw(const Scene *s, const VisualizeArguments *a, Error *error) {
         seconds[t] = frame_seconds(&s->file, numbers[t]);
     }
     char *texts[MASK_SETTINGS_MAX], *origin = origin_text(s, a);
-    char *input = memory_text("%d × %d pixels", s->clip.crop, s->clip.crop);
+    char *input = memory_text("%d×%d pixels", s->clip.crop, s->clip.crop);
     for (int m = 0; m < settings; m++)
         texts[m] = mask_text(&s->recipe.mask.settings[m]);
     LatentPictures pictures = {.latents = &s->latents,
@@ -211,7 +211,7 @@ static int draw(const Scene *s, const VisualizeArguments *a, Error *error) {
                                .origin = origin,
                                .input = input,
                                .mask_text = (const char *const *)texts,
-                               .only = (int)a->mask};
+                               .only = a->mask == NOT_GIVEN ? -1 : (int)a->mask};
     int result = latent_pictures_write(&pictures, a->out, stdout, error);
     for (int m = 0; m < settings; m++)
         free(texts[m]);
@@ -237,6 +237,8 @@ static int visualize(const VisualizeArguments *a, Error *error) {
     Scene s = {.number = 0};
     recipe_default(&s.recipe);
     int result = open_recipe(&s, a, error);
+    if (!result)
+        result = device_open(&s.device, a->device, (int)a->threads, error);
     if (!result)
         result = open_video(&s, a, error);
     if (!result)
@@ -290,9 +292,11 @@ int command_visualize(int argc, char **argv) {
             error_set(&error, ERROR_USAGE, "unexpected argument \"%s\"", rest.items[0]);
         else if (!a.checkpoint || !a.video || !a.out)
             error_set(&error, ERROR_USAGE, "--checkpoint, --video and --out are needed");
-        else if (a.mask < NOT_GIVEN || a.start < NOT_GIVEN || a.mask_seed < 0 || a.threads < 0 ||
-                 a.threads > 4096)
-            error_set(&error, ERROR_USAGE, "--mask, --mask-seed, --start and --threads: 0 or more");
+        else if ((a.mask < 0 && a.mask != NOT_GIVEN) || (a.start < 0 && a.start != NOT_GIVEN) ||
+                 a.mask_seed < 0 || a.threads < 0 || a.threads > THREADS_MOST)
+            error_set(&error, ERROR_USAGE,
+                      "--mask, --mask-seed, --start and --threads: 0 or more (threads up to %d)",
+                      THREADS_MOST);
         else
             visualize(&a, &error);
     }

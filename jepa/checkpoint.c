@@ -163,15 +163,14 @@ int checkpoint_save(const char *run, const CheckpointState *state, int keep, Err
     int result = 0;
     if (folder_exists(partial))
         result = folder_remove(partial, error);
+    if (!result && folder_exists(folder)) /* a damaged one that the run has come to again */
+        result = remove_checkpoint(folder, error);
     if (!result)
         result = folder_make(partial, error);
     if (!result) {
         result = save_into(partial, state, error);
         if (!result)
             result = folder_sync(partial, error);
-        if (!result &&
-            folder_exists(folder)) /* a damaged one that the run has just gone past again */
-            result = remove_checkpoint(folder, error) || folder_make(partial, error);
         if (!result)
             result = move_folder(partial, folder, error);
         if (!result)

@@ -105,13 +105,25 @@ static bool is_interlaced(const AVFrame *frame) {
 #endif
 }
 
-/* Decodes on from where the input stands, by time stamps. 1: all came; 0: one did not; -1: error.
- */
-static int by_time(VideoReader *reader, Wanted *wanted, Error *error) {
+/* Transport streams are searched by decoding time, and a search may end at any picture; elsewhere
+ * keyframes are found by presentation time. Program streams find neither. */
+static bool seeks_by_dts(const VideoReader *reader) {
+    return !strcmp(reader->input.format->iformat->name, "mpegts");
+}
+
+static bool can_seek(const VideoReader *reader) {
+    return strcmp(reader->input.format->iformat->name, "mpeg") != 0;
+}
+
+/* Decodes on from where the input stands, by time stamps. `key`: the keyframe that must come first,
+ * or NULL. 1: all came; 0: one did not; -1: error. */
+static int by_time(VideoReader *reader, const VideoKey *key, Wanted *wanted, Error *error) {
     const VideoFile *file = reader->file;
     int more = 1;
     while (wanted->done < wanted->count && (more = video_input_next(&reader->input, error)) == 1) {
         const AVFrame *frame = reader->input.frame;
+        if (key && reader->input.first_pts != key->pts)
+            return 0;
         int64_t next = wanted->frames[wanted->done], pts = frame->best_effort_timestamp;
         if (pts == AV_NOPTS_VALUE || pts > file->pts[next])
             return 0; /* landed too late, or gone past the frame that was wanted */
@@ -143,23 +155,20 @@ static int64_t *stamps(const VideoFile *file, const Wanted *wanted, size_t *coun
 static int from_key(VideoReader *reader, int64_t key, bool skip, Wanted *wanted, Error *error) {
     VideoInput *input = &reader->input;
     Error seek;
-    if (key > 0 && video_input_seek(input, reader->file->keys[key].pts, &seek))
+    const VideoKey *must = key > 0 && seeks_by_dts(reader) ? &reader->file->keys[key] : NULL;
+    if (must && must->dts == AV_NOPTS_VALUE)
+        return 0;
+    if (key > 0 && video_input_seek(input, must ? must->dts : reader->file->keys[key].pts, &seek))
         return 0;
     if (key <= 0 && input->packets && reopen(reader, 1, error))
         return -1;
     int64_t *pts = NULL;
     if (skip)
         input->wanted = pts = stamps(reader->file, wanted, &input->wanted_count);
-    int result = by_time(reader, wanted, error);
+    int result = by_time(reader, must, wanted, error);
     input->wanted = NULL;
     free(pts);
     return result;
-}
-
-/* Transport and program streams find no keyframe by presentation time. */
-static bool can_seek(const VideoReader *reader) {
-    const char *container = reader->input.format->iformat->name;
-    return strcmp(container, "mpegts") && strcmp(container, "mpeg");
 }
 
 /* Some frames that are worth decoding in one go. */

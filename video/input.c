@@ -167,12 +167,14 @@ static int feed(VideoInput *input, Error *error) {
             av_packet_unref(input->packet);
             continue;
         }
+        if (input->fresh)
+            input->first_pts = input->packet->pts;
+        input->fresh = 0;
+        if (input->see_packet)
+            input->see_packet(input->see_context, input->packet);
         choose_skip(input);
-        bool cut = input->packet->flags & AV_PKT_FLAG_CORRUPT; /* by the end of the file, mostly */
         code = avcodec_send_packet(input->codec, input->packet);
         av_packet_unref(input->packet);
-        if (cut && code >= 0 && input->frames > 0)
-            input->errors++;
         /* A stream may begin in mid-picture; refusals before the first frame are no damage. */
         if (code < 0 && code != AVERROR(EAGAIN) && input->frames > 0)
             input->errors++;
@@ -207,6 +209,7 @@ int video_input_seek(VideoInput *input, int64_t timestamp, Error *error) {
     avcodec_flush_buffers(input->codec);
     input->draining = 0;
     input->frames = 0;
+    input->fresh = 1;
     input->wanted_sent = 0;
     return 0;
 }

@@ -23,15 +23,20 @@ typedef struct VideoInput {
     AVCodecContext *codec; /* one thread */
     AVPacket *packet;
     AVFrame *frame;
-    int64_t packets; /* read so far */
-    int draining;    /* the end was sent to the decoder */
-    int errors;      /* packets that the decoder refused after the first frame came */
-    int64_t frames;  /* frames received since the last seek */
-    int quick;       /* opened without probing the streams */
+    int64_t packets;   /* read so far */
+    int draining;      /* the end was sent to the decoder */
+    int errors;        /* packets that the decoder refused after the first frame came */
+    int64_t frames;    /* frames received since the last seek */
+    int64_t first_pts; /* of the first packet since the last seek; only valid once a frame came */
+    int fresh;         /* no packet was read since the last seek */
+    int quick;         /* opened without probing the streams */
     /* While not NULL: time stamps [wanted_count], ascending, of the only frames that matter. Frames
      * that no other needs are skipped, and reading ends with the last that is wanted. */
     const int64_t *wanted;
     size_t wanted_count, wanted_sent;
+    /* Is shown every packet of the stream before it is decoded; may be NULL. */
+    void (*see_packet)(void *context, const AVPacket *packet);
+    void *see_context;
 } VideoInput;
 
 /* Opens demuxer and decoder. Errors are one line without the file's name. */

@@ -19,8 +19,34 @@ typedef struct Scan {
     VideoInput input;
     size_t pts_room, key_room;
     int64_t damaged, first_damaged;
+    VideoKey *key_packets; /* in the order of decoding; .frame is not known */
+    size_t key_packet_count, key_packet_room;
     bool ordered; /* every frame has a later time stamp than the one before */
 } Scan;
+
+static void see_packet(void *context, const AVPacket *packet) {
+    Scan *scan = context;
+    if (!(packet->flags & AV_PKT_FLAG_KEY))
+        return;
+    if (scan->key_packet_count == scan->key_packet_room) {
+        scan->key_packet_room = scan->key_packet_room ? 2 * scan->key_packet_room : 16;
+        scan->key_packets = memory_grow(scan->key_packets, scan->key_packet_room,
+                                        sizeof *scan->key_packets);
+    }
+    scan->key_packets[scan->key_packet_count++] = (VideoKey){packet->pts, packet->dts, -1};
+}
+
+/* A decoded frame does not know its own dts, but its packet has the same pts. Both ascend. */
+static void find_key_times(Scan *scan) {
+    size_t next = 0;
+    for (size_t i = 0; i < scan->file->key_count; i++) {
+        VideoKey *key = &scan->file->keys[i];
+        while (next < scan->key_packet_count && scan->key_packets[next].pts < key->pts)
+            next++;
+        bool found = next < scan->key_packet_count && scan->key_packets[next].pts == key->pts;
+        key->dts = found ? scan->key_packets[next].dts : AV_NOPTS_VALUE;
+    }
+}
 
 static void add_frame(Scan *scan) {
     VideoFile *file = scan->file;
@@ -49,7 +75,7 @@ static void add_frame(Scan *scan) {
             scan->key_room = scan->key_room ? 2 * scan->key_room : 16;
             file->keys = memory_grow(file->keys, scan->key_room, sizeof *file->keys);
         }
-        file->keys[file->key_count++] = (VideoKey){pts, frame->pkt_dts, file->frames};
+        file->keys[file->key_count++] = (VideoKey){pts, AV_NOPTS_VALUE, file->frames};
     }
     file->frames++;
 }
@@ -131,7 +157,11 @@ static int scan_file(Scan *scan, Error *error) {
     file->rotation = video_stream_rotation(stream);
     snprintf(file->codec, sizeof file->codec, "%s", avcodec_get_name(stream->codecpar->codec_id));
     snprintf(file->container, sizeof file->container, "%s", scan->input.format->iformat->name);
+    scan->input.see_packet = see_packet;
+    scan->input.see_context = scan;
     int result = scan_frames(scan, error);
+    find_key_times(scan);
+    free(scan->key_packets);
     if (!result)
         result = check_length(scan, error);
     if (!scan->ordered || result) {

@@ -1,0 +1,382 @@
+/* Every operation: the cpu device against the plain loops of the reference device, and against
+ * itself with other numbers of threads, bit for bit.
+ *
+ * Tolerance: an entry may differ by 4e-6 of the largest entry of its tensor. Sums here have up to a
+ * thousand float32 terms; a float32 sum of n terms in some order is off by about sqrt(n) · 6e-8 of
+ * its typical term, 2e-6 for n = 1000. A wrong index, sign or missing term is off by far more. */
+#include "base/random.h"
+#include "kernels/device.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define TOLERANCE 4e-6
+
+static float *fill(int64_t count, double scale, uint64_t seed) {
+    float *x = malloc(sizeof *x * (size_t)(count ? count : 1));
+    Random random = random_at(seed, RANDOM_TEST, 0, 0);
+    for (int64_t i = 0; i < count; i++)
+        x[i] = (float)(scale * random_normal(&random));
+    return x;
+}
+
+static float *copy(const float *x, int64_t count) {
+    float *y = malloc(sizeof *y * (size_t)(count ? count : 1));
+    memcpy(y, x, sizeof *y * (size_t)count);
+    return y;
+}
+
+static Device *open_device(const char *name, int threads) {
+    Device *device;
+    Error error = {0};
+    assert_int_equal(device_open(&device, name, threads, &error), 0);
+    assert_int_equal(device_reserve(device, device_scratch_bytes(device, 700, 1 << 20), &error), 0);
+    return device;
+}
+
+static void assert_near(const char *what, const float *ours, const float *theirs, int64_t count) {
+    double largest = 1e-30;
+    for (int64_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs((double)theirs[i]));
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs((double)ours[i] - theirs[i]) <= TOLERANCE * largest))
+            fail_msg("%s: entry %lld is %g, expected %g (largest %g)", what, (long long)i, ours[i],
+                     theirs[i], largest);
+}
+
+/* What an operation wrote, kept to be compared: up to four tensors. */
+typedef struct Outcome {
+    float *out[4];
+    int64_t count[4];
+} Outcome;
+
+static void keep(Outcome *o, int k, float *x, int64_t count) {
+    o->out[k] = x;
+    o->count[k] = count;
+}
+
+static void drop(Outcome *o) {
+    for (int k = 0; k < 4; k++)
+        free(o->out[k]);
+}
+
+/* Runs a case on the reference device and on 1 to 4 threads of the cpu. */
+static void compare(const char *what, Outcome (*run)(Device *device, const int64_t *sizes),
+                    const int64_t *sizes) {
+    Device *reference = open_device("reference", 1), *one = open_device("cpu", 1);
+    Outcome expected = run(reference, sizes), first = run(one, sizes);
+    for (int k = 0; k < 4; k++)
+        if (expected.out[k])
+            assert_near(what, first.out[k], expected.out[k], expected.count[k]);
+    for (int threads = 2; threads <= 4; threads++) {
+        Device *many = open_device("cpu", threads);
+        Outcome again = run(many, sizes);
+        for (int k = 0; k < 4; k++)
+            if (again.out[k] &&
+                memcmp(again.out[k], first.out[k], (size_t)again.count[k] * sizeof(float)))
+                fail_msg("%s: other bits with %d threads", what, threads);
+        drop(&again);
+        device_close(many);
+    }
+    drop(&expected);
+    drop(&first);
+    device_close(reference);
+    device_close(one);
+}
+
+static const int64_t row_counts[] = {1, 3, 17, 128, 129, 300};
+static const int64_t widths[] = {5, 16, 96, 100};
+
+/* ---- linear ---- */
+
+static Outcome run_linear(Device *d, const int64_t *s) {
+    int64_t rows = s[0], in = s[1], out = s[2];
+    float *x = fill(rows * in, 1, 1), *w = fill(out * in, 0.1, 2), *b = fill(out, 1, 3);
+    float *residual = fill(rows * out, 1, 4), *dy = fill(rows * out, 1, 5);
+    float *y = s[3] & 1 ? copy(residual, rows * out) : malloc(sizeof *y * (size_t)(rows * out));
+    float *dx = malloc(sizeof *dx * (size_t)(rows * in));
+    float *dw = fill(out * in, 1, 6), *db = fill(out, 1, 7); /* gradients are added to */
+    d->linear_forward(y, x, w, s[3] & 2 ? b : NULL,
+                      s[3] & 1   ? y
+                      : s[3] & 4 ? residual
+                                 : NULL,
+                      rows, in, out, d);
+    d->linear_backward_input(dx, dy, w, rows, in, out, d);
+    d->linear_backward_weight(dw, s[3] & 2 ? db : NULL, dy, x, rows, in, out, d);
+    free(x), free(w), free(b), free(residual), free(dy);
+    Outcome o = {0};
+    keep(&o, 0, y, rows * out);
+    keep(&o, 1, dx, rows * in);
+    keep(&o, 2, dw, out * in);
+    keep(&o, 3, db, out);
+    return o;
+}
+
+static void linear(void **state) {
+    (void)state;
+    for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++)
+        for (size_t k = 0; k < 4; k++)
+            for (int64_t options = 0; options < 8; options += 2 + (options == 2)) {
+                int64_t sizes[4] = {row_counts[r], widths[k], widths[(k + r) % 4] * 2, options};
+                compare("linear", run_linear, sizes);
+            }
+    compare("linear, residual in place", run_linear, (int64_t[]){130, 33, 20, 3});
+}
+
+/* ---- layer norm ---- */
+
+static Outcome run_layernorm(Device *d, const int64_t *s) {
+    int64_t rows = s[0], width = s[1];
+    float *x = fill(rows * width, 3, 1), *w = fill(width, 1, 2), *b = fill(width, 1, 3);
+    float *dy = fill(rows * width, 1, 4);
+    float *y = s[2] ? copy(x, rows * width) : malloc(sizeof *y * (size_t)(rows * width));
+    float *mean = malloc(sizeof *mean * (size_t)rows), *rstd = malloc(sizeof *rstd * (size_t)rows);
+    float *dx = fill(rows * width, 1, 5), *dw = fill(width, 1, 6), *db = fill(width, 1, 7);
+    if (s[2]) { /* in place, without the affine part and statistics */
+        d->layernorm_forward(y, NULL, NULL, y, NULL, NULL, rows, width, 1e-5, d);
+    } else {
+        d->layernorm_forward(y, mean, rstd, x, w, b, rows, width, 1e-6, d);
+        d->layernorm_backward(dx, dw, db, dy, x, mean, rstd, w, rows, width, d);
+    }
+    free(x), free(w), free(b), free(dy), free(mean), free(rstd);
+    Outcome o = {0};
+    keep(&o, 0, y, rows * width);
+    keep(&o, 1, dx, rows * width);
+    keep(&o, 2, dw, width);
+    keep(&o, 3, db, width);
+    return o;
+}
+
+static void layernorm(void **state) {
+    (void)state;
+    for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++)
+        for (size_t k = 0; k < 4; k++)
+            for (int64_t plain = 0; plain < 2; plain++)
+                compare("layernorm", run_layernorm, (int64_t[]){row_counts[r], widths[k], plain});
+}
+
+/* ---- GELU ---- */
+
+static Outcome run_gelu(Device *d, const int64_t *s) {
+    float *x = fill(s[0], (double)s[1], 1), *dy = fill(s[0], 1, 2);
+    float *y = malloc(sizeof *y * (size_t)s[0]);
+    d->gelu_forward(y, x, s[0], d);
+    d->gelu_backward(dy, dy, x, s[0], d); /* in place */
+    free(x);
+    Outcome o = {0};
+    keep(&o, 0, y, s[0]);
+    keep(&o, 1, dy, s[0]);
+    return o;
+}
+
+static void gelu(void **state) {
+    (void)state;
+    for (int64_t scale = 1; scale < 100; scale *= 3)
+        compare("gelu", run_gelu, (int64_t[]){20011, scale});
+}
+
+/* Point by point, relative to the value itself: the tail is as exact as the middle. 1e-6: a few
+ * roundings of float32, each 6e-8, grown by x²/2 in the exponential. */
+static void gelu_is_exact_in_the_tail(void **state) {
+    (void)state;
+    Device *d = open_device("cpu", 1);
+    for (double v = -5; v < 12; v += 0.0137) {
+        float x = (float)v, y;
+        d->gelu_forward(&y, &x, 1, d);
+        double expected = x * 0.5 * erfc(-x * M_SQRT1_2);
+        if (fabs(y - expected) > 1e-6 * fabs(expected) + 1e-30)
+            fail_msg("gelu(%g) = %.9g, expected %.9g", x, y, expected);
+    }
+    device_close(d);
+}
+
+/* ---- attention ---- */
+
+typedef struct Lengths {
+    int count;
+    int32_t length[6];
+} Lengths;
+
+static const Lengths packings[] = {
+    {1, {1}}, {1, {257}}, {3, {5, 0, 12}}, {6, {1, 128, 2, 0, 129, 31}}, {2, {300, 256}}};
+static const int64_t heads[][2] = {{1, 1}, {1, 16}, {3, 20}, {2, 24}, {1, 80}, {2, 88}, {1, 128}};
+
+static Outcome run_attention(Device *d, const int64_t *s) {
+    const Lengths *lengths = &packings[s[0]];
+    int64_t count = s[1], width = count * s[2];
+    int32_t cu[7] = {0};
+    for (int i = 0; i < lengths->count; i++)
+        cu[i + 1] = cu[i] + lengths->length[i];
+    int64_t rows = cu[lengths->count];
+    float *qkv = fill(rows * 3 * width, s[3] ? 6 : 1, 1), *dout = fill(rows * width, 1, 2);
+    float *out = malloc(sizeof *out * (size_t)(rows * width));
+    float *lse = malloc(sizeof *lse * (size_t)(rows * count));
+    float *dqkv = malloc(sizeof *dqkv * (size_t)(rows * 3 * width));
+    d->attention_forward(out, lse, qkv, cu, lengths->count, width, count, d);
+    d->attention_backward(dqkv, dout, qkv, out, lse, cu, lengths->count, width, count, d);
+    free(qkv), free(dout);
+    Outcome o = {0};
+    keep(&o, 0, out, rows * width);
+    keep(&o, 1, lse, rows * count);
+    /* A sharp softmax multiplies the rounding of scores of some tens: held by the forward pass and
+     * by finite differences instead. */
+    if (s[3])
+        free(dqkv);
+    else
+        keep(&o, 2, dqkv, rows * 3 * width);
+    return o;
+}
+
+static void attention(void **state) {
+    (void)state;
+    for (int64_t p = 0; p < (int64_t)(sizeof packings / sizeof *packings); p++)
+        for (size_t h = 0; h < sizeof heads / sizeof *heads; h++)
+            compare("attention", run_attention, (int64_t[]){p, heads[h][0], heads[h][1], 0});
+}
+
+/* ---- patches, rows ---- */
+
+static Outcome run_patches(Device *d, const int64_t *s) {
+    PatchShape shape = {4, 12, 16, 2, 4};
+    int64_t pixels_count = 2 * 3 * 4 * 12 * 16, values = 3 * 2 * 16;
+    uint8_t *pixels = malloc((size_t)pixels_count), mirror[2] = {0, 1};
+    float *normal = fill(pixels_count, 1, 1);
+    for (int64_t i = 0; i < pixels_count; i++)
+        pixels[i] = (uint8_t)(i * 37 % 251);
+    int32_t clip[] = {0, 1, 1, 0, 1}, token[] = {0, 23, 5, 11, 8};
+    float *patches = malloc(sizeof *patches * (size_t)(5 * values));
+    d->patches_cut(patches, s[0] ? pixels : NULL, s[0] ? NULL : normal, s[1] ? mirror : NULL, clip,
+                   token, 5, &shape, d);
+    free(pixels), free(normal);
+    Outcome o = {0};
+    keep(&o, 0, patches, 5 * values);
+    return o;
+}
+
+static void patches(void **state) {
+    (void)state;
+    for (int64_t i = 0; i < 4; i++)
+        compare("patches", run_patches, (int64_t[]){i & 1, i >> 1});
+}
+
+static Outcome run_rows(Device *d, const int64_t *s) {
+    int64_t width = s[0];
+    float *x = fill(40 * width, 1, 1), *table = fill(9 * width, 1, 2);
+    float *y = fill(40 * width, 1, 3), *dx = fill(40 * width, 1, 4), *sum = fill(width, 1, 5);
+    float *mean = malloc(sizeof *mean * (size_t)(3 * width));
+    int32_t to[] = {3, 0, 39, 7}, from[] = {1, 30, 2, 0}, entry[] = {8, 0, 8, 3};
+    int32_t cu[] = {0, 5, 5, 40};
+    d->rows_gather(y, to, x, from, table, entry, 4, width, d);
+    d->rows_gather(y, NULL, y, NULL, table, NULL, 9, width, d); /* in place */
+    d->rows_gather(y + 20 * width, NULL, x, from, NULL, NULL, 4, width, d);
+    d->rows_gather(y + 30 * width, NULL, NULL, NULL, table, entry, 4, width, d);
+    d->rows_scatter_add(dx, from, x, to, 4, width, d);
+    d->rows_sum(sum, x, NULL, 40, width, d);
+    d->rows_sum(sum, x, from, 4, width, d);
+    d->rows_mean(mean, x, cu, 3, width, d);
+    free(x), free(table);
+    Outcome o = {0};
+    keep(&o, 0, y, 40 * width);
+    keep(&o, 1, dx, 40 * width);
+    keep(&o, 2, sum, width);
+    keep(&o, 3, mean, 3 * width);
+    return o;
+}
+
+static void rows(void **state) {
+    (void)state;
+    for (size_t k = 0; k < 4; k++)
+        compare("rows", run_rows, (int64_t[]){widths[k]});
+    compare("rows", run_rows, (int64_t[]){129});
+}
+
+/* ---- losses, optimiser ---- */
+
+static Outcome run_loss(Device *d, const int64_t *s) {
+    int64_t width = s[0], total = 50;
+    double power = (double)s[1] / 2;
+    float *z = fill(total * width, 1, 1), *h = fill(total * width, 1, 2);
+    memcpy(h, z, sizeof *h * (size_t)width); /* equal entries: no gradient */
+    float *dz = malloc(sizeof *dz * (size_t)(total * width));
+    float *spread = malloc(sizeof *spread * (size_t)(4 * width)), *sums = malloc(3 * sizeof *sums);
+    int32_t cu[] = {0, 10, 11, 30, 50}; /* 2 settings of 2 samples; one of a single token */
+    double loss = 1, reg = 2, all;
+    d->loss_forward(&loss, z, h, total, width, power, 0.01, d);
+    d->loss_backward(dz, z, h, total, width, power, 0.01, d);
+    d->spread_forward(&reg, spread, z, cu, 2, 2, width, 0.1, d);
+    d->spread_backward(dz, spread, z, cu, 2, 2, width, 0.1, d);
+    d->loss_total(&all, &loss, 1, &reg, 0.5, d);
+    sums[0] = (float)loss, sums[1] = (float)reg, sums[2] = (float)all;
+    free(z), free(h);
+    Outcome o = {0};
+    keep(&o, 0, dz, total * width);
+    keep(&o, 1, spread, 4 * width);
+    keep(&o, 2, sums, 3);
+    return o;
+}
+
+static void losses(void **state) {
+    (void)state;
+    for (int64_t power = 2; power <= 4; power++)
+        for (size_t k = 0; k < 4; k++)
+            compare("loss", run_loss, (int64_t[]){widths[k], power});
+}
+
+static Outcome run_adamw(Device *d, const int64_t *s) {
+    int64_t count = s[0];
+    float *p = fill(count, 1, 1), *m = fill(count, 0.1, 2), *v = fill(count, 0.1, 3);
+    float *target = fill(count, 1, 4), *g = fill(count, 1, 5);
+    for (int64_t i = 0; i < count; i++)
+        v[i] = v[i] * v[i];
+    double square = 0, loss = s[2] ? NAN : 1;
+    d->square_sum(&square, g, count, d);
+    AdamwSettings settings = {.lr = 1e-2,
+                              .weight_decay = 0.1,
+                              .beta1 = 0.9,
+                              .beta2 = 0.99,
+                              .eps = 1e-8,
+                              .momentum = 0.99,
+                              .max_norm = s[1] ? 0.5 : 0,
+                              .step = 7};
+    d->adamw_ema(p, m, v, target, g, count, &square, &loss, &settings, d);
+    free(g);
+    Outcome o = {0};
+    keep(&o, 0, p, count);
+    keep(&o, 1, m, count);
+    keep(&o, 2, v, count);
+    keep(&o, 3, target, count);
+    return o;
+}
+
+static void adamw(void **state) {
+    (void)state;
+    const int64_t counts[] = {1, 1000, 8192, 20001};
+    for (size_t i = 0; i < 4; i++)
+        for (int64_t clip = 0; clip < 2; clip++)
+            compare("adamw", run_adamw, (int64_t[]){counts[i], clip, 0});
+    Device *d = open_device("cpu", 2); /* a loss that is not finite changes nothing */
+    Outcome o = run_adamw(d, (int64_t[]){100, 0, 1});
+    float *before = fill(100, 1, 1);
+    assert_memory_equal(o.out[0], before, 100 * sizeof *before);
+    free(before);
+    drop(&o);
+    device_close(d);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linear),    cmocka_unit_test(layernorm),
+        cmocka_unit_test(gelu),      cmocka_unit_test(gelu_is_exact_in_the_tail),
+        cmocka_unit_test(attention), cmocka_unit_test(patches),
+        cmocka_unit_test(rows),      cmocka_unit_test(losses),
+        cmocka_unit_test(adamw),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
