@@ -287,7 +287,7 @@ static void choose_range(Painter *painter) {
     memcpy(all, l->error, rows * sizeof *all);
     memcpy(all + rows, l->trivial, rows * sizeof *all);
     qsort(all, count, sizeof *all, ascending);
-    Axis axis = axis_linear(all[count / 100], all[count - 1 - count / 100], 6, true);
+    Axis axis = axis_linear(all[count / 100], all[count - 1 - count / 100], 12, true);
     painter->low = axis.low < 0 ? 0 : axis.low;
     painter->high = axis.high;
     free(all);

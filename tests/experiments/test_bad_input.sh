@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Bad input gives one clear line and the right exit code, and leaves nothing half-written.
+#   tests/experiments/test_bad_input.sh JEPA
+set -u
+jepa=$1
+work=$(mktemp -d)
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+cd "$work"
+failed=0
+fail() { echo "FAILED: $*"; failed=1; }
+tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=2
+    --set model.embed_dim=16 --set model.depth=1 --set model.num_heads=1 --set model.pred_embed_dim=16
+    --set model.pred_depth=1 --set model.pred_num_heads=1 --set optimization.ipe=3
+    --set optimization.epochs=1 --set checkpoint.every=1)
+refused() { # exit code, part of the message, command...
+    local code=$1 message=$2
+    shift 2
+    "$jepa" "$@" >out.txt 2>err.txt
+    local got=$?
+    [ $got -eq "$code" ] || fail "exit code $got, expected $code: jepa $*"
+    [ "$(grep -c '^jepa' err.txt)" -eq 1 ] || { fail "not one line of error: jepa $*"; cat err.txt; }
+    grep -q -- "$message" err.txt || { fail "no \"$message\": jepa $*"; cat err.txt; }
+    find . -name '*.partial' | grep -q . && fail "something half-written: jepa $*"
+}
+
+"$jepa" synth --out videos --videos 8 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
+video=$(find videos -name '*.mp4' | sort | head -1)
+mkdir empty none bad
+echo hello >none/readme.txt
+: >bad/zero.mp4
+echo "this is text" >bad/text.mp4
+printf '#EXTM3U\n/etc/passwd\n' >bad/playlist.mp4
+head -c 700 "$video" >bad/cut.mp4
+mkdir bad/folder.mp4
+
+refused 2 "no command" fly
+refused 2 "did you mean --resume" pretrain --data videos --out run --resum
+refused 2 "unknown key optimization.lrr.*optimization.lr" pretrain --data videos --out run --set optimization.lrr=1
+refused 2 "--out is missing" pretrain --data videos
+refused 1 "no videos" pretrain --data empty --out run
+refused 1 "other kinds" pretrain --data none --out run
+refused 1 "no such folder" pretrain --data nowhere --out run
+refused 1 "none of its" pretrain --data bad --out run "${tiny[@]}"
+refused 2 "patch_size 7 does not divide" pretrain --data videos --out run "${tiny[@]}" --set data.patch_size=7
+refused 2 "num_heads 3 does not divide" pretrain --data videos --out run "${tiny[@]}" --set model.num_heads=3
+refused 2 "not built yet: model.use_rope" pretrain --data videos --out run --set model.use_rope=true
+refused 1 "expected folders step-N" probe --checkpoint empty --data videos
+refused 1 "cannot read" probe --checkpoint nowhere --data videos
+refused 2 "frame 99" frames "$video" --indices 0,99 --out pictures
+refused 1 "empty: 0 bytes" frames bad/zero.mp4 --indices 0 --out pictures
+refused 2 "expected numbers" frames "$video" --indices 0,x --out pictures
+[ -e pictures ] && fail "a folder for pictures that were refused"
+
+# Among good videos, bad ones are put in quarantine with their reasons, and the run goes on.
+mkdir mixed
+cp -r videos/* bad/zero.mp4 bad/text.mp4 bad/cut.mp4 mixed/
+mkdir -p "mixed/with space/ünï"
+cp "$video" "mixed/with space/ünï/clip one.mp4"
+ln -s . mixed/loop
+"$jepa" pretrain --data mixed --out mixed-run "${tiny[@]}" >out.txt 2>err.txt || { fail "a mixed folder"; cat err.txt; }
+for file in zero text cut; do grep -q "\"$file.mp4\",\"" mixed-run/quarantine.csv || fail "$file.mp4 is not in quarantine"; done
+grep -q "3 in quarantine" out.txt || fail "the count of quarantined videos"
+# the same through a list: quotes, relative paths, labels
+printf '"mixed/with space/ünï/clip one.mp4" 3\n%s 1\nbad/zero.mp4 0\n' "$video" >list.csv
+"$jepa" pretrain --data list.csv --out list-run "${tiny[@]}" >out.txt 2>err.txt || { fail "a list"; cat err.txt; }
+# a video shorter than the clip works: it repeats its last frame
+"$jepa" pretrain --data videos --out short "${tiny[@]}" --set data.sampling_rate=50 >/dev/null 2>&1 || fail "short videos"
+
+# A loss that is not finite stops the run and leaves the checkpoint before.
+"$jepa" pretrain --data videos --out wild "${tiny[@]}" --set optimization.lr=100 --set optimization.start_lr=100 \
+    --set optimization.ipe=300 --set model.init_std=0.9 --set loss.loss_exp=9 --set optimization.clip_grad=0 >out.txt 2>err.txt
+[ $? -eq 1 ] || fail "a loss that is not finite: exit code"
+grep -q "^jepa pretrain: step [0-9]*: the loss is .*slot 0 .*mp4" err.txt || { fail "step and files are not named"; tail -2 err.txt; }
+
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir readonly && chmod a-w readonly
+    refused 1 "readonly" pretrain --data videos --out readonly "${tiny[@]}"
+else
+    echo "skipped: a read-only folder (root may write everywhere)"
+fi
+refused 1 "cannot" pretrain --data videos --out /proc/nothing "${tiny[@]}"
+exit $failed
