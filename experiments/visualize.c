@@ -181,13 +181,14 @@ static char *origin_text(const Scene *s, const VisualizeArguments *a) {
     const int64_t *frames = s->draw.frames;
     int last = s->clip.frames - 1;
     MaskGrid grid = s->latents.grid;
+    bool repeated = last > 0 && frames[last] == frames[last - 1]; /* the video is too short */
     return memory_text("%s, step %" PRId64 " · frames %" PRId64 " to %" PRId64 " of %" PRId64
-                       ", %d of them · %d×%d×%d tokens of %d frames × %d×%d pixels · mask "
+                       ": a clip of %d%s · %d×%d×%d tokens of %d frames × %d×%d pixels · mask "
                        "seed %" PRId64,
                        s->checkpoint.folder, s->checkpoint.step, frames[0], frames[last],
-                       s->file.frames, s->clip.frames, grid.time, grid.height, grid.width,
-                       s->recipe.data.tubelet_size, s->recipe.data.patch_size,
-                       s->recipe.data.patch_size, a->mask_seed);
+                       s->file.frames, s->clip.frames, repeated ? ", the last repeated" : "",
+                       grid.time, grid.height, grid.width, s->recipe.data.tubelet_size,
+                       s->recipe.data.patch_size, s->recipe.data.patch_size, a->mask_seed);
 }
 
 static int draw(const Scene *s, const VisualizeArguments *a, Error *error) {
