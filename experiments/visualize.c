@@ -10,6 +10,7 @@
 #include "jepa/checkpoint.h"
 #include "jepa/recipe.h"
 #include "video/clip.h"
+#include "video/sources.h"
 #include <inttypes.h>
 #include <libavutil/log.h>
 #include <math.h>
@@ -74,12 +75,27 @@ static int move_clip(ClipDraw *draw, const VideoFile *file, int frames, int64_t 
     return 0;
 }
 
+static bool is_list(const char *path) {
+    size_t length = strlen(path);
+    return length > 4 && (!strcmp(path + length - 4, ".csv") || !strcmp(path + length - 4, ".txt"));
+}
+
+/* The video itself, or the first usable one of a folder or list. */
 static int open_video(Scene *s, const VisualizeArguments *a, Error *error) {
+    SourceList list = {0};
+    bool several = folder_exists(a->video) || is_list(a->video);
     av_log_set_level(AV_LOG_QUIET);
-    video_file_scan(&s->file, a->video);
-    s->file.name = memory_text("%s", a->video);
+    if (several && source_list(&list, a->video, error))
+        return -1;
+    for (size_t i = 0; i == 0 || (i < list.count && s->file.reason); i++) {
+        const char *path = several ? list.files[i].path : a->video;
+        video_file_free(&s->file);
+        video_file_scan(&s->file, path);
+        s->file.name = memory_text("%s", path);
+    }
+    source_list_free(&list);
     if (s->file.reason)
-        return error_set(error, ERROR_RUN, "%s: %s", a->video, s->file.reason);
+        return error_set(error, ERROR_RUN, "%s: %s", s->file.name, s->file.reason);
     s->index = (VideoIndex){.count = 1, .files = &s->file, .usable = 1, .usable_files = &s->number};
     s->clip = recipe_clip(&s->recipe);
     clip_draw_evaluation(&s->draw, &s->index, 0, &s->clip, 0, 1);
@@ -274,7 +290,8 @@ int command_visualize(int argc, char **argv) {
     const Option options[] = {
         {"checkpoint", "RUN", "a run (its newest checkpoint) or a step-N folder", OPTION_TEXT,
          &a.checkpoint},
-        {"video", "FILE", "the video", OPTION_TEXT, &a.video},
+        {"video", "FILE", "the video; of a folder or list its first usable one", OPTION_TEXT,
+         &a.video},
         {"out", "DIR", "folder for the pictures", OPTION_TEXT, &a.out},
         {"mask", "N", "only this mask setting of the recipe, 0 is the first (default: all)",
          OPTION_INTEGER, &a.mask},

@@ -13,7 +13,7 @@
 
 #define INDEX_FORMAT  "jepa.c video index"
 #define INDEX_VERSION 1
-#define INDEX_LIMIT   ((size_t)4 << 30) /* bytes */
+#define INDEX_LIMIT   ((size_t)4 << 30)  /* bytes */
 #define PTS_MAX       ((int64_t)1 << 61) /* so that differences cannot overflow */
 
 /* ---- building ---- */

@@ -1,9 +1,9 @@
 /* The index: which videos there are, what is in them, and which cannot be used and why.
  *
- * Built by reading and decoding every file once, in parallel, then frozen: a run keeps its index and
- * refuses to go on when a file has changed under it. A file that cannot be used stays in the index
- * with its reason (quarantine); it is never replaced silently.
- * Order: by name, bytewise, so that the same files give the same index on any machine.
+ * Built by reading and decoding every file once, in parallel, then frozen: a run keeps its index
+ * and refuses to go on when a file has changed under it. A file that cannot be used stays in the
+ * index with its reason (quarantine); it is never replaced silently. Order: by name, bytewise, so
+ * that the same files give the same index on any machine.
  */
 #ifndef JEPA_VIDEO_INDEX_H
 #define JEPA_VIDEO_INDEX_H

@@ -51,7 +51,11 @@ static int open_demuxer(VideoInput *input, const char *path, Error *error) {
     av_dict_set(&options, "analyzeduration", INPUT_PROBE_USEC, 0);
     av_dict_set(&options, "max_streams", INPUT_STREAMS_MAX, 0);
     char *url = memory_text("file:%s", path); /* so that no name is taken for a protocol */
-    int code = avformat_open_input(&input->format, url, NULL, &options);
+    /* By its name, a JPEG would go to the demuxer for numbered pictures, which opens other files.
+     */
+    int code = avformat_open_input(&input->format, url,
+                                   sniff_is_jpeg(path) ? av_find_input_format("jpeg_pipe") : NULL,
+                                   &options);
     free(url);
     av_dict_free(&options);
     if (code < 0) {

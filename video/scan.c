@@ -7,6 +7,8 @@
 #include "video/input.h"
 #include "video/sniff.h"
 #include <errno.h>
+#include <libavutil/pixdesc.h>
+#include <libswscale/swscale.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -56,7 +58,8 @@ static void add_frame(Scan *scan) {
         file->pts = memory_grow(file->pts, scan->pts_room, sizeof *file->pts);
     }
     int64_t pts = frame->best_effort_timestamp;
-    if (frame->pts == AV_NOPTS_VALUE || pts < -PTS_MAX || pts > PTS_MAX ||
+    if (frame->format == AV_PIX_FMT_PAL8 || /* its palette may lie in an earlier packet */
+        frame->pts == AV_NOPTS_VALUE || pts < -PTS_MAX || pts > PTS_MAX ||
         (file->frames && pts <= file->pts[file->frames - 1]))
         scan->ordered = false;
     file->pts[file->frames] = pts;
@@ -80,12 +83,24 @@ static void add_frame(Scan *scan) {
     file->frames++;
 }
 
+/* Can the pictures be cut and scaled (video/scale.c)? */
+static int check_format(const AVFrame *frame, Error *error) {
+    const AVPixFmtDescriptor *about = av_pix_fmt_desc_get((enum AVPixelFormat)frame->format);
+    if (about && !(about->flags & (AV_PIX_FMT_FLAG_BITSTREAM | AV_PIX_FMT_FLAG_HWACCEL)) &&
+        sws_isSupportedInput((enum AVPixelFormat)frame->format))
+        return 0;
+    return error_set(error, ERROR_RUN, "pictures of format %s are not read",
+                     about ? about->name : "(unknown)");
+}
+
 static int scan_frames(Scan *scan, Error *error) {
     VideoFile *file = scan->file;
     int more;
     scan->ordered = true;
     while ((more = video_input_next(&scan->input, error)) == 1) {
         const AVFrame *frame = scan->input.frame;
+        if (check_format(frame, error))
+            return -1;
         if (file->frames == 0) {
             file->width = frame->width;
             file->height = frame->height;

@@ -4,7 +4,6 @@
  * leading zero bits tell the length; a size of only ones is unknown). */
 #include "video/sniff.h"
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -55,6 +54,11 @@ const char *sniff_reason(const char *path) {
     if (starts_with(&head, 4, "ftyp"))
         return "an mp4 without a readable table of contents (moov atom): cut short? copy it again";
     return NULL;
+}
+
+bool sniff_is_jpeg(const char *path) {
+    Head head = read_head(path);
+    return starts_with(&head, 0, "\xff\xd8\xff");
 }
 
 /* An EBML id (marker kept) or size (marker removed) at `*at`, which moves on. False: no such thing.
