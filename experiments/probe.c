@@ -20,6 +20,7 @@
 
 typedef struct ProbeArguments {
     const char *checkpoint, *data, *val, *out, *regex, *network, *device;
+    TextList sets;
     int64_t threads, segments, seed;
 } ProbeArguments;
 
@@ -208,7 +209,13 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
     if (!result)
         result = recipe_apply(&s->recipe, root, "the checkpoint's recipe", error);
     yaml_release(root);
-    if (result || recipe_check(&s->recipe, error) ||
+    if (result || recipe_check(&s->recipe, error))
+        return -1;
+    ModelConfig trained = recipe_model(&s->recipe);
+    for (size_t i = 0; i < a->sets.count; i++)
+        if (recipe_set(&s->recipe, a->sets.items[i], error))
+            return -1;
+    if (recipe_check(&s->recipe, error) ||
         device_open(&s->device, a->device, (int)a->threads, error) ||
         video_index_build(&s->index[0], a->data, s->device->threads, error))
         return -1;
@@ -223,6 +230,9 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
         return -1;
     }
     ModelPlan plan = {.config = recipe_model(&s->recipe), .samples = BATCH_CLIPS};
+    plan.config.trained_frames = trained.frames; /* other input sizes: positions are interpolated */
+    plan.config.trained_height = trained.height;
+    plan.config.trained_width = trained.width;
     if (model_new(&s->model, &plan, s->device, error))
         return -1;
     char *run = path_folder(s->checkpoint.folder);
@@ -330,6 +340,9 @@ int command_probe(int argc, char **argv) {
          "files whose names match in the same text stay on one side of the split", OPTION_TEXT,
          &a.regex},
         {"segments", "N", "clips taken from each video (default 2)", OPTION_INTEGER, &a.segments},
+        {"set", "KEY=VALUE",
+         "change a key of the recipe, e.g. data.crop_size or data.sampling_rate; may be repeated",
+         OPTION_LIST, &a.sets},
         {"network", "NAME", "target (default) or context: which encoder", OPTION_TEXT, &a.network},
         {"seed", "N", "of the random initialisation (default 0)", OPTION_INTEGER, &a.seed},
         {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &a.threads},
@@ -353,6 +366,7 @@ int command_probe(int argc, char **argv) {
     }
     if (error.code)
         fprintf(stderr, "jepa probe: %s\n", error.text);
+    free(a.sets.items);
     free(rest.items);
     return error.code;
 }
