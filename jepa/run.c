@@ -84,8 +84,8 @@ static void first_difference(char out[160], const char *a, const char *b) {
         a += la + (a[la] != 0);
         b += lb + (b[lb] != 0);
     }
-    snprintf(out, 160, "\"%.*s\" there, \"%.*s\" now", (int)(strcspn(a, "\n") % 70), a,
-             (int)(strcspn(b, "\n") % 70), b);
+    int la = (int)strcspn(a, "\n"), lb = (int)strcspn(b, "\n");
+    snprintf(out, 160, "\"%.*s\" there, \"%.*s\" now", la < 60 ? la : 60, a, lb < 60 ? lb : 60, b);
 }
 
 static int same_recipe(const Run *run, Error *error) {

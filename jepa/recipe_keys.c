@@ -1,0 +1,554 @@
+/* Reading and writing recipes: one table of keys drives both. See jepa/recipe.h. */
+#include "base/words.h"
+#include "jepa/recipe.h"
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef enum KeyKind {
+    KEY_INT,    /* int >= 0 */
+    KEY_INT64,  /* int64_t */
+    KEY_NUMBER, /* double */
+    KEY_BOOL,   /* bool */
+    KEY_TEXT,   /* char *, owned */
+    KEY_PAIR,   /* double[2] */
+    KEY_DATASETS,
+    KEY_SPACING,
+    KEY_MASK_TYPE,
+    KEY_MASK_BATCH,
+    KEY_FPCS,
+    KEY_EVERY,
+    KEY_IGNORED, /* means nothing here */
+    KEY_ONLY     /* only the values in `only` (or null) are built */
+} KeyKind;
+
+typedef struct Key {
+    const char *path;
+    KeyKind kind;
+    size_t offset;
+    const char *only; /* KEY_ONLY: accepted values, separated by '|' */
+} Key;
+
+#define AT(member) offsetof(Recipe, member)
+
+static const Key keys[] = {
+    {"app", KEY_ONLY, 0, "vjepa"},
+    {"nodes", KEY_INT, AT(nodes), NULL},
+    {"tasks_per_node", KEY_INT, AT(tasks_per_node), NULL},
+    {"folder", KEY_IGNORED, 0, NULL},
+    {"cpus_per_task", KEY_IGNORED, 0, NULL},
+    {"mem_per_gpu", KEY_IGNORED, 0, NULL},
+    {"data.dataset_type", KEY_ONLY, 0, "VideoDataset|videodataset"},
+    {"data.datasets", KEY_DATASETS, 0, NULL},
+    {"data.datasets_weights", KEY_ONLY, 0, ""},
+    {"data.dataset_fpcs", KEY_FPCS, 0, NULL},
+    {"data.mask_type", KEY_MASK_TYPE, 0, NULL},
+    {"data.batch_size", KEY_INT, AT(data.batch_size), NULL},
+    {"data.num_clips", KEY_ONLY, 0, "1"},
+    {"data.num_frames", KEY_INT, AT(data.num_frames), NULL},
+    {"data.tubelet_size", KEY_INT, AT(data.tubelet_size), NULL},
+    {"data.sampling_rate", KEY_INT, AT(data.sampling_rate), NULL},
+    {"data.fps", KEY_NUMBER, AT(data.fps), NULL},
+    {"data.clip_duration", KEY_NUMBER, AT(data.clip_duration), NULL},
+    {"data.spacing", KEY_SPACING, 0, NULL},
+    {"data.crop_size", KEY_INT, AT(data.crop_size), NULL},
+    {"data.patch_size", KEY_INT, AT(data.patch_size), NULL},
+    {"data.num_workers", KEY_INT, AT(data.num_workers), NULL},
+    {"data.filter_short_videos", KEY_ONLY, 0, "false"},
+    {"data.decode_one_clip", KEY_IGNORED, 0, NULL},
+    {"data.pin_mem", KEY_IGNORED, 0, NULL},
+    {"data.persistent_workers", KEY_IGNORED, 0, NULL},
+    {"data.log_resource_utilization", KEY_IGNORED, 0, NULL},
+    {"data_aug.auto_augment", KEY_ONLY, 0, "false"},
+    {"data_aug.motion_shift", KEY_ONLY, 0, "false"},
+    {"data_aug.reprob", KEY_ONLY, 0, "0|0.0|0."},
+    {"data_aug.horizontal_flip", KEY_BOOL, AT(data_aug.horizontal_flip), NULL},
+    {"data_aug.random_resize_aspect_ratio", KEY_PAIR, AT(data_aug.random_resize_aspect_ratio),
+     NULL},
+    {"data_aug.random_resize_scale", KEY_PAIR, AT(data_aug.random_resize_scale), NULL},
+    {"logging.folder", KEY_IGNORED, 0, NULL},
+    {"logging.write_tag", KEY_IGNORED, 0, NULL},
+    {"logging.diagnostics_every", KEY_INT, AT(logging.diagnostics_every), NULL},
+    {"loss.loss_exp", KEY_NUMBER, AT(loss.loss_exp), NULL},
+    {"loss.reg_coeff", KEY_NUMBER, AT(loss.reg_coeff), NULL},
+    {"mask.batch", KEY_MASK_BATCH, 0, NULL},
+    {"meta.seed", KEY_INT64, AT(meta.seed), NULL},
+    {"meta.dtype", KEY_TEXT, AT(meta.dtype), NULL},
+    {"meta.load_checkpoint", KEY_IGNORED, 0, NULL},
+    {"meta.read_checkpoint", KEY_ONLY, 0, ""},
+    {"meta.eval_freq", KEY_IGNORED, 0, NULL},
+    {"meta.use_sdpa", KEY_IGNORED, 0, NULL},
+    {"meta.save_every_freq", KEY_IGNORED, 0, NULL},
+    {"meta.skip_batches", KEY_ONLY, 0, "-1|0"},
+    {"meta.sync_gc", KEY_IGNORED, 0, NULL},
+    {"model.model_name", KEY_TEXT, AT(model.model_name), NULL},
+    {"model.embed_dim", KEY_INT, AT(model.embed_dim), NULL},
+    {"model.depth", KEY_INT, AT(model.depth), NULL},
+    {"model.num_heads", KEY_INT, AT(model.num_heads), NULL},
+    {"model.mlp_ratio", KEY_NUMBER, AT(model.mlp_ratio), NULL},
+    {"model.pred_depth", KEY_INT, AT(model.pred_depth), NULL},
+    {"model.pred_embed_dim", KEY_INT, AT(model.pred_embed_dim), NULL},
+    {"model.pred_num_heads", KEY_INT, AT(model.pred_num_heads), NULL},
+    {"model.uniform_power", KEY_BOOL, AT(model.uniform_power), NULL},
+    {"model.use_mask_tokens", KEY_ONLY, 0, "true"},
+    {"model.zero_init_mask_tokens", KEY_BOOL, AT(model.zero_init_mask_tokens), NULL},
+    {"model.rescale_init", KEY_BOOL, AT(model.rescale_init), NULL},
+    {"model.init_std", KEY_NUMBER, AT(model.init_std), NULL},
+    {"model.use_rope", KEY_ONLY, 0, "false"},
+    {"model.use_silu", KEY_ONLY, 0, "false"},
+    {"model.use_pred_silu", KEY_ONLY, 0, "false"},
+    {"model.wide_silu", KEY_IGNORED, 0, NULL},
+    {"model.use_activation_checkpointing", KEY_IGNORED, 0, NULL},
+    {"model.compile_model", KEY_IGNORED, 0, NULL},
+    {"optimization.ipe", KEY_INT64, AT(optimization.ipe), NULL},
+    {"optimization.ipe_scale", KEY_NUMBER, AT(optimization.ipe_scale), NULL},
+    {"optimization.clip_grad", KEY_NUMBER, AT(optimization.clip_grad), NULL},
+    {"optimization.weight_decay", KEY_NUMBER, AT(optimization.weight_decay), NULL},
+    {"optimization.final_weight_decay", KEY_NUMBER, AT(optimization.final_weight_decay), NULL},
+    {"optimization.epochs", KEY_NUMBER, AT(optimization.epochs), NULL},
+    {"optimization.warmup", KEY_NUMBER, AT(optimization.warmup), NULL},
+    {"optimization.start_lr", KEY_NUMBER, AT(optimization.start_lr), NULL},
+    {"optimization.lr", KEY_NUMBER, AT(optimization.lr), NULL},
+    {"optimization.final_lr", KEY_NUMBER, AT(optimization.final_lr), NULL},
+    {"optimization.ema", KEY_PAIR, AT(optimization.ema), NULL},
+    {"optimization.betas", KEY_PAIR, AT(optimization.betas), NULL},
+    {"optimization.eps", KEY_NUMBER, AT(optimization.eps), NULL},
+    {"optimization.is_anneal", KEY_ONLY, 0, "false"},
+    {"optimization.anneal_ckpt", KEY_IGNORED, 0, NULL},
+    {"optimization.resume_anneal", KEY_IGNORED, 0, NULL},
+    {"checkpoint.every", KEY_EVERY, 0, NULL},
+    {"checkpoint.keep", KEY_INT, AT(checkpoint.keep), NULL},
+};
+#define KEYS (sizeof keys / sizeof *keys)
+
+/* Keys of one mask setting. */
+static const char *const mask_keys[] = {
+    "aspect_ratio", "num_blocks", "spatial_scale",   "temporal_scale",       "max_temporal_keep",
+    "max_keep",     "ratio",      "full_complement", "pred_full_complement", "inv_block"};
+#define MASK_KEYS (sizeof mask_keys / sizeof *mask_keys)
+
+static void append(char **list, const char *separator, const char *what) {
+    char *longer = memory_text("%s%s%s", *list ? *list : "", *list ? separator : "", what);
+    free(*list);
+    *list = longer;
+}
+
+static void replace_text(char **place, const char *text) {
+    free(*place);
+    *place = text ? memory_text("%s", text) : NULL;
+}
+
+static int wrong(const YamlNode *node, const char *name, const char *path, const char *wanted,
+                 Error *error) {
+    return error_set(
+        error, ERROR_USAGE, "%s:%d: %s: expected %s, found %s%s%s", name, node->line, path, wanted,
+        node->kind == YAML_SCALAR ? "\""
+        : node->kind == YAML_LIST ? "a list"
+                                  : "a map",
+        node->kind == YAML_SCALAR ? node->text : "", node->kind == YAML_SCALAR ? "\"" : "");
+}
+
+static int read_pair(double pair[2], const YamlNode *node) {
+    if (node->kind != YAML_LIST || node->count != 2)
+        return -1;
+    return yaml_number(node->items[0], &pair[0]) || yaml_number(node->items[1], &pair[1]) ? -1 : 0;
+}
+
+static bool is_one_of(const char *text, const char *list) {
+    size_t length = strlen(text);
+    for (const char *at = list; at; at = strchr(at, '|') ? strchr(at, '|') + 1 : NULL)
+        if (!strncasecmp(at, text, length) && (at[length] == '|' || !at[length]))
+            return true;
+    return false;
+}
+
+/* A feature that is not built: noted, refused later by recipe_check, so that --set can undo it. */
+static void apply_only(Recipe *r, const Key *key, const YamlNode *node) {
+    const char *value = node->kind == YAML_SCALAR ? node->text : "...";
+    bool fine = yaml_is_null(node) || (node->kind == YAML_SCALAR && is_one_of(value, key->only));
+    char *entry = memory_text("%s: ", key->path), *kept = NULL;
+    /* the last word on a key counts: drop what was noted of it before */
+    for (char *at = r->not_built, *next; at && *at; at = next) {
+        char *end = strstr(at, "; ");
+        next = end ? end + 2 : NULL;
+        if (end)
+            *end = 0;
+        if (strncmp(at, entry, strlen(entry)))
+            append(&kept, "; ", at);
+    }
+    if (!fine) {
+        char *noted = memory_text("%s%s", entry, value);
+        append(&kept, "; ", noted);
+        free(noted);
+    }
+    free(entry);
+    free(r->not_built);
+    r->not_built = kept;
+}
+
+static int apply_datasets(Recipe *r, const Key *key, const YamlNode *node, const char *name,
+                          Error *error) {
+    if (node->kind == YAML_SCALAR && !yaml_is_null(node)) {
+        for (int i = 0; i < r->data.datasets_count; i++)
+            free(r->data.datasets[i]);
+        r->data.datasets[0] = memory_text("%s", node->text);
+        r->data.datasets_count = 1;
+        return 0;
+    }
+    if (node->kind != YAML_LIST || node->count > RECIPE_SOURCES_MAX)
+        return yaml_is_null(node) ? 0 : wrong(node, name, key->path, "a list of paths", error);
+    for (size_t i = 0; i < node->count; i++)
+        if (node->items[i]->kind != YAML_SCALAR)
+            return wrong(node->items[i], name, key->path, "a path", error);
+    for (int i = 0; i < r->data.datasets_count; i++)
+        free(r->data.datasets[i]);
+    r->data.datasets_count = 0;
+    for (size_t i = 0; i < node->count; i++)
+        r->data.datasets[r->data.datasets_count++] = memory_text("%s", node->items[i]->text);
+    return 0;
+}
+
+/* "500 steps", "10 minutes", or a number of steps */
+static int apply_every(Recipe *r, const Key *key, const YamlNode *node, const char *name,
+                       Error *error) {
+    double value = 0;
+    char unit[16] = "steps", extra;
+    if (node->kind != YAML_SCALAR ||
+        (sscanf(node->text, "%lf %15[a-z] %c", &value, unit, &extra) < 1) || !(value > 0) ||
+        value > 1e12 || (strncmp(unit, "step", 4) && strncmp(unit, "minute", 6)))
+        return wrong(node, name, key->path, "\"N steps\" or \"M minutes\"", error);
+    r->checkpoint.every_steps = unit[0] == 's' ? (int64_t)value : 0;
+    r->checkpoint.every_minutes = unit[0] == 'm' ? value : 0;
+    return 0;
+}
+
+static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char *name,
+                     Error *error) {
+    char *place = (char *)r + key->offset;
+    int64_t integer;
+    double number, pair[2];
+    bool flag;
+    bool null = yaml_is_null(node);
+    const char *text = node->kind == YAML_SCALAR ? node->text : "";
+    switch (key->kind) {
+    case KEY_IGNORED:
+        append(&r->ignored, ", ", key->path);
+        return 0;
+    case KEY_ONLY:
+        apply_only(r, key, node);
+        return 0;
+    case KEY_INT:
+        if (null)
+            integer = 0;
+        else if (yaml_integer(node, &integer) || integer < 0 || integer > 1 << 30)
+            return wrong(node, name, key->path, "a whole number", error);
+        *(int *)(void *)place = (int)integer;
+        return 0;
+    case KEY_INT64:
+        if (null)
+            integer = 0;
+        else if (yaml_integer(node, &integer))
+            return wrong(node, name, key->path, "a whole number", error);
+        *(int64_t *)(void *)place = integer;
+        return 0;
+    case KEY_NUMBER:
+        if (null)
+            number = 0;
+        else if (yaml_number(node, &number))
+            return wrong(node, name, key->path, "a number", error);
+        *(double *)(void *)place = number;
+        return 0;
+    case KEY_BOOL:
+        if (yaml_bool(node, &flag))
+            return wrong(node, name, key->path, "true or false", error);
+        *(bool *)(void *)place = flag;
+        return 0;
+    case KEY_TEXT:
+        if (node->kind != YAML_SCALAR)
+            return wrong(node, name, key->path, "a word", error);
+        replace_text((char **)(void *)place, null ? NULL : text);
+        return 0;
+    case KEY_PAIR:
+        if (read_pair(pair, node))
+            return wrong(node, name, key->path, "two numbers, [a, b]", error);
+        memcpy(place, pair, sizeof pair);
+        return 0;
+    case KEY_DATASETS:
+        return apply_datasets(r, key, node, name, error);
+    case KEY_SPACING:
+        if (strcmp(text, "step") && strcmp(text, "published"))
+            return wrong(node, name, key->path, "step or published", error);
+        r->data.spacing = text[0] == 's' ? CLIP_SPACING_STEP : CLIP_SPACING_PUBLISHED;
+        return 0;
+    case KEY_MASK_TYPE:
+        if (strcmp(text, "multiblock3d") && strcmp(text, "random_tube"))
+            return wrong(node, name, key->path, "multiblock3d or random_tube", error);
+        r->mask.tubes = text[0] == 'r';
+        return 0;
+    case KEY_MASK_BATCH:
+        if (strcmp(text, "packed") && strcmp(text, "truncate"))
+            return wrong(node, name, key->path, "packed or truncate", error);
+        r->mask.batch = text[0] == 'p' ? MASK_PACKED : MASK_TRUNCATE;
+        return 0;
+    case KEY_FPCS:
+        if (null)
+            return 0;
+        if (node->kind != YAML_LIST || !node->count || yaml_integer(node->items[0], &integer) ||
+            integer < 1 || integer > CLIP_FRAMES_MAX)
+            return wrong(node, name, key->path, "a list of frames per clip", error);
+        for (size_t i = 1; i < node->count; i++) {
+            int64_t other;
+            if (yaml_integer(node->items[i], &other) || other != integer)
+                return error_set(error, ERROR_USAGE,
+                                 "%s:%d: %s: several clip lengths in one run are not built yet",
+                                 name, node->line, key->path);
+        }
+        r->data.num_frames = (int)integer;
+        return 0;
+    case KEY_EVERY:
+        return apply_every(r, key, node, name, error);
+    }
+    return 0;
+}
+
+static int apply_mask_setting(MaskSetting *s, const YamlNode *map, int m, const char *name,
+                              Error *error) {
+    char path[64];
+    if (map->kind != YAML_MAP)
+        return wrong(map, name, "mask", "a map for each mask setting", error);
+    *s = (MaskSetting){.num_blocks = 1,
+                       .aspect_ratio = {0.75, 1.5},
+                       .spatial_scale = {0.2, 0.8},
+                       .temporal_scale = {1, 1},
+                       .max_temporal_keep = 1};
+    for (size_t i = 0; i < map->count; i++) {
+        const char *key = map->keys[i];
+        const YamlNode *node = map->items[i];
+        int64_t integer = 0;
+        bool flag = false;
+        int bad = 0;
+        snprintf(path, sizeof path, "mask[%d].%.40s", m, key);
+        if (!strcmp(key, "aspect_ratio"))
+            bad = read_pair(s->aspect_ratio, node);
+        else if (!strcmp(key, "spatial_scale"))
+            bad = read_pair(s->spatial_scale, node);
+        else if (!strcmp(key, "temporal_scale"))
+            bad = read_pair(s->temporal_scale, node);
+        else if (!strcmp(key, "max_temporal_keep"))
+            bad = yaml_number(node, &s->max_temporal_keep);
+        else if (!strcmp(key, "ratio")) {
+            bad = yaml_number(node, &s->ratio);
+            s->kind = MASK_TUBE;
+        } else if (!strcmp(key, "num_blocks") || !strcmp(key, "max_keep")) {
+            bad = !yaml_is_null(node) &&
+                  (yaml_integer(node, &integer) || integer < 0 || integer > 1 << 24);
+            *(key[0] == 'n' ? &s->num_blocks : &s->max_keep) = (int)integer;
+        } else if (!strcmp(key, "full_complement") || !strcmp(key, "pred_full_complement") ||
+                   !strcmp(key, "inv_block")) {
+            bad = yaml_bool(node, &flag);
+            if (!bad && flag)
+                return error_set(error, ERROR_USAGE, "%s:%d: %s is not built yet", name, node->line,
+                                 path);
+        } else {
+            const char *near = nearest_word(key, mask_keys, MASK_KEYS);
+            return error_set(error, ERROR_USAGE, "%s:%d: unknown key mask.%s%s%s%s", name,
+                             node->line, key, near ? ": did you mean " : "", near ? near : "",
+                             near ? "?" : "");
+        }
+        if (bad)
+            return wrong(node, name, path, "a number or a pair of numbers", error);
+    }
+    return 0;
+}
+
+static int apply_masks(Recipe *r, const YamlNode *list, const char *name, Error *error) {
+    if (list->kind != YAML_LIST || !list->count || list->count > MASK_SETTINGS_MAX)
+        return wrong(list, name, "mask", "a list of 1 to 16 mask settings", error);
+    MaskSetting settings[MASK_SETTINGS_MAX];
+    for (size_t m = 0; m < list->count; m++)
+        if (apply_mask_setting(&settings[m], list->items[m], (int)m, name, error))
+            return -1;
+    memcpy(r->mask.settings, settings, sizeof settings);
+    r->mask.count = (int)list->count;
+    return 0;
+}
+
+static int unknown_key(const char *path, const YamlNode *node, const char *name, Error *error) {
+    const char *paths[KEYS];
+    for (size_t i = 0; i < KEYS; i++)
+        paths[i] = keys[i].path;
+    const char *near = nearest_word(path, paths, KEYS);
+    return error_set(error, ERROR_USAGE, "%s:%d: unknown key %s%s%s%s", name, node->line, path,
+                     near ? ": did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+static int apply_path(Recipe *r, const char *path, const YamlNode *node, const char *name,
+                      Error *error) {
+    if (!strcmp(path, "mask.settings"))
+        return apply_masks(r, node, name, error);
+    for (size_t i = 0; i < KEYS; i++)
+        if (!strcmp(path, keys[i].path))
+            return apply_key(r, &keys[i], node, name, error);
+    return unknown_key(path, node, name, error);
+}
+
+static bool is_section(const char *key) {
+    size_t length = strlen(key);
+    for (size_t i = 0; i < KEYS; i++)
+        if (!strncmp(keys[i].path, key, length) && keys[i].path[length] == '.')
+            return true;
+    return false;
+}
+
+int recipe_apply(Recipe *recipe, const YamlNode *root, const char *name, Error *error) {
+    if (root->kind != YAML_MAP)
+        return yaml_is_null(root) ? 0 : wrong(root, name, "recipe", "a map of sections", error);
+    for (size_t i = 0; i < root->count; i++) {
+        const char *section = root->keys[i];
+        const YamlNode *node = root->items[i];
+        if (!strcmp(section, "mask") && node->kind == YAML_LIST) {
+            if (apply_masks(recipe, node, name, error))
+                return -1;
+        } else if (is_section(section)) {
+            if (yaml_is_null(node))
+                continue;
+            if (node->kind != YAML_MAP)
+                return wrong(node, name, section, "a map of keys", error);
+            for (size_t k = 0; k < node->count; k++) {
+                char path[160];
+                snprintf(path, sizeof path, "%.60s.%.90s", section, node->keys[k]);
+                if (apply_path(recipe, path, node->items[k], name, error))
+                    return -1;
+            }
+        } else if (apply_path(recipe, section, node, name, error)) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int recipe_load(Recipe *recipe, const char *path, Error *error) {
+    YamlNode *root = NULL;
+    if (yaml_load(&root, path, error))
+        return -1;
+    int result = recipe_apply(recipe, root, path, error);
+    yaml_release(root);
+    return result;
+}
+
+int recipe_set(Recipe *recipe, const char *assignment, Error *error) {
+    const char *equals = strchr(assignment, '=');
+    if (!equals || equals == assignment || equals - assignment > 100)
+        return error_set(error, ERROR_USAGE, "--set %s: expected section.key=value", assignment);
+    char path[128];
+    snprintf(path, sizeof path, "%.*s", (int)(equals - assignment), assignment);
+    YamlNode *value = NULL;
+    const char *text = equals[1] ? equals + 1 : "null";
+    if (yaml_parse(&value, text, strlen(text), "--set", error))
+        return -1;
+    int result = !strcmp(path, "mask") && value->kind == YAML_LIST
+                     ? apply_masks(recipe, value, "--set", error)
+                     : apply_path(recipe, path, value, "--set", error);
+    yaml_release(value);
+    return result;
+}
+
+/* ---- writing ---- */
+
+static void write_key(FILE *out, const Recipe *r, const Key *key) {
+    const char *name = strrchr(key->path, '.');
+    const char *place = (const char *)r + key->offset;
+    const double *pair = (const double *)(const void *)place;
+    const char *indent = name ? "  " : "";
+    name = name ? name + 1 : key->path;
+    switch (key->kind) {
+    case KEY_INT:
+        fprintf(out, "%s%s: %d\n", indent, name, *(const int *)(const void *)place);
+        break;
+    case KEY_INT64:
+        fprintf(out, "%s%s: %" PRId64 "\n", indent, name, *(const int64_t *)(const void *)place);
+        break;
+    case KEY_NUMBER:
+        fprintf(out, "%s%s: %.17g\n", indent, name, *pair);
+        break;
+    case KEY_BOOL:
+        fprintf(out, "%s%s: %s\n", indent, name, *(const bool *)place ? "true" : "false");
+        break;
+    case KEY_TEXT: {
+        const char *text = *(char *const *)(const void *)place;
+        char *quoted = text ? yaml_quote(text) : NULL;
+        fprintf(out, "%s%s: %s\n", indent, name, quoted ? quoted : "null");
+        free(quoted);
+        break;
+    }
+    case KEY_PAIR:
+        fprintf(out, "%s%s: [%.17g, %.17g]\n", indent, name, pair[0], pair[1]);
+        break;
+    case KEY_DATASETS:
+        fprintf(out, "  datasets:%s\n", r->data.datasets_count ? "" : " []");
+        for (int i = 0; i < r->data.datasets_count; i++) {
+            char *quoted = yaml_quote(r->data.datasets[i]);
+            fprintf(out, "    - %s\n", quoted);
+            free(quoted);
+        }
+        break;
+    case KEY_SPACING:
+        fprintf(out, "  spacing: %s\n",
+                r->data.spacing == CLIP_SPACING_STEP ? "step" : "published");
+        break;
+    case KEY_MASK_TYPE:
+        fprintf(out, "  mask_type: %s\n", r->mask.tubes ? "random_tube" : "multiblock3d");
+        break;
+    case KEY_MASK_BATCH:
+        fprintf(out, "  batch: %s\n  settings:\n",
+                r->mask.batch == MASK_PACKED ? "packed" : "truncate");
+        for (int m = 0; m < r->mask.count; m++) {
+            const MaskSetting *s = &r->mask.settings[m];
+            if (s->kind == MASK_TUBE)
+                fprintf(out, "    - ratio: %.17g\n", s->ratio);
+            else
+                fprintf(out,
+                        "    - aspect_ratio: [%.17g, %.17g]\n      num_blocks: %d\n"
+                        "      spatial_scale: [%.17g, %.17g]\n"
+                        "      temporal_scale: [%.17g, %.17g]\n      max_temporal_keep: %.17g\n",
+                        s->aspect_ratio[0], s->aspect_ratio[1], s->num_blocks, s->spatial_scale[0],
+                        s->spatial_scale[1], s->temporal_scale[0], s->temporal_scale[1],
+                        s->max_temporal_keep);
+            if (s->max_keep)
+                fprintf(out, "      max_keep: %d\n", s->max_keep);
+        }
+        break;
+    case KEY_EVERY:
+        if (r->checkpoint.every_steps)
+            fprintf(out, "  every: %" PRId64 " steps\n", r->checkpoint.every_steps);
+        else
+            fprintf(out, "  every: %.17g minutes\n", r->checkpoint.every_minutes);
+        break;
+    case KEY_FPCS:
+    case KEY_IGNORED:
+    case KEY_ONLY:
+        break;
+    }
+}
+
+char *recipe_text(const Recipe *recipe) {
+    char *text = NULL, section[32] = "";
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    JEPA_ASSERT(out);
+    for (size_t i = 0; i < KEYS; i++) {
+        const Key *key = &keys[i];
+        if (key->kind == KEY_IGNORED || key->kind == KEY_ONLY || key->kind == KEY_FPCS)
+            continue;
+        const char *dot = strchr(key->path, '.');
+        if (dot && strncmp(section, key->path, (size_t)(dot - key->path) + 1)) {
+            snprintf(section, sizeof section, "%.*s.", (int)(dot - key->path), key->path);
+            fprintf(out, "%.*s:\n", (int)(dot - key->path), key->path);
+        }
+        write_key(out, recipe, key);
+    }
+    fclose(out);
+    return text;
+}
