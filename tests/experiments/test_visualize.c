@@ -179,7 +179,10 @@ static void refusals(void **state) {
     refuses(f, "/nonexistent", f->video, out, "", 1, "/nonexistent");
     refuses(f, f->run, "/nonexistent.mp4", out, "", 1, "/nonexistent.mp4");
     refuses(f, f->run, broken, out, "", 1, "no.mp4");
-    refuses(f, f->run, f->folder, out, "", 1, f->folder);
+    char *empty = path_join(f->folder, "empty");
+    assert_int_equal(folder_make(empty, &error), 0);
+    refuses(f, f->run, empty, out, "", 1, "no videos");
+    free(empty);
     refuses(f, f->run, f->video, out, "--mask 2", 2, "0 to 1");
     refuses(f, f->run, f->video, out, "--mask=-1", 2, "--mask");
     refuses(f, f->run, f->video, out, "--start 12", 2, "at most");
