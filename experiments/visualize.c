@@ -224,7 +224,7 @@ static int draw(const Scene *s, const VisualizeArguments *a, Error *error) {
                                .frames = s->frames,
                                .seconds = seconds,
                                .number = numbers,
-                               .video = path_name(a->video),
+                               .video = path_name(s->file.name),
                                .origin = origin,
                                .input = input,
                                .mask_text = (const char *const *)texts,
