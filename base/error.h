@@ -1,8 +1,9 @@
 /* Errors as values: what was expected, what was found, what to try.
  *
  * A function that can fail returns 0 for success and -1 for failure, takes an `Error *` as its last
- * argument and fills it on failure. The message is one line for a person; the program prints it once,
- * at the top, and exits with `code`. Programmer errors go to JEPA_ASSERT, which never passes silently.
+ * argument and fills it on failure. The message is one line for a person; the program prints it
+ * once, at the top, and exits with `code`. Programmer errors go to JEPA_ASSERT, which never passes
+ * silently.
  */
 #ifndef JEPA_BASE_ERROR_H
 #define JEPA_BASE_ERROR_H
@@ -25,11 +26,13 @@ void error_fill(Error *error, int code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 #define error_set(error, code, ...) (error_fill((error), (code), __VA_ARGS__), error_value())
 
-/* Puts "context: " in front of the message; for callers that know the file or the step. Value -1. */
+/* Puts "context: " in front of the message; for callers that know the file or the step. Value -1.
+ */
 void error_extend(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 #define error_prefix(error, ...) (error_extend((error), __VA_ARGS__), error_value())
 
-/* A broken invariant of this program: prints file, line and text to stderr and aborts. Always on. */
+/* A broken invariant of this program: prints file, line and text to stderr and aborts. Always on.
+ */
 #define JEPA_ASSERT(condition)                                                                     \
     ((condition) ? (void)0 : assert_failed(__FILE__, __LINE__, #condition))
 _Noreturn void assert_failed(const char *file, int line, const char *condition);

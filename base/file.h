@@ -17,24 +17,26 @@ int file_write(const char *path, const void *bytes, size_t count, Error *error);
 
 /* The same for a file that is written piece by piece. */
 typedef struct FileWriter {
-    FILE *stream;   /* write here; every error is caught at commit as well */
-    char *path;     /* final name, owned */
-    char *partial;  /* temporary name, owned */
+    FILE *stream;  /* write here; every error is caught at commit as well */
+    char *path;    /* final name, owned */
+    char *partial; /* temporary name, owned */
 } FileWriter;
 int file_writer_open(FileWriter *writer, const char *path, Error *error);
 int file_writer_put(FileWriter *writer, const void *bytes, size_t count, Error *error);
-int file_writer_commit(FileWriter *writer, Error *error); /* closes; removes the partial on failure */
-void file_writer_abandon(FileWriter *writer);             /* closes and removes the partial file */
+int file_writer_commit(FileWriter *writer,
+                       Error *error);         /* closes; removes the partial on failure */
+void file_writer_abandon(FileWriter *writer); /* closes and removes the partial file */
 
 bool file_exists(const char *path);
 bool folder_exists(const char *path);
-int folder_make(const char *path, Error *error);   /* mkdir -p */
-int folder_sync(const char *path, Error *error);   /* fsync of a folder, so that renames last */
-int folder_remove(const char *path, Error *error); /* a folder and the plain files in it; no recursion */
+int folder_make(const char *path, Error *error); /* mkdir -p */
+int folder_sync(const char *path, Error *error); /* fsync of a folder, so that renames last */
+int folder_remove(const char *path,
+                  Error *error); /* a folder and the plain files in it; no recursion */
 
 char *path_join(const char *folder, const char *name); /* caller frees; an absolute name stays */
 const char *path_name(const char *path);               /* the part after the last '/' */
-char *path_folder(const char *path);                   /* the part before it, "." if none; caller frees */
+char *path_folder(const char *path); /* the part before it, "." if none; caller frees */
 
 /* An exclusive lock on `path` (created if missing) that dies with its process.
  * Returns a file descriptor >= 0, or -1 with an error that names the holder's process id. */

@@ -12,12 +12,12 @@ void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 typedef struct Progress {
-    const char *what;     /* e.g. "index"; not owned */
-    double total;         /* units in all; 0 when unknown */
-    double started;       /* seconds, monotonic */
-    double last_drawn;    /* seconds, monotonic */
-    double first_done;    /* units already done at the start (a resumed run) */
-    bool terminal;        /* stderr is a terminal */
+    const char *what;  /* e.g. "index"; not owned */
+    double total;      /* units in all; 0 when unknown */
+    double started;    /* seconds, monotonic */
+    double last_drawn; /* seconds, monotonic */
+    double first_done; /* units already done at the start (a resumed run) */
+    bool terminal;     /* stderr is a terminal */
 } Progress;
 
 void progress_start(Progress *progress, const char *what, double total, double first_done);

@@ -44,10 +44,10 @@ void philox4x32(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2
 Random random_at(uint64_t seed, RandomPurpose purpose, uint64_t step, uint64_t slot);
 
 uint32_t random_u32(Random *random);
-double random_unit(Random *random);                          /* uniform in [0, 1), 53 bits */
+double random_unit(Random *random);                             /* uniform in [0, 1), 53 bits */
 double random_between(Random *random, double low, double high); /* uniform in [low, high) */
-uint64_t random_below(Random *random, uint64_t n);           /* uniform in 0..n-1, unbiased; n >= 1 */
-double random_normal(Random *random);                        /* mean 0, variance 1 (Box-Muller) */
+uint64_t random_below(Random *random, uint64_t n); /* uniform in 0..n-1, unbiased; n >= 1 */
+double random_normal(Random *random);              /* mean 0, variance 1 (Box-Muller) */
 
 /* Position `i` of a keyed permutation of 0..n-1: a Feistel network over the next even power of two
  * with cycle walking. The order of an epoch is computed, not stored. Requires i < n. */

@@ -49,7 +49,8 @@ size_t record_count(const msgpack_object *list_or_map); /* 0 when neither */
 int record_integer(const msgpack_object *object, int64_t *value);
 int record_number(const msgpack_object *object, double *value); /* integers count as numbers */
 int record_bool(const msgpack_object *object, int *value);
-char *record_text(const msgpack_object *object); /* a new zero-terminated copy, or NULL; caller frees */
+char *
+record_text(const msgpack_object *object); /* a new zero-terminated copy, or NULL; caller frees */
 int record_bytes(const msgpack_object *object, const uint8_t **bytes, size_t *count); /* bin */
 
 #endif

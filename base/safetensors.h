@@ -15,8 +15,16 @@
 #define TENSOR_DIMS 8
 
 typedef enum TensorType {
-    TENSOR_F64, TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_I64, TENSOR_I32, TENSOR_I16, TENSOR_I8,
-    TENSOR_U8, TENSOR_BOOL
+    TENSOR_F64,
+    TENSOR_F32,
+    TENSOR_F16,
+    TENSOR_BF16,
+    TENSOR_I64,
+    TENSOR_I32,
+    TENSOR_I16,
+    TENSOR_I8,
+    TENSOR_U8,
+    TENSOR_BOOL
 } TensorType;
 
 size_t tensor_type_bytes(TensorType type);
@@ -27,7 +35,8 @@ typedef struct TensorInfo {
     TensorType type;
     int dims;
     int64_t shape[TENSOR_DIMS];
-    const void *data; /* reading: inside the mapping, maybe unaligned; writing: the caller's bytes */
+    const void
+        *data; /* reading: inside the mapping, maybe unaligned; writing: the caller's bytes */
     size_t bytes;
 } TensorInfo;
 
@@ -47,7 +56,8 @@ const TensorInfo *safetensors_find(const Safetensors *file, const char *name); /
 int safetensors_floats(float *out, size_t count, const Safetensors *file, const char *name,
                        Error *error);
 
-/* Writes whole or not at all. `hashes` may be NULL, else [count]: BLAKE2b of each tensor's bytes. */
+/* Writes whole or not at all. `hashes` may be NULL, else [count]: BLAKE2b of each tensor's bytes.
+ */
 int safetensors_write(const char *path, const TensorInfo *tensors, size_t count, Hash *hashes,
                       Error *error);
 

@@ -38,7 +38,8 @@ static void settle_threads(char **argv) {
     if (getenv("OMP_WAIT_POLICY") && getenv("OPENBLAS_NUM_THREADS"))
         return;
     if (!setenv("OMP_WAIT_POLICY", "passive", 0) && !setenv("OPENBLAS_NUM_THREADS", "1", 0))
-        execv("/proc/self/exe", argv); /* returns only on failure; then the defaults serve as well */
+        execv("/proc/self/exe",
+              argv); /* returns only on failure; then the defaults serve as well */
 }
 
 int main(int argc, char **argv) {

@@ -288,9 +288,9 @@ static bool save_is_due(const Trainer *t) {
            (minutes > 0 && time_now() - t->saved_at >= 60 * minutes) || t->step == t->total;
 }
 
-/* The signal that asked for an end, 0: none. The one variable of this program that is not in a struct: a
- * signal handler can reach nothing else, and blocking signals would miss those that arrive on threads
- * of libraries. */
+/* The signal that asked for an end, 0: none. The one variable of this program that is not in a
+ * struct: a signal handler can reach nothing else, and blocking signals would miss those that
+ * arrive on threads of libraries. */
 static volatile sig_atomic_t stop_signal;
 
 static void note_signal(int signal) {

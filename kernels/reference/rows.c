@@ -96,16 +96,52 @@ void reference_loss_total(double *total, const double *loss, int64_t settings, c
         *total += loss[m];
 }
 
+/* Variance of column d over the tokens of sequence s, from the sums of x and x²; n - 1. */
+static double column_variance(const float *z, const int32_t *cu, int64_t s, int64_t width,
+                              int64_t d) {
+    double n = cu[s + 1] - cu[s], sum = 0, square = 0;
+    for (int64_t i = cu[s]; i < cu[s + 1]; i++) {
+        sum += z[i * width + d];
+        square += (double)z[i * width + d] * z[i * width + d];
+    }
+    return n > 1 ? fmax(0, (square - sum * sum / n) / (n - 1)) : 0;
+}
+
 void reference_spread_forward(double *reg, float *spread, const float *z, const int32_t *cu_seqlens,
                               int64_t settings, int64_t samples, int64_t width, double weight,
                               Device *device) {
-    cpu_spread_forward(reg, spread, z, cu_seqlens, settings, samples, width, weight, device);
+    (void)device;
+    for (int64_t b = 0; b < samples; b++)
+        for (int64_t d = 0; d < width; d++) {
+            double mean = 0;
+            for (int64_t m = 0; m < settings; m++) {
+                int64_t s = m * samples + b;
+                double value = sqrt(column_variance(z, cu_seqlens, s, width, d) + SPREAD_EPS);
+                spread[s * width + d] = (float)value;
+                mean += value / (double)settings;
+            }
+            *reg += weight * fmax(0, 1 - mean);
+        }
 }
 
 void reference_spread_backward(float *dz, const float *spread, const float *z,
                                const int32_t *cu_seqlens, int64_t settings, int64_t samples,
                                int64_t width, double weight, Device *device) {
-    cpu_spread_backward(dz, spread, z, cu_seqlens, settings, samples, width, weight, device);
+    (void)device;
+    for (int64_t s = 0; s < settings * samples; s++)
+        for (int64_t d = 0; d < width; d++) {
+            double n = cu_seqlens[s + 1] - cu_seqlens[s], sum = 0, total = 0;
+            for (int64_t m = 0; m < settings; m++)
+                total += spread[(m * samples + s % samples) * width + d];
+            for (int64_t i = cu_seqlens[s]; i < cu_seqlens[s + 1]; i++)
+                sum += z[i * width + d];
+            /* d sqrt(var + eps) / dz_i = (z_i - mean) / ((n - 1) sqrt(var + eps)) */
+            for (int64_t i = cu_seqlens[s]; i < cu_seqlens[s + 1] && n > 1; i++)
+                if (total < (double)settings)
+                    dz[i * width + d] -= (float)(weight / (double)settings *
+                                                 (z[i * width + d] - sum / n) /
+                                                 ((n - 1) * spread[s * width + d]));
+        }
 }
 
 void reference_square_sum(double *sum, const float *x, int64_t count, Device *device) {
