@@ -256,7 +256,7 @@ static int study(Study *s, const ProbeArguments *a, Error *error) {
     const VideoIndex *test_index = &s->index[s->sets - 1];
     Score scores[3] = {{0}};
     for (int untrained = 0; untrained < 2 && !result; untrained++) {
-        Features features[2];
+        Features features[2] = {{0}};
         if (untrained)
             model_init(&s->model, (uint64_t)a->seed);
         else
@@ -283,9 +283,9 @@ static int study(Study *s, const ProbeArguments *a, Error *error) {
             free(predictions);
             rows_free(&train);
             rows_free(&test);
-            features_free(&features[0]);
-            features_free(&features[1]);
         }
+        features_free(&features[0]);
+        features_free(&features[1]);
     }
     if (!result) {
         printf("checkpoint             %s\n", s->checkpoint.folder);

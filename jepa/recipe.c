@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GROUP_TOKENS_MAX (1 << 30) /* packed lengths are 32-bit numbers */
+#define CLIPS_MAX        (1 << 24) /* slots of a step, see clip_draw_training */
+
 void recipe_default(Recipe *r) {
     memset(r, 0, sizeof *r);
     r->nodes = r->tasks_per_node = 1;
@@ -198,5 +201,17 @@ int recipe_check(const Recipe *r, Error *error) {
                              "multiblock3d takes blocks",
                              r->mask.tubes ? "random_tube" : "multiblock3d", m);
     MaskRecipe mask = recipe_mask(r);
+    double tokens = (double)mask_grid_tokens(mask.grid) * mask.samples * mask.settings;
+    double clips = (double)mask.samples * r->nodes * r->tasks_per_node;
+    if (tokens > GROUP_TOKENS_MAX)
+        return error_set(
+            error, ERROR_USAGE,
+            "a group of %d clips has %.0f tokens under %d masks, more than the %d that are "
+            "counted: lower data.batch_size (and raise tasks_per_node), crop_size or "
+            "num_frames",
+            mask.samples, tokens, mask.settings, GROUP_TOKENS_MAX);
+    if (clips > CLIPS_MAX)
+        return error_set(error, ERROR_USAGE, "a step of %.0f clips: expected at most %d", clips,
+                         CLIPS_MAX);
     return mask_check(&mask, error);
 }

@@ -203,6 +203,28 @@ static void sizes_must_fit(void **state) {
     }
 }
 
+/* Sizes that no machine has are refused before anything is allocated for them. */
+static void giants_are_refused(void **state) {
+    (void)state;
+    const char *tokens[] = {"data.batch_size=4096", "data.crop_size=1024", "data.patch_size=2",
+                            "data.num_frames=256"};
+    const char *clips[] = {"data.batch_size=4096", "data.crop_size=64", "nodes=65536"};
+    Recipe r;
+    Error error = {0};
+    recipe_default(&r);
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+        assert_int_equal(recipe_set(&r, tokens[i], &error), 0);
+    assert_int_equal(recipe_check(&r, &error), -1);
+    assert_non_null(strstr(error.text, "tokens"));
+    recipe_free(&r);
+    recipe_default(&r);
+    for (size_t i = 0; i < sizeof clips / sizeof *clips; i++)
+        assert_int_equal(recipe_set(&r, clips[i], &error), 0);
+    assert_int_equal(recipe_check(&r, &error), -1);
+    assert_non_null(strstr(error.text, "clips"));
+    recipe_free(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_vjepa1),
@@ -211,6 +233,7 @@ int main(void) {
         cmocka_unit_test(wrong_kinds_are_refused),
         cmocka_unit_test(what_is_written_is_read_back),
         cmocka_unit_test(sizes_must_fit),
+        cmocka_unit_test(giants_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
