@@ -142,7 +142,7 @@ int split_make(Split *split, const VideoIndex *index, const char *regex, int fol
     for (size_t k = 0; k < classes && !result; k++)
         if (test[k] < 1 || test[k] == total[k])
             result = error_set(
-                error, ERROR_RUN,
+                error, ERROR_USAGE,
                 "class \"%s\" has %lld usable videos, too few or of one group, to train "
                 "and to test on: add videos, give --val, or another --group-regex",
                 index->class_names[k], (long long)total[k]);

@@ -22,18 +22,18 @@ install_packages() {
         fi
     done
     [ ${#missing[@]} -eq 0 ] && return 0
-    if [ "$(id -u)" -ne 0 ]; then
-        echo "Missing packages. Please run: sudo apt-get install -y ${missing[*]}" >&2
-        return 1
-    fi
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update -q >/dev/null
     local i
     for i in "${!missing[@]}"; do
         if [ "${missing[$i]}" = libmsgpack-dev ] && apt-cache show libmsgpack-c-dev >/dev/null 2>&1; then
             missing[$i]=libmsgpack-c-dev
         fi
     done
+    if [ "$(id -u)" -ne 0 ]; then
+        echo "Missing packages. Please run: sudo apt-get install -y ${missing[*]}" >&2
+        return 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q >/dev/null
     echo "Installing: ${missing[*]}"
     apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
 }

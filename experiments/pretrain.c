@@ -61,6 +61,13 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
         result = error_set(error, ERROR_USAGE, "no videos: give --data FOLDER or --data LIST.csv");
     if (!result)
         result = recipe_check(recipe, error);
+    if (!result) { /* what is written must be readable again: names that are no UTF-8 are not */
+        char *text = recipe_text(recipe);
+        YamlNode *root = NULL;
+        result = yaml_parse(&root, text, strlen(text), "the path of the data", error);
+        yaml_release(root);
+        free(text);
+    }
     return result;
 }
 

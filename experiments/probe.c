@@ -233,7 +233,7 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
     plan.config.trained_frames = trained.frames; /* other input sizes: positions are interpolated */
     plan.config.trained_height = trained.height;
     plan.config.trained_width = trained.width;
-    if (model_new(&s->model, &plan, s->device, error))
+    if (config_check(&plan.config, error) || model_new(&s->model, &plan, s->device, error))
         return -1;
     char *run = path_folder(s->checkpoint.folder);
     s->out = a->out ? memory_text("%s", a->out) : path_join(run, "probe");

@@ -2,7 +2,7 @@
 # From a bare Debian or Ubuntu to a trained, probed and pictured video world model:
 #   experiments/quickstart.sh             on labelled videos that it makes itself
 #   experiments/quickstart.sh FOLDER      on your own; class folders are probed
-# Everything is written to quickstart-out/ (JEPA_OUT=DIR: elsewhere); a second call goes on where the
+# Everything is written to quickstart-out/NAME of the data (JEPA_OUT=DIR: elsewhere); a second call goes on where the
 # first was interrupted. JEPA_BUILD=DIR builds elsewhere than in build/.
 set -euo pipefail
 
@@ -13,7 +13,9 @@ if [ $# -gt 1 ] || [[ "$folder" == -* ]]; then
 fi
 [ -z "$folder" ] || [ -e "$folder" ] || { echo "quickstart: $folder: no such folder or list" >&2; exit 1; }
 [ -z "$folder" ] || folder=$(realpath "$folder")
-out=$(realpath -m "${JEPA_OUT:-quickstart-out}")
+name=synthetic
+[ -z "$folder" ] || name=$(basename "$folder")
+out=$(realpath -m "${JEPA_OUT:-quickstart-out/$name}")
 cd "$(dirname "$0")/.."
 source experiments/packages.sh
 
@@ -32,8 +34,7 @@ if [ -z "$folder" ]; then
     folder=$out/videos
     if [ ! -e "$folder/videos.csv" ]; then
         echo "== synthetic videos"
-        rm -rf "$folder"
-        "$jepa" synth --out "$folder" --videos 400 --seed 1
+        "$jepa" synth --out "$folder" --videos 400 --seed 1 # refuses a folder that holds anything
     fi
 fi
 
@@ -41,9 +42,14 @@ echo "== pretrain"
 "$jepa" pretrain --data "$folder" --out "$out/run" --resume | tee "$out/pretrain.txt"
 
 echo "== probe"
-if ! "$jepa" probe --checkpoint "$out/run" --data "$folder" --out "$out/probe" | tee "$out/probe.txt"; then
-    echo "(no probe: it needs class folders, or a list with labels)"
+code=0
+"$jepa" probe --checkpoint "$out/run" --data "$folder" --out "$out/probe" >"$out/probe.txt" || code=$?
+cat "$out/probe.txt"
+if [ $code -eq 2 ]; then
+    echo "(no probe: it needs class folders, or a list with labels, and several videos of each)"
     rm -f "$out/probe.txt"
+elif [ $code -ne 0 ]; then
+    exit $code
 fi
 
 echo "== visualize"

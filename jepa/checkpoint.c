@@ -42,10 +42,18 @@ static void list_free(TensorList *list) {
     free(list->tensors);
 }
 
-static float *host_copy(const Model *model, const float *flat, int64_t count) {
+/* The buffer itself where the device works in host memory: a checkpoint takes no memory then. */
+static float *host_copy(const Model *model, float *flat, int64_t count) {
+    if (model->device->on_host)
+        return flat;
     float *copy = memory_new((size_t)count, sizeof *copy);
     model->device->download(copy, flat, (size_t)count * sizeof *copy, model->device);
     return copy;
+}
+
+static void drop_copy(const Model *model, float *copy) {
+    if (!model->device->on_host)
+        free(copy);
 }
 
 /* Writes one file of a folder; its tensors' hashes are added to the header. */
@@ -121,10 +129,10 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     record_writer_free(&header);
     list_free(&networks);
     list_free(&moments);
-    free(weights);
-    free(target);
-    free(first);
-    free(second);
+    drop_copy(model, weights);
+    drop_copy(model, target);
+    drop_copy(model, first);
+    drop_copy(model, second);
     return result;
 }
 
@@ -301,7 +309,7 @@ static int read_header(Checkpoint *c, const msgpack_object *root, const char *pa
     return 0;
 }
 
-int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error) {
+static int open_trimmed(Checkpoint *checkpoint, const char *path, Error *error) {
     memset(checkpoint, 0, sizeof *checkpoint);
     char *own = path_join(path, HEADER_FILE);
     if (file_exists(own)) {
@@ -351,6 +359,16 @@ int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error) {
     return result;
 }
 
+int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error) {
+    size_t length = strlen(path); /* a shell's completion ends folders with a slash */
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    char *trimmed = memory_text("%.*s", (int)length, path);
+    int result = open_trimmed(checkpoint, trimmed, error);
+    free(trimmed);
+    return result;
+}
+
 void checkpoint_close(Checkpoint *checkpoint) {
     for (size_t i = 0; i < checkpoint->tensors; i++)
         free(checkpoint->tensor[i].name);
@@ -365,6 +383,31 @@ static const Hash *hash_of(const Checkpoint *checkpoint, const char *name) {
         if (!strcmp(checkpoint->tensor[i].name, name))
             return &checkpoint->tensor[i].hash;
     return NULL;
+}
+
+int checkpoint_verify(const Checkpoint *checkpoint, Error *error) {
+    const char *const names[] = {MODEL_FILE, OPTIMIZER_FILE};
+    size_t found = 0;
+    int result = 0;
+    for (int k = 0; k < 2 && !result; k++) {
+        Safetensors file;
+        char *path = path_join(checkpoint->folder, names[k]);
+        result = safetensors_open(&file, path, error);
+        for (size_t i = 0; !result && i < file.count; i++) {
+            Hash own = hash_bytes(file.tensors[i].data, file.tensors[i].bytes);
+            const Hash *wanted = hash_of(checkpoint, file.tensors[i].name);
+            found++;
+            if (!wanted || !hash_same(wanted, &own))
+                result = error_set(error, ERROR_RUN, "%s is damaged: the hash of %s does not match",
+                                   path, file.tensors[i].name);
+        }
+        safetensors_close(&file);
+        free(path);
+    }
+    if (!result && found != checkpoint->tensors)
+        result = error_set(error, ERROR_RUN, "%s is damaged: tensors are missing",
+                           checkpoint->folder);
+    return result;
 }
 
 /* One tensor from a file into its place in a flat host buffer, its hash verified. */
@@ -393,16 +436,17 @@ static int load_tensor(float *flat, const Safetensors *file, const Checkpoint *c
 static int load_buffer(float *to, int64_t count, bool encoder_only, const Model *model,
                        const Safetensors *file, const Checkpoint *checkpoint, const char *prefix,
                        Error *error) {
-    float *flat = memory_new((size_t)count, sizeof *flat);
+    bool on_host = model->device->on_host;
+    float *flat = on_host ? to : memory_new((size_t)count, sizeof *flat);
     int result = 0;
     for (size_t i = 0; i < model->table.count && !result; i++) {
         const Parameter *p = &model->table.parameters[i];
         if (!encoder_only || p->owner == OWNER_ENCODER)
             result = load_tensor(flat, file, checkpoint, prefix, p, error);
     }
-    if (!result)
+    if (!result && !on_host)
         model->device->upload(to, flat, (size_t)count * sizeof *flat, model->device);
-    free(flat);
+    drop_copy(model, flat);
     return result;
 }
 

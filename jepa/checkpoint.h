@@ -45,6 +45,9 @@ int checkpoint_clean(const char *run, Error *error);
 int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error);
 void checkpoint_close(Checkpoint *checkpoint);
 
+/* Are both tensor files whole? Every hash is verified; nothing is kept. */
+int checkpoint_verify(const Checkpoint *checkpoint, Error *error);
+
 /* Fills weights and target, and the moments of a training model; verifies every hash. The plan of
  * the model must be that of the checkpoint's recipe. */
 int checkpoint_load(Model *model, const Checkpoint *checkpoint, Error *error);

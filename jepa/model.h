@@ -85,7 +85,7 @@ typedef struct Model {
                                                           the predictor */
     int32_t *zeros;                                    /* [Rt] */
     /* host: packed lengths and staging */
-    int32_t *cu_target_clips;                       /* [chunk + 1] N each */
+    int32_t *cu_target_clips;                       /* [B + 1] N each */
     int32_t *cu_context, *cu_target, *cu_predictor; /* [M·B + 1] */
     int32_t *staging;                               /* [max(Rc, Rt, B N)] */
     int64_t context_rows, target_rows;              /* of the current group */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define GROUP_TOKENS_MAX (1 << 30) /* packed lengths are 32-bit numbers */
+#define WIDTH_MAX        8192      /* channels */
 #define CLIPS_MAX        (1 << 24) /* slots of a step, see clip_draw_training */
 
 void recipe_default(Recipe *r) {
@@ -79,6 +80,10 @@ static int resolve_model(ModelConfig *c, const Recipe *r, Error *error) {
     c->patch = r->data.patch_size;
     if (r->model.model_name && config_set_name(c, r->model.model_name, error))
         return -1;
+    if (r->model.embed_dim > WIDTH_MAX || r->model.pred_embed_dim > WIDTH_MAX ||
+        !(r->model.mlp_ratio >= 0 && r->model.mlp_ratio <= 64))
+        return error_set(error, ERROR_USAGE,
+                         "model: expected widths up to %d and mlp_ratio from 0 to 64", WIDTH_MAX);
     if (r->model.embed_dim) {
         c->dim = r->model.embed_dim;
         c->hidden = 4 * c->dim;

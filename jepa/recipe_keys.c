@@ -217,7 +217,8 @@ static int apply_every(Recipe *r, const Key *key, const YamlNode *node, const ch
     char unit[16] = "steps", extra;
     if (node->kind != YAML_SCALAR ||
         (sscanf(node->text, "%lf %15[a-z] %c", &value, unit, &extra) < 1) || !(value > 0) ||
-        value > 1e12 || (strncmp(unit, "step", 4) && strncmp(unit, "minute", 6)))
+        value > 1e12 || (value < 1 && unit[0] == 's') ||
+        (strncmp(unit, "step", 4) && strncmp(unit, "minute", 6)))
         return wrong(node, name, key->path, "\"N steps\" or \"M minutes\"", error);
     r->checkpoint.every_steps = unit[0] == 's' ? (int64_t)value : 0;
     r->checkpoint.every_minutes = unit[0] == 'm' ? value : 0;
@@ -269,6 +270,11 @@ static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char
         if (node->kind != YAML_SCALAR)
             return wrong(node, name, key->path, "a word", error);
         replace_text((char **)(void *)place, null ? NULL : text);
+        if (key->offset == AT(model.model_name) &&
+            !null) { /* sizes said before it no longer count */
+            r->model.embed_dim = r->model.depth = r->model.num_heads = 0;
+            r->model.mlp_ratio = 0;
+        }
         return 0;
     case KEY_PAIR:
         if (read_pair(pair, node))

@@ -97,8 +97,8 @@ static int same_recipe(const Run *run, Error *error) {
         first_difference(difference, (char *)bytes, run->recipe_text);
         result = error_set(
             error, ERROR_USAGE,
-            "%s is another recipe than the one asked for: %s. A run keeps its recipe: "
-            "resume without --recipe and --set, or start a new run",
+            "%s is another recipe than the one asked for: %s. A run keeps its recipe and its data: "
+            "resume without --data, --recipe and --set, or start a new run",
             path, difference);
     }
     free(bytes);
@@ -117,8 +117,10 @@ static int find_checkpoint(Run *run, Error *error) {
         Error reason = {0};
         char *folder = memory_text("%s/step-%" PRId64, run->folder, steps[i - 1]);
         if (!checkpoint_open(&run->checkpoint, folder, &reason)) {
-            if (hash_same(&run->checkpoint.index, &run->index.hash) &&
-                !strcmp(run->checkpoint.recipe, run->recipe_text)) {
+            if (checkpoint_verify(&run->checkpoint, &reason)) {
+                checkpoint_close(&run->checkpoint);
+            } else if (hash_same(&run->checkpoint.index, &run->index.hash) &&
+                       !strcmp(run->checkpoint.recipe, run->recipe_text)) {
                 run->resumed = true;
             } else {
                 checkpoint_close(&run->checkpoint);
@@ -148,6 +150,15 @@ static int begin(Run *run, const Recipe *recipe, int threads, Error *error) {
             "expected one folder or list of videos, found %d: give --data, or join the "
             "lists into one",
             recipe->data.datasets_count);
+    int64_t *steps;
+    size_t count;
+    if (checkpoint_list(&steps, &count, run->folder, error))
+        return -1;
+    free(steps);
+    if (count)
+        return error_set(error, ERROR_USAGE,
+                         "%s holds checkpoints but no recipe.yaml: give another --out",
+                         run->folder);
     char *index = path_join(run->folder, "index.msgpack");
     char *path = path_join(run->folder, "recipe.yaml");
     int result = video_index_build(&run->index, recipe->data.datasets[0], threads, error);
@@ -188,6 +199,11 @@ static int open_inside(Run *run, const Recipe *recipe, bool resume, int threads,
     if (run->lock < 0)
         return error_prefix(error, "another training run works in %s, or it cannot be written",
                             run->folder);
+    exists = run_exists(
+        run->folder); /* another process may have begun it before the lock was ours */
+    if (exists && !resume)
+        return error_set(error, ERROR_USAGE,
+                         "%s holds a run already: add --resume to go on with it", run->folder);
     if (exists ? go_on(run, error) : begin(run, recipe, threads, error))
         return -1;
     int64_t step = run->resumed ? run->checkpoint.step : 0;

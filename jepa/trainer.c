@@ -25,6 +25,7 @@ typedef struct Trainer {
     int64_t step, total;
     int64_t replaced, saved; /* saved: step of the newest checkpoint, -1: none */
     double saved_at;         /* seconds */
+    uint8_t *mirror;         /* [samples] of the current group */
     ClipDraw *draws;         /* [groups · samples] of the current step, for messages */
 } Trainer;
 
@@ -132,11 +133,10 @@ static void note_replaced(Trainer *t, const LoaderBatch *batch, int group) {
 static int run_group(Trainer *t, int group, StepReport *report, Error *error) {
     const LoaderBatch *batch = loader_next(t->loader);
     JEPA_ASSERT(batch && batch->count == t->samples);
-    uint8_t *mirror = memory_new((size_t)t->samples, 1);
+    uint8_t *mirror = t->mirror;
     for (int b = 0; b < t->samples; b++) {
         const LoaderSlot *slot = &batch->slots[b];
         if (slot->failed) {
-            free(mirror);
             return error_set(
                 error, ERROR_RUN,
                 "step %" PRId64 ": no clip could be decoded for slot %d in many attempts; "
@@ -153,7 +153,6 @@ static int run_group(Trainer *t, int group, StepReport *report, Error *error) {
     fill_weights(&weights, t, group);
     ModelInput input = {.samples = t->samples, .pixels = batch->clips, .mirror = mirror};
     model_set_input(&t->model, &input);
-    free(mirror);
     model_set_masks(&t->model, &t->masks[group], t->samples);
     double started = time_now();
     model_forward_target(&t->model, t->samples);
@@ -369,6 +368,7 @@ static int prepare(Trainer *t, Error *error) {
     t->masks = memory_new((size_t)t->groups, sizeof *t->masks);
     for (int g = 0; g < t->groups; g++)
         mask_group_new(&t->masks[g], &t->mask_recipe, plan.context, plan.target);
+    t->mirror = memory_new((size_t)t->samples, 1);
     t->draws = memory_new((size_t)(t->groups * t->samples), sizeof *t->draws);
     if (t->run->resumed)
         return checkpoint_load(&t->model, &t->run->checkpoint, error);
@@ -405,6 +405,7 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
         mask_group_free(&t.masks[g]);
     free(t.masks);
     free(t.draws);
+    free(t.mirror);
     if (t.model.device)
         model_free(&t.model);
     return status;

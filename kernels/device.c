@@ -74,6 +74,7 @@ int device_open(Device **device, const char *name, int threads, Error *error) {
     Device *made = memory_new(1, sizeof *made);
     *made = *table;
     made->threads = threads > 0 ? threads : device_threads_available();
+    made->on_host = true;
     made->allocate = host_allocate;
     made->release = host_release;
     made->upload = host_upload;

@@ -25,11 +25,13 @@
 #include "kernels/loss.h"
 #include "kernels/patches.h"
 #include "kernels/rows.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct Device {
     const char *name; /* "cpu", "reference" */
+    bool on_host;     /* its memory is the host's: pointers may be read and written directly */
     int threads;      /* threads that operations may use */
     void *scratch;    /* device memory, reserved by device_reserve */
     size_t scratch_bytes;

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #define SIMULATED_GROUPS 512
-#define ATTEMPTS         64
-#define EMPTY_TRIES      100000 /* draws before a context that stays empty counts as a program error */
+#define ATTEMPTS         4096
+#define EMPTY_TRIES                                                                                \
+    1000 /* draws of a sample before its group is drawn again, block size included */
 
 /* multiblock3d.py _sample_block_size: int() truncates, round() goes to even on ties */
 void mask_block_size(int block[3], const MaskSetting *setting, MaskGrid grid, Random *random) {
@@ -76,13 +77,15 @@ static int draw_once(int32_t *context, int *contexts, int32_t *target, int *targ
     return kept > 0;
 }
 
-void mask_sample(int32_t *context, int *contexts, int32_t *target, int *targets,
-                 const MaskSetting *setting, MaskGrid grid, const int block[3], Random *random) {
+int mask_sample(int32_t *context, int *contexts, int32_t *target, int *targets,
+                const MaskSetting *setting, MaskGrid grid, const int block[3], Random *random) {
     int tries = 0;
     while (!draw_once(context, contexts, target, targets, setting, grid, block, random))
-        JEPA_ASSERT(++tries < EMPTY_TRIES);
+        if (++tries == EMPTY_TRIES)
+            return -1;
     if (setting->max_keep && *contexts > setting->max_keep)
         *contexts = setting->max_keep;
+    return 0;
 }
 
 void mask_group_new(MaskGroup *group, const MaskRecipe *recipe, int64_t capacity_context,
@@ -139,8 +142,9 @@ static int draw_group(MaskGroup *group, const MaskRecipe *recipe, uint64_t seed,
             uint64_t slot = group_number * (uint64_t)recipe->samples + (uint64_t)b;
             Random place = random_at(seed, RANDOM_MASK_PLACE, step, slot * 64 + (uint64_t)m);
             int c, t, s = m * recipe->samples + b;
-            mask_sample(group->context + contexts, &c, group->target + targets, &t, setting,
-                        recipe->grid, block, &place);
+            if (mask_sample(group->context + contexts, &c, group->target + targets, &t, setting,
+                            recipe->grid, block, &place))
+                return 0;
             if (cut && contexts + c > group->capacity_context)
                 c = (int)(group->capacity_context - contexts);
             if (cut && targets + t > group->capacity_target)
@@ -171,7 +175,7 @@ void mask_group_draw(MaskGroup *group, const MaskRecipe *recipe, uint64_t seed, 
         if (draw_group(group, recipe, seed + (uint64_t)group->redraws * golden, step, group_number,
                        0))
             return;
-    draw_group(group, recipe, seed, step, group_number, 1);
+    JEPA_ASSERT(draw_group(group, recipe, seed, step, group_number, 1));
 }
 
 void mask_capacity(int64_t *context, int64_t *target, const MaskRecipe *recipe) {

@@ -76,14 +76,15 @@ void mask_group_new(MaskGroup *group, const MaskRecipe *recipe, int64_t capacity
 void mask_group_free(MaskGroup *group);
 
 /* Draws the masks of group `group` of step `step`. A group that exceeds the capacity is drawn again
- * with the next attempt number; after 64 attempts its lists are cut, latest tokens first (never
+ * with the next attempt number; after 4,096 attempts its lists are cut, latest tokens first (never
  * seen: six standard deviations). */
 void mask_group_draw(MaskGroup *group, const MaskRecipe *recipe, uint64_t seed, uint64_t step,
                      uint64_t group_number);
 
-/* One sample: lists of at most all tokens; returns through the counts. `block` is (t, h, w). */
+/* One sample: lists of at most all tokens; returns through the counts. `block` is (t, h, w). -1
+ * when blocks of that size hardly ever leave a context. */
 void mask_block_size(int block[3], const MaskSetting *setting, MaskGrid grid, Random *random);
-void mask_sample(int32_t *context, int *contexts, int32_t *target, int *targets,
-                 const MaskSetting *setting, MaskGrid grid, const int block[3], Random *random);
+int mask_sample(int32_t *context, int *contexts, int32_t *target, int *targets,
+                const MaskSetting *setting, MaskGrid grid, const int block[3], Random *random);
 
 #endif

@@ -16,7 +16,11 @@
  * whole build, so every version computes the same bits. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
     !defined(__SANITIZE_ADDRESS__)
+#if __GNUC__ >= 12 /* the levels have names from here on */
 #define MANY_CPUS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define MANY_CPUS __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
+#endif
 #else
 #define MANY_CPUS
 #endif

@@ -12,7 +12,7 @@ fail() { echo "FAILED: $*"; failed=1; }
 tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=2
     --set model.embed_dim=16 --set model.depth=1 --set model.num_heads=1 --set model.pred_embed_dim=16
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set tasks_per_node=2
-    --set optimization.ipe=20 --set optimization.epochs=6 --set checkpoint.every=1)
+    --set optimization.ipe=20 --set optimization.epochs=20 --set checkpoint.every=1)
 # columns of log.csv that no clock can change
 steps() { cut -d, -f1-7,10-13,16- "$1/log.csv"; }
 
@@ -26,7 +26,7 @@ kills=0 halves=0
 for try in $(seq 1 60); do
     exec_train --out broken --resume --threads $((try % 2 + 1)) --workers $((try % 3 + 1)) &
     pid=$!
-    sleep "$(awk -v r=$RANDOM 'BEGIN{printf "%.3f", 0.2 + r / 32768 * 0.9}')"
+    sleep "$(awk -v r=$RANDOM 'BEGIN{printf "%.3f", 0.1 + r / 32768 * 0.4}')"
     if kill -9 $pid 2>/dev/null; then
         kills=$((kills + 1))
         compgen -G "broken/*.partial" >/dev/null && halves=$((halves + 1))
@@ -36,8 +36,8 @@ done
 train --out broken --resume >/dev/null 2>&1 || fail "the last resumption"
 echo "$kills kills, $halves of them in the middle of writing a checkpoint"
 [ "$kills" -ge 3 ] || fail "only $kills kills: the run is too short for this machine"
-diff -r whole/step-120 broken/step-120 || fail "the last checkpoint differs"
-diff -r whole/step-119 broken/step-119 || fail "the checkpoint before it differs"
+diff -r whole/step-400 broken/step-400 || fail "the last checkpoint differs"
+diff -r whole/step-399 broken/step-399 || fail "the checkpoint before it differs"
 diff <(steps whole) <(steps broken) || fail "the logs differ"
 compgen -G "broken/*.partial" >/dev/null && fail "a partial file is left"
 
@@ -53,7 +53,7 @@ for signal in INT TERM USR1; do
     [ $code -eq $expected ] || [ $code -eq 0 ] || fail "SIG$signal: exit code $code, expected $expected"
     compgen -G "sig$signal/step-*" >/dev/null || fail "SIG$signal left no checkpoint"
     "$jepa" pretrain --data videos "${tiny[@]}" --set checkpoint.every=1000 --out "sig$signal" --resume >/dev/null 2>&1 || fail "resuming after SIG$signal"
-    cmp whole/step-120/model.safetensors "sig$signal/step-120/model.safetensors" || fail "SIG$signal: other weights"
+    cmp whole/step-400/model.safetensors "sig$signal/step-400/model.safetensors" || fail "SIG$signal: other weights"
 done
 
 echo "refusals"
@@ -68,13 +68,16 @@ refused() { # exit code, part of the message, command...
 refused 2 "holds a run already" train --out whole
 refused 2 "another recipe" train --out whole --resume --set optimization.lr=0.5
 cp -r whole damaged
-printf 'x' | dd of=damaged/step-120/model.safetensors bs=1 seek=5000 conv=notrunc 2>/dev/null
+printf 'x' | dd of=damaged/step-400/model.safetensors bs=1 seek=5000 conv=notrunc 2>/dev/null
 refused 1 "is damaged" "$jepa" visualize --checkpoint damaged --video "$(find videos -name '*.mp4' | head -1)" --out pictures
+train --out damaged --resume >/dev/null 2>err.txt || { fail "falling back from damaged tensors"; cat err.txt; }
+grep -q "warning.*damaged" err.txt || fail "the damaged tensors were not named"
+diff -r whole/step-400 damaged/step-400 || fail "the step done again after damaged tensors differs"
 rm -rf damaged && cp -r whole damaged
-head -c 100 whole/step-120/checkpoint.msgpack >damaged/step-120/checkpoint.msgpack
+head -c 100 whole/step-400/checkpoint.msgpack >damaged/step-400/checkpoint.msgpack
 train --out damaged --resume >/dev/null 2>err.txt || { fail "falling back to the checkpoint before"; cat err.txt; }
-grep -q "warning.*step-120" err.txt || fail "the damaged checkpoint was not named"
-diff -r whole/step-120 damaged/step-120 || fail "the step done again differs"
+grep -q "warning.*step-400" err.txt || fail "the damaged checkpoint was not named"
+diff -r whole/step-400 damaged/step-400 || fail "the step done again differs"
 mkdir other && cp -r videos/* other/ && cp -r whole moved
 video=$(find videos -name '*.mp4' | sort | head -1)
 cp "$video" kept.mp4 && printf 'y' >>"$video"

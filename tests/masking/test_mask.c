@@ -266,6 +266,24 @@ static void groups_too_large_are_drawn_again(void **state) {
     mask_group_free(&group);
 }
 
+/* Some block sizes of this setting cover the whole grid: such a group is drawn again. */
+static void sizes_without_context_are_drawn_again(void **state) {
+    (void)state;
+    MaskRecipe recipe = {.settings = 1, .grid = {2, 6, 6}, .samples = 3};
+    recipe.setting[0] = multiblock(1, 1);
+    recipe.setting[0].spatial_scale[0] = 0.2;
+    Error error = {0};
+    assert_int_equal(mask_check(&recipe, &error), 0);
+    MaskGroup group;
+    mask_group_new(&group, &recipe, all_tokens(&recipe), all_tokens(&recipe));
+    for (uint64_t step = 0; step < 300; step++) {
+        mask_group_draw(&group, &recipe, 1, step, 0);
+        for (int s = 0; s < 3; s++)
+            assert_true(group.cu_context[s + 1] > group.cu_context[s]);
+    }
+    mask_group_free(&group);
+}
+
 static void limits_on_the_context(void **state) {
     (void)state;
     MaskRecipe recipe = published(5);
@@ -326,6 +344,7 @@ int main(void) {
         cmocka_unit_test(truncation_cuts_to_the_shortest),
         cmocka_unit_test(a_mask_is_a_function_of_its_numbers),
         cmocka_unit_test(groups_too_large_are_drawn_again),
+        cmocka_unit_test(sizes_without_context_are_drawn_again),
         cmocka_unit_test(limits_on_the_context),
         cmocka_unit_test(tubes),
         cmocka_unit_test(impossible_settings_are_refused),
