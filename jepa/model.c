@@ -125,9 +125,7 @@ static void free_host(Model *model) {
 
 static size_t scratch_for(const Model *model) {
     const ModelPlan *plan = &model->plan;
-    int64_t longest = model->tokens;
-    if (plan->settings) /* context and target tokens of one sample never exceed its tokens */
-        longest = model->tokens;
+    int64_t longest = model->tokens; /* context and target tokens of a sample never exceed them */
     int64_t elements = max_i64(model->table.total, plan->target * plan->config.dim);
     return device_scratch_bytes(model->device, longest, elements);
 }
