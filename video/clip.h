@@ -9,6 +9,7 @@
 #define JEPA_VIDEO_CLIP_H
 
 #include "base/error.h"
+#include "video/augment.h"
 #include "video/decode.h"
 #include "video/index.h"
 #include <stdbool.h>
@@ -22,16 +23,35 @@ typedef enum ClipSpacing {
     CLIP_SPACING_PUBLISHED /* linspace over frames*step: 64/15 apart for 16 x 4, as published */
 } ClipSpacing;
 
+/* What a video shorter than a clip gives. Pictures are always repeated. */
+typedef enum ClipShort {
+    CLIP_SHORT_REPEAT, /* its frames spread over the clip, then its last one again, as published */
+    CLIP_SHORT_LOOP,   /* from the start again */
+    CLIP_SHORT_SKIP    /* nothing: it is not drawn */
+} ClipShort;
+
+typedef enum ClipInterpolation {
+    CLIP_FAST,     /* cropped, then one scaling pass (area-weighted) to uint8 RGB */
+    CLIP_PUBLISHED /* RGB first, then bilinear without antialiasing in float32, as published */
+} ClipInterpolation;
+
+/* What becomes of PQ and HLG video (SMPTE ST 2084, ARIB STD-B67). */
+typedef enum ClipHdr { CLIP_HDR_TONEMAP, CLIP_HDR_REFUSE } ClipHdr;
+
 typedef struct ClipSpec {
     int frames;      /* frames in a clip, 1..CLIP_FRAMES_MAX */
     int step;        /* sampling_rate: frames from one to the next, >= 1 */
     double fps;      /* > 0: instead of `step`, this many frames per second, by time stamps */
     double duration; /* > 0: instead of `step`, the clip spans this many seconds (clip_duration) */
     ClipSpacing spacing;
+    ClipShort short_videos;
+    ClipInterpolation interpolation;
+    ClipHdr hdr;
     int crop;        /* output height and width in pixels, 1..CLIP_CROP_MAX */
     double scale[2]; /* random_resize_scale: area of the crop as a share of the frame */
     double ratio[2]; /* random_resize_aspect_ratio: width / height, log-uniform */
     bool flip;       /* mirror half of the clips */
+    AugmentSpec augment;
 } ClipSpec;
 
 typedef struct ClipDraw {
@@ -40,6 +60,7 @@ typedef struct ClipDraw {
     int64_t frames[CLIP_FRAMES_MAX]; /* [spec.frames] ascending; a short video repeats its last */
     int top, left, height, width;    /* crop in the upright frame, pixels */
     bool flip;
+    Augment augment; /* what else is done to the pictures; all zero: nothing */
 } ClipDraw;
 
 /* The training draw of sample number step * slots + slot. The order of an epoch is a keyed
