@@ -27,7 +27,9 @@ typedef enum RandomPurpose {
     RANDOM_SYNTH = 10,      /* synthetic videos; slot = video */
     RANDOM_PROBE = 11,      /* probe training */
     RANDOM_DIAGNOSTIC = 12, /* sub-samples for measures */
-    RANDOM_TEST = 13
+    RANDOM_TEST = 13,
+    RANDOM_MIX = 14,    /* which data set of a mix; step = block of samples */
+    RANDOM_AUGMENT = 15 /* colour jitter, RandAugment, erasing */
 } RandomPurpose;
 
 typedef struct Random {

@@ -1,5 +1,6 @@
 /* Edit distance for "did you mean". See base/words.h. */
 #include "base/words.h"
+#include "base/error.h"
 #include <string.h>
 
 #define WORD_MAX 64 /* longer words are not compared */
@@ -36,4 +37,16 @@ const char *nearest_word(const char *word, const char *const *candidates, size_t
         }
     }
     return found;
+}
+
+char *csv_quote(const char *text) {
+    char *quoted = memory_new(2 * strlen(text) + 3, 1), *to = quoted;
+    *to++ = '"';
+    for (; *text; text++) {
+        if (*text == '"')
+            *to++ = '"';
+        *to++ = *text == '\n' || *text == '\r' ? ' ' : *text;
+    }
+    *to++ = '"';
+    return quoted;
 }

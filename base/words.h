@@ -8,4 +8,8 @@
  * near. For "unknown key X: did you mean Y?". */
 const char *nearest_word(const char *word, const char *const *candidates, size_t count);
 
+/* A field of a CSV line in quotes: quotes inside are doubled (RFC 4180), line ends become spaces,
+ * so that a line stays a line. Caller frees. */
+char *csv_quote(const char *text);
+
 #endif

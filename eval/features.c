@@ -10,16 +10,24 @@
 typedef struct Source {
     const VideoIndex *index;
     const ClipSpec *spec;
-    int segments;
+    const FeatureViews *views;
 } Source;
+
+/* Clips of one video. */
+static int clips_of(const FeatureViews *views) {
+    return views->segments * views->views;
+}
 
 static int draw_job(void *context, uint64_t job, int attempt, ClipDraw *draw) {
     const Source *source = context;
     if (attempt > 0) /* evaluation has no other clip to offer */
         return 0;
-    uint32_t file = source->index->usable_files[job / (uint64_t)source->segments];
-    clip_draw_evaluation(draw, source->index, file, source->spec,
-                         (int)(job % (uint64_t)source->segments), source->segments);
+    const FeatureViews *v = source->views;
+    uint64_t clips = (uint64_t)clips_of(v);
+    uint32_t file = source->index->usable_files[job / clips];
+    int clip = (int)(job % clips);
+    clip_draw_evaluation(draw, source->index, file, source->spec, clip / v->views, v->segments,
+                         clip % v->views, v->views);
     return 1;
 }
 
@@ -40,17 +48,20 @@ static void add_batch(double *sums, bool *failed, const float *pooled, const Loa
 }
 
 int features_extract(Features *features, Model *model, const VideoIndex *index,
-                     const ClipSpec *spec, int segments, char network, int threads, Error *error) {
-    int width = model->plan.config.dim;
+                     const ClipSpec *spec, const FeatureViews *views, char network, int threads,
+                     Error *error) {
+    int width = model->plan.config.dim, segments = clips_of(views);
     size_t videos = index->usable;
-    Source source = {index, spec, segments};
+    Source source = {index, spec, views};
     LoaderConfig config = {.index = index,
                            .spec = *spec,
                            .source = {&source, draw_job},
                            .jobs = (uint64_t)videos * (uint64_t)segments,
                            .batch = model->plan.samples,
                            .ring = RING_BATCHES,
-                           .threads = threads};
+                           .threads = threads,
+                           .timeout = views->timeout,
+                           .cache = views->cache};
     Loader *loader;
     memset(features, 0, sizeof *features);
     if (loader_open(&loader, &config, error))
@@ -67,8 +78,10 @@ int features_extract(Features *features, Model *model, const VideoIndex *index,
     Progress progress;
     progress_start(&progress, "features", (double)config.jobs, 0);
     const LoaderBatch *batch;
-    while ((batch = loader_next(loader))) {
-        ModelInput input = {.samples = batch->count, .pixels = batch->clips};
+    Error stopped = {0};
+    while ((batch = loader_next(loader, &stopped))) {
+        ModelInput input = {
+            .samples = batch->count, .pixels = batch->clips, .values = batch->values};
         model_set_input(model, &input);
         model_features(model, batch->count, network);
         model->device->rows_mean(pooled_memory, model->target_out, model->cu_target_clips,
@@ -95,6 +108,11 @@ int features_extract(Features *features, Model *model, const VideoIndex *index,
     free(pooled);
     free(sums);
     free(failed);
+    if (stopped.code) {
+        features_free(features);
+        *error = stopped;
+        return -1;
+    }
     if (!features->count)
         return error_set(error, ERROR_RUN, "not one video could be decoded for its features");
     return 0;

@@ -1,12 +1,14 @@
 /* Frozen features: one vector per video, from the encoder as it stands.
  *
- * Each video gives `segments` clips spread evenly over it (centre crop); each clip's tokens, after
- * the encoder's final norm, are averaged; the segments' vectors are averaged. */
+ * Each video gives `segments` clips spread evenly over it, each in `views` crops along its longer
+ * side (1: the centre); each clip's tokens, after the encoder's final norm, are averaged; the
+ * vectors of all segments and views are averaged. */
 #ifndef JEPA_EVAL_FEATURES_H
 #define JEPA_EVAL_FEATURES_H
 
 #include "jepa/model.h"
 #include "video/clip.h"
+#include "video/frame_cache.h"
 #include "video/index.h"
 
 typedef struct Features {
@@ -16,10 +18,18 @@ typedef struct Features {
     uint32_t *files; /* [count] numbers into the index, ascending */
 } Features;
 
+/* What is looked at of each video. The cache may be NULL. */
+typedef struct FeatureViews {
+    int segments, views;
+    double timeout; /* seconds for one clip; 0: no limit */
+    FrameCache *cache;
+} FeatureViews;
+
 /* `network`: 't' target encoder or 'c' context encoder. The model needs no masks: plan.settings 0.
  * A video that cannot be decoded is named in a warning and left out. `threads` decode. */
 int features_extract(Features *features, Model *model, const VideoIndex *index,
-                     const ClipSpec *spec, int segments, char network, int threads, Error *error);
+                     const ClipSpec *spec, const FeatureViews *views, char network, int threads,
+                     Error *error);
 void features_free(Features *features);
 
 #endif

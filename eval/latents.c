@@ -128,7 +128,7 @@ int latents_measure(Latents *l, Error *error) {
     return color(l, error);
 }
 
-int latents_compute(Latents *l, Model *model, const uint8_t *pixels, const MaskGroup *masks,
+int latents_compute(Latents *l, Model *model, const ModelInput *input, const MaskGroup *masks,
                     Error *error) {
     const ModelPlan *plan = &model->plan;
     Device *device = model->device;
@@ -137,9 +137,8 @@ int latents_compute(Latents *l, Model *model, const uint8_t *pixels, const MaskG
 
     /* The device's own loss is not read, but it is computed: any weights do. */
     LossWeights weights = {.power = 1};
-    ModelInput input = {.samples = 1, .pixels = pixels};
     device->zero(model->scalars, sizeof *model->scalars, device);
-    model_set_input(model, &input);
+    model_set_input(model, input);
     model_set_masks(model, masks, 1);
     model_forward_target(model, 1);
     model_forward_prediction(model, 1, &weights);

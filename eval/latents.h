@@ -50,7 +50,7 @@ int latents_measure(Latents *latents, Error *error);
 
 /* Target encoder, context encoder and predictor over one clip, then latents_measure. pixels
  * [3][frames][height][width]. The plan of the model: samples 1, M settings. */
-int latents_compute(Latents *latents, Model *model, const uint8_t *pixels, const MaskGroup *masks,
+int latents_compute(Latents *latents, Model *model, const ModelInput *input, const MaskGroup *masks,
                     Error *error);
 
 #endif

@@ -1,6 +1,7 @@
 /* Splitting videos. See eval/split.h. */
 #include "eval/split.h"
 #include "base/file.h"
+#include "base/words.h"
 #include <ctype.h>
 #include <regex.h>
 #include <stdlib.h>
@@ -50,7 +51,7 @@ static int name_groups(Split *split, const VideoIndex *index, const char *expres
                          expression);
     }
     for (size_t i = 0; i < index->count; i++) {
-        const char *name = index->files[i].name;
+        const char *name = video_index_name(index, (uint32_t)i);
         if (!expression || regexec(&regex, name, 2, match, 0)) {
             split->group[i] = memory_text("%s", name);
             continue;
@@ -75,8 +76,8 @@ static Split new_split(const VideoIndex *index) {
 static size_t list_items(Item *items, const Split *split, const VideoIndex *index) {
     size_t count = 0;
     for (size_t i = 0; i < index->count; i++)
-        if (!index->files[i].reason && index->files[i].label >= 0)
-            items[count++] = (Item){i, index->files[i].label, split->group[i]};
+        if (!video_index_reason(index, (uint32_t)i) && video_index_label(index, (uint32_t)i) >= 0)
+            items[count++] = (Item){i, video_index_label(index, (uint32_t)i), split->group[i]};
     if (count)
         qsort(items, count, sizeof *items, by_group);
     return count;
@@ -111,7 +112,7 @@ int split_make(Split *split, const VideoIndex *index, const char *regex, int fol
             error, ERROR_USAGE,
             "%s: a probe needs two classes or more: one folder for each class, or labels "
             "in the list",
-            index->source);
+            index->sources[0]);
     }
     if (name_groups(split, index, regex, error)) {
         split_free(split);
@@ -162,7 +163,7 @@ int split_make(Split *split, const VideoIndex *index, const char *regex, int fol
 void split_all_train(Split *split, const VideoIndex *index, int folds) {
     *split = new_split(index);
     for (size_t i = 0; i < index->count; i++)
-        split->group[i] = memory_text("%s", index->files[i].name);
+        split->group[i] = memory_text("%s", video_index_name(index, (uint32_t)i));
     Item *items = memory_new(index->count, sizeof *items);
     split->train_count = list_items(items, split, index);
     make_folds(split, items, split->train_count, index->classes, folds);
@@ -185,12 +186,17 @@ int split_save(const Split *split, const VideoIndex *index, const char *path, Er
     JEPA_ASSERT(out);
     fprintf(out, "file,class,group,set\n");
     for (size_t i = 0; i < index->count; i++) {
-        const VideoFile *f = &index->files[i];
-        fprintf(out, "\"%s\",\"%s\",\"%s\",%s\n", f->name,
-                f->label >= 0 ? index->class_names[f->label] : "", split->group[i],
-                f->reason      ? "unusable"
-                : f->label < 0 ? "unlabelled"
-                               : (split->test[i] ? "test" : "train"));
+        int label = video_index_label(index, (uint32_t)i);
+        char *name = csv_quote(video_index_name(index, (uint32_t)i));
+        char *class = csv_quote(label >= 0 ? index->class_names[label] : "");
+        char *group = csv_quote(split->group[i]);
+        fprintf(out, "%s,%s,%s,%s\n", name, class, group,
+                video_index_reason(index, (uint32_t)i) ? "unusable"
+                : label < 0                            ? "unlabelled"
+                                                       : (split->test[i] ? "test" : "train"));
+        free(name);
+        free(class);
+        free(group);
     }
     fclose(out);
     int result = file_write(path, text, size, error);

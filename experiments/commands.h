@@ -7,6 +7,8 @@ int command_pretrain(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_visualize(int argc, char **argv);
 int command_frames(int argc, char **argv);
+int command_index(int argc, char **argv);
+int command_inspect(int argc, char **argv);
 int command_synth(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_check_reference(int argc, char **argv);

@@ -18,7 +18,7 @@
 #define INDICES_MAX 1000000
 
 typedef struct FramesArguments {
-    const char *file, *indices, *out, *format;
+    const char *file, *indices, *times, *out, *format;
     bool raw;
 } FramesArguments;
 
@@ -26,6 +26,14 @@ typedef struct FrameList {
     int64_t *frames;
     size_t count;
 } FrameList;
+
+static int add_frame(FrameList *list, int64_t frame, Error *error) {
+    if (list->count >= INDICES_MAX)
+        return error_set(error, ERROR_USAGE, "more than %d frames", INDICES_MAX);
+    list->frames = memory_grow(list->frames, list->count + 1, sizeof *list->frames);
+    list->frames[list->count++] = frame;
+    return 0;
+}
 
 /* "0,7,30" and "3-9", any order; numbers out of reach are named. Sorted, each once. */
 static int parse_indices(FrameList *list, const char *text, int64_t available, Error *error) {
@@ -50,15 +58,30 @@ static int parse_indices(FrameList *list, const char *text, int64_t available, E
             return error_set(error, ERROR_USAGE,
                              "frame %" PRId64 ": the video has %" PRId64 " frames, 0 to %" PRId64,
                              last, available, available - 1);
-        for (; first <= last; first++) {
-            if (list->count >= INDICES_MAX)
-                return error_set(error, ERROR_USAGE, "--indices: more than %d frames", INDICES_MAX);
-            list->frames = memory_grow(list->frames, list->count + 1, sizeof *list->frames);
-            list->frames[list->count++] = first;
-        }
+        for (; first <= last; first++)
+            if (add_frame(list, first, error))
+                return -1;
         at = *end ? end + 1 : end;
     }
     return list->count ? 0 : error_set(error, ERROR_USAGE, "--indices is empty");
+}
+
+/* "0,1.5,2": seconds from the first frame; each means the frame that is shown then. */
+static int parse_times(FrameList *list, const char *text, const VideoFile *file, Error *error) {
+    const char *at = text;
+    while (*at) {
+        char *end;
+        double seconds = strtod(at, &end);
+        if (end == at || !(seconds >= 0) || (*end && *end != ','))
+            return error_set(error, ERROR_USAGE, "--times %s: expected seconds like 0,1.5,2", text);
+        if (seconds >= file->duration + 1e-6)
+            return error_set(error, ERROR_USAGE, "%g s: the video lasts %g seconds", seconds,
+                             file->duration);
+        if (add_frame(list, video_file_frame_at(file, seconds), error))
+            return -1;
+        at = *end ? end + 1 : end;
+    }
+    return list->count ? 0 : error_set(error, ERROR_USAGE, "--times is empty");
 }
 
 static int ascending(const void *a, const void *b) {
@@ -122,13 +145,15 @@ static int write_frames(const FramesArguments *a, Error *error) {
     FrameList list = {0};
     VideoReader *reader = NULL;
     av_log_set_level(AV_LOG_QUIET);
-    video_file_scan(&file, a->file);
+    video_file_scan(&file, a->file, NULL);
     file.name = memory_text("%s", a->file);
     int result = 0;
     if (file.reason)
         result = error_set(error, ERROR_RUN, "%s: %s", a->file, file.reason);
-    if (!result)
+    if (!result && a->indices)
         result = parse_indices(&list, a->indices, file.frames, error);
+    if (!result && a->times)
+        result = parse_times(&list, a->times, &file, error);
     if (!result) {
         qsort(list.frames, list.count, sizeof *list.frames, ascending);
         size_t kept = 1;
@@ -139,7 +164,7 @@ static int write_frames(const FramesArguments *a, Error *error) {
         result = folder_make(a->out, error);
     }
     if (!result)
-        result = video_reader_open(&reader, &file, error);
+        result = video_reader_open(&reader, &file, 0, error);
     if (!result) {
         Take take = {a, &file, &list};
         result = video_reader_frames(reader, list.frames, list.count, take_frame, &take, error);
@@ -152,7 +177,8 @@ static int write_frames(const FramesArguments *a, Error *error) {
 
 int command_frames(int argc, char **argv) {
     const CommandHelp help = {
-        "jepa frames FILE --indices 0,7,30 --out DIR [--raw --pix-fmt native|rgb24]",
+        "jepa frames FILE --indices 0,7,30 | --times 0,1.5 --out DIR [--raw --pix-fmt "
+        "native|rgb24]",
         "Writes exactly those decoded frames (0 is the first): PNG, upright, or with --raw the "
         "planes "
         "in one file a frame, unrotated; native keeps the stream's own pixel format, byte for byte "
@@ -161,6 +187,8 @@ int command_frames(int argc, char **argv) {
     FramesArguments a = {.format = "native"};
     const Option options[] = {
         {"indices", "LIST", "frame numbers and ranges: 0,7,30-35", OPTION_TEXT, &a.indices},
+        {"times", "LIST", "seconds from the first frame: 0,1.5,2; the frame shown then",
+         OPTION_TEXT, &a.times},
         {"out", "DIR", "folder for the pictures", OPTION_TEXT, &a.out},
         {"raw", NULL, "raw planes instead of PNG", OPTION_FLAG, &a.raw},
         {"pix-fmt", "FORMAT", "with --raw: native (default) or rgb24", OPTION_TEXT, &a.format},
@@ -172,8 +200,8 @@ int command_frames(int argc, char **argv) {
     if (parsed == 0) {
         if (rest.count != 1)
             error_set(&error, ERROR_USAGE, "expected one video file; see jepa frames --help");
-        else if (!a.indices || !a.out)
-            error_set(&error, ERROR_USAGE, "--indices and --out are needed");
+        else if ((!a.indices && !a.times) || !a.out)
+            error_set(&error, ERROR_USAGE, "--indices or --times, and --out are needed");
         else if (strcmp(a.format, "native") && strcmp(a.format, "rgb24"))
             error_set(&error, ERROR_USAGE, "--pix-fmt %s: expected native or rgb24", a.format);
         else {

@@ -2,6 +2,7 @@
  * class know. */
 #include "base/file.h"
 #include "base/log.h"
+#include "base/words.h"
 #include "eval/confusion.h"
 #include "eval/features.h"
 #include "eval/logistic.h"
@@ -11,6 +12,7 @@
 #include "experiments/options.h"
 #include "jepa/checkpoint.h"
 #include "jepa/recipe.h"
+#include "jepa/run.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +23,7 @@
 typedef struct ProbeArguments {
     const char *checkpoint, *data, *val, *out, *regex, *network, *device;
     TextList sets;
-    int64_t threads, segments, seed;
+    int64_t threads, segments, crops, seed;
 } ProbeArguments;
 
 /* One set of labelled feature rows. */
@@ -57,11 +59,11 @@ static Rows select_rows(const Features *features, const VideoIndex *index, const
     r.files = memory_new(most, sizeof *r.files);
     for (size_t i = 0; i < most; i++) {
         uint32_t file = features->files[i];
-        if (index->files[file].label < 0 || (split && split->test[file] != test))
+        if (video_index_label(index, file) < 0 || (split && split->test[file] != test))
             continue;
         memcpy(r.rows + (size_t)r.count * width, features->rows + i * width,
                width * sizeof *r.rows);
-        r.labels[r.count] = index->files[file].label;
+        r.labels[r.count] = video_index_label(index, file);
         r.fold[r.count] = split ? split->fold[file] : 0;
         r.files[r.count++] = file;
     }
@@ -138,9 +140,14 @@ static int write_predictions(const char *out, const Rows *test, const int *predi
     FILE *file = open_memstream(&text, &size);
     JEPA_ASSERT(file);
     fprintf(file, "file,class,predicted\n");
-    for (int64_t i = 0; i < test->count; i++)
-        fprintf(file, "\"%s\",\"%s\",\"%s\"\n", index->files[test->files[i]].name,
-                index->class_names[test->labels[i]], index->class_names[predictions[i]]);
+    for (int64_t i = 0; i < test->count; i++) {
+        char *fields[3] = {csv_quote(video_index_name(index, test->files[i])),
+                           csv_quote(index->class_names[test->labels[i]]),
+                           csv_quote(index->class_names[predictions[i]])};
+        fprintf(file, "%s,%s,%s\n", fields[0], fields[1], fields[2]);
+        for (int f = 0; f < 3; f++)
+            free(fields[f]);
+    }
     fclose(file);
     int result = file_write(path, text, size, error);
     free(text);
@@ -166,10 +173,11 @@ static int write_confusion(const char *out, const Score *score, const VideoIndex
 
 /* Features of train and test videos, with the weights that the model now holds. */
 static int extract_both(Features features[2], Model *model, const VideoIndex index[2], int sets,
-                        const ClipSpec *clip, const ProbeArguments *a, Error *error) {
+                        const ClipSpec *clip, const FeatureViews *views, const ProbeArguments *a,
+                        Error *error) {
     memset(features, 0, 2 * sizeof *features);
     for (int i = 0; i < sets; i++)
-        if (features_extract(&features[i], model, &index[i], clip, (int)a->segments, a->network[0],
+        if (features_extract(&features[i], model, &index[i], clip, views, a->network[0],
                              model->device->threads, error))
             return -1;
     return 0;
@@ -185,7 +193,7 @@ static int same_classes(const VideoIndex *train, const VideoIndex *test, Error *
             error, ERROR_USAGE,
             "%s and %s have different classes (%d and %d): both need the same folder names "
             "or labels",
-            train->source, test->source, train->classes, test->classes);
+            train->sources[0], test->sources[0], train->classes, test->classes);
     return 0;
 }
 
@@ -197,8 +205,17 @@ typedef struct Study {
     Recipe recipe;
     Checkpoint checkpoint;
     Device *device;
+    FrameCache *cache; /* both encoders look at the same clips */
     char *out;
 } Study;
+
+/* With the recipe's check and cache, whatever its own data sets were. */
+static int index_videos(VideoIndex *index, const Study *s, const char *source, Error *error) {
+    Recipe recipe = s->recipe;
+    recipe.data.datasets[0] = (char *)(uintptr_t)source;
+    recipe.data.datasets_count = 1;
+    return run_index(index, &recipe, s->device->threads, error);
+}
 
 static int prepare(Study *s, const ProbeArguments *a, Error *error) {
     YamlNode *root = NULL;
@@ -217,19 +234,25 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
             return -1;
     if (recipe_check(&s->recipe, error) ||
         device_open(&s->device, a->device, (int)a->threads, error) ||
-        video_index_build(&s->index[0], a->data, s->device->threads, error))
+        index_videos(&s->index[0], s, a->data, error))
+        return -1;
+    if (s->recipe.data.cache_bytes > 0 &&
+        frame_cache_open(&s->cache, (size_t)s->recipe.data.cache_bytes, s->recipe.data.cache_folder,
+                         error))
         return -1;
     s->sets = 1;
     if (a->val) {
         s->sets = 2;
-        if (video_index_build(&s->index[1], a->val, s->device->threads, error) ||
+        if (index_videos(&s->index[1], s, a->val, error) ||
             same_classes(&s->index[0], &s->index[1], error))
             return -1;
         split_all_train(&s->split, &s->index[0], LOGISTIC_FOLDS);
     } else if (split_make(&s->split, &s->index[0], a->regex, LOGISTIC_FOLDS, error)) {
         return -1;
     }
-    ModelPlan plan = {.config = recipe_model(&s->recipe), .samples = BATCH_CLIPS};
+    ModelPlan plan = {.config = recipe_model(&s->recipe),
+                      .samples = BATCH_CLIPS,
+                      .float_input = s->recipe.data.interpolation == CLIP_PUBLISHED};
     plan.config.trained_frames = trained.frames; /* other input sizes: positions are interpolated */
     plan.config.trained_height = trained.height;
     plan.config.trained_width = trained.width;
@@ -252,6 +275,7 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
 /* Scores of the trained and of the untrained encoder, and of the majority class. */
 static int study(Study *s, const ProbeArguments *a, Error *error) {
     ClipSpec clip = recipe_clip(&s->recipe);
+    FeatureViews views = {(int)a->segments, (int)a->crops, s->recipe.data.timeout, s->cache};
     int classes = s->index[0].classes, width = s->model.plan.config.dim, result = 0;
     const VideoIndex *test_index = &s->index[s->sets - 1];
     Score scores[3] = {{0}};
@@ -262,7 +286,7 @@ static int study(Study *s, const ProbeArguments *a, Error *error) {
         else
             result = checkpoint_load(&s->model, &s->checkpoint, error);
         if (!result)
-            result = extract_both(features, &s->model, s->index, s->sets, &clip, a, error);
+            result = extract_both(features, &s->model, s->index, s->sets, &clip, &views, a, error);
         if (!result) {
             const Split *split = s->sets == 1 ? &s->split : NULL;
             Rows train = select_rows(&features[0], &s->index[0], &s->split, false);
@@ -312,6 +336,7 @@ static int probe(const ProbeArguments *a, Error *error) {
     split_free(&s.split);
     video_index_free(&s.index[0]);
     video_index_free(&s.index[1]);
+    frame_cache_close(s.cache);
     checkpoint_close(&s.checkpoint);
     recipe_free(&s.recipe);
     device_close(s.device);
@@ -329,7 +354,7 @@ int command_probe(int argc, char **argv) {
         "Classes are the first-level folders, or the labels of a list. Without --val the last "
         "quarter "
         "of each class, in the order of names, is the test set."};
-    ProbeArguments a = {.network = "target", .device = "cpu", .segments = 2, .seed = 0};
+    ProbeArguments a = {.network = "target", .device = "cpu", .segments = 2, .crops = 1, .seed = 0};
     const Option options[] = {
         {"checkpoint", "RUN", "a run (its newest checkpoint) or a step-N folder", OPTION_TEXT,
          &a.checkpoint},
@@ -340,6 +365,8 @@ int command_probe(int argc, char **argv) {
          "files whose names match in the same text stay on one side of the split", OPTION_TEXT,
          &a.regex},
         {"segments", "N", "clips taken from each video (default 2)", OPTION_INTEGER, &a.segments},
+        {"crops", "N", "crops along the longer side of each clip (default 1: the centre)",
+         OPTION_INTEGER, &a.crops},
         {"set", "KEY=VALUE",
          "change a key of the recipe, e.g. data.crop_size or data.sampling_rate; may be repeated",
          OPTION_LIST, &a.sets},
@@ -359,6 +386,8 @@ int command_probe(int argc, char **argv) {
             error_set(&error, ERROR_USAGE, "--checkpoint and --data are needed");
         else if (strcmp(a.network, "target") && strcmp(a.network, "context"))
             error_set(&error, ERROR_USAGE, "--network %s: expected target or context", a.network);
+        else if (a.crops < 1 || a.crops > 16)
+            error_set(&error, ERROR_USAGE, "--crops %" PRId64 ": expected 1 to 16", a.crops);
         else if (a.segments < 1 || a.segments > 64 || a.threads < 0 || a.seed < 0)
             error_set(&error, ERROR_USAGE, "--segments: 1 to 64; --threads and --seed: 0 or more");
         else

@@ -30,7 +30,6 @@ typedef struct Scene {
     Checkpoint checkpoint;
     Recipe recipe;
     VideoFile file;
-    uint32_t number; /* of the file in its index of one: 0 */
     VideoIndex index;
     ClipSpec clip;
     ClipDraw draw;
@@ -90,15 +89,16 @@ static int open_video(Scene *s, const VisualizeArguments *a, Error *error) {
     for (size_t i = 0; i == 0 || (i < list.count && s->file.reason); i++) {
         const char *path = several ? list.files[i].path : a->video;
         video_file_free(&s->file);
-        video_file_scan(&s->file, path);
+        video_file_scan(&s->file, path, NULL);
         s->file.name = memory_text("%s", path);
     }
     source_list_free(&list);
     if (s->file.reason)
         return error_set(error, ERROR_RUN, "%s: %s", s->file.name, s->file.reason);
-    s->index = (VideoIndex){.count = 1, .files = &s->file, .usable = 1, .usable_files = &s->number};
+    if (video_index_of_files(&s->index, &s->file, 1, NULL, 0, error))
+        return -1;
     s->clip = recipe_clip(&s->recipe);
-    clip_draw_evaluation(&s->draw, &s->index, 0, &s->clip, 0, 1);
+    clip_draw_evaluation(&s->draw, &s->index, 0, &s->clip, 0, 1, 0, 1);
     if (a->start != NOT_GIVEN)
         return move_clip(&s->draw, &s->file, s->clip.frames, a->start, error);
     return 0;
@@ -107,7 +107,7 @@ static int open_video(Scene *s, const VisualizeArguments *a, Error *error) {
 /* clip[3][frames][side][side] of the drawn frames; the caller frees. */
 static int decode(uint8_t **clip, const Scene *s, int side, Error *error) {
     ClipSpec spec = s->clip;
-    ClipDecoder *decoder = clip_decoder_new();
+    ClipDecoder *decoder = clip_decoder_new(s->recipe.data.timeout, NULL);
     spec.crop = side;
     *clip = memory_new((size_t)3 * (size_t)spec.frames * (size_t)side, (size_t)side);
     int result = clip_decode(*clip, decoder, &s->file, &s->draw, &spec, error);
@@ -115,6 +115,22 @@ static int decode(uint8_t **clip, const Scene *s, int side, Error *error) {
     if (result) {
         free(*clip);
         *clip = NULL;
+        return error_prefix(error, "%s", s->file.name);
+    }
+    return 0;
+}
+
+/* The same with published interpolation, normalised. */
+static int decode_values(float **values, const Scene *s, Error *error) {
+    const ClipSpec *spec = &s->clip;
+    ClipDecoder *decoder = clip_decoder_new(s->recipe.data.timeout, NULL);
+    size_t side = (size_t)spec->crop;
+    *values = memory_new((size_t)3 * (size_t)spec->frames * side * side, sizeof **values);
+    int result = clip_decode_values(*values, decoder, &s->file, &s->draw, spec, error);
+    clip_decoder_free(decoder);
+    if (result) {
+        free(*values);
+        *values = NULL;
         return error_prefix(error, "%s", s->file.name);
     }
     return 0;
@@ -150,9 +166,11 @@ static int predict(Scene *s, const VisualizeArguments *a, Error *error) {
                       .samples = 1,
                       .settings = recipe.settings,
                       .context = most,
-                      .target = most};
+                      .target = most,
+                      .float_input = s->clip.interpolation == CLIP_PUBLISHED};
     uint8_t *clip = NULL;
-    if (decode(&clip, s, s->clip.crop, error))
+    float *values = NULL;
+    if (plan.float_input ? decode_values(&values, s, error) : decode(&clip, s, s->clip.crop, error))
         return -1;
     int result = model_new(&s->model, &plan, s->device, error);
     if (!result)
@@ -160,17 +178,17 @@ static int predict(Scene *s, const VisualizeArguments *a, Error *error) {
     if (!result) {
         mask_group_new(&s->masks, &recipe, most, most);
         mask_group_draw(&s->masks, &recipe, (uint64_t)a->mask_seed, 0, 0);
-        result = latents_compute(&s->latents, &s->model, clip, &s->masks, error);
+        ModelInput input = {.samples = 1, .pixels = clip, .values = values};
+        result = latents_compute(&s->latents, &s->model, &input, &s->masks, error);
     }
+    free(values);
     free(clip);
     return result;
 }
 
 /* Seconds from the start of the video. */
 static double frame_seconds(const VideoFile *file, int64_t frame) {
-    if (file->pts && file->time_base[1] > 0)
-        return (double)(file->pts[frame] - file->pts[0]) * file->time_base[0] / file->time_base[1];
-    return file->fps > 0 ? (double)frame / file->fps : NAN;
+    return file->timed || file->fps > 0 ? video_file_seconds(file, frame) : NAN;
 }
 
 /* "15 %" or "15 to 20 %" */
@@ -251,7 +269,7 @@ static void print_measures(const Scene *s, const VisualizeArguments *a) {
 }
 
 static int visualize(const VisualizeArguments *a, Error *error) {
-    Scene s = {.number = 0};
+    Scene s = {.tile = 0};
     recipe_default(&s.recipe);
     int result = open_recipe(&s, a, error);
     if (!result)
@@ -274,6 +292,7 @@ static int visualize(const VisualizeArguments *a, Error *error) {
     if (s.model.device)
         model_free(&s.model);
     device_close(s.device);
+    video_index_free(&s.index);
     video_file_free(&s.file);
     recipe_free(&s.recipe);
     checkpoint_close(&s.checkpoint);

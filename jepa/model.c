@@ -39,7 +39,7 @@ static void lay_out(Model *model, Arena *arena) {
     arena->kind = MEMORY_INPUT;
     int64_t clip = 3 * (int64_t)c->frames * c->height * c->width;
     model->pixels = arena_take(arena, b * clip, 1);
-    model->values = plan->keep_target ? arena_floats(arena, b * clip) : NULL;
+    model->values = plan->keep_target || plan->float_input ? arena_floats(arena, b * clip) : NULL;
     model->mirror = arena_take(arena, b, 1);
     model->all_clip = arena_indices(arena, b * n);
     model->all_token = arena_indices(arena, b * n);

@@ -25,6 +25,7 @@ typedef struct ModelPlan {
     int settings;            /* M; 0: encoder only, no training (probe, features) */
     int64_t context, target; /* most context and target tokens of a group */
     bool training;           /* gradients and optimiser state */
+    bool float_input;        /* pictures come as normalised float32 (published interpolation) */
     bool keep_target;        /* keep every block of the target encoder (comparison of stages) */
 } ModelPlan;
 
@@ -76,7 +77,7 @@ typedef struct Model {
     ModelScalars *scalars;
     /* inputs */
     uint8_t *pixels;               /* [B][3][frames][height][width] */
-    float *values;                 /* the same as float32, only for comparison; else NULL */
+    float *values;                 /* the same as normalised float32, where asked for; else NULL */
     uint8_t *mirror;               /* [B] */
     int32_t *all_clip, *all_token; /* [B N] 0 0 .. 1 1 .., 0 1 2 .. */
     int32_t *context_clip, *context_token,
@@ -104,7 +105,8 @@ void model_init(Model *model, uint64_t seed); /* initial weights; target = encod
 typedef struct ModelInput {
     int samples;           /* <= plan.samples */
     const uint8_t *pixels; /* [samples][3][frames][height][width], host; or NULL */
-    const float *values;   /* the same, normalised float32, host (needs keep_target); or NULL */
+    const float *
+        values; /* the same, normalised float32, host (needs float_input or keep_target); or NULL */
     const uint8_t *mirror; /* [samples], host; NULL: none */
 } ModelInput;
 

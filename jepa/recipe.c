@@ -12,6 +12,8 @@ void recipe_default(Recipe *r) {
     memset(r, 0, sizeof *r);
     r->nodes = r->tasks_per_node = 1;
     r->data.batch_size = 24;
+    r->data.num_clips = 1;
+    r->data.timeout = 600;
     r->data.num_frames = 16;
     r->data.tubelet_size = 2;
     r->data.sampling_rate = 4;
@@ -60,11 +62,16 @@ void recipe_default(Recipe *r) {
 void recipe_free(Recipe *r) {
     for (int i = 0; i < r->data.datasets_count; i++)
         free(r->data.datasets[i]);
+    free(r->data.cache_folder);
     free(r->meta.dtype);
     free(r->model.model_name);
     free(r->ignored);
     free(r->not_built);
     memset(r, 0, sizeof *r);
+}
+
+int recipe_slots(const Recipe *recipe) {
+    return recipe->data.batch_size * recipe->data.num_clips;
 }
 
 int recipe_groups(const Recipe *recipe) {
@@ -117,12 +124,29 @@ ClipSpec recipe_clip(const Recipe *r) {
         .step = r->data.sampling_rate,
         .fps = r->data.fps,
         .duration = r->data.clip_duration,
-        .spacing = r->data.spacing,
+        .spacing = (ClipSpacing)r->data.spacing,
+        .short_videos = (ClipShort)r->data.short_videos,
+        .interpolation = (ClipInterpolation)r->data.interpolation,
+        .hdr = (ClipHdr)r->data.hdr,
         .crop = r->data.crop_size,
         .scale = {r->data_aug.random_resize_scale[0], r->data_aug.random_resize_scale[1]},
         .ratio = {r->data_aug.random_resize_aspect_ratio[0],
                   r->data_aug.random_resize_aspect_ratio[1]},
-        .flip = r->data_aug.horizontal_flip};
+        .flip = r->data_aug.horizontal_flip,
+        .augment = {.rand_augment = r->data_aug.auto_augment,
+                    .color_jitter = r->data_aug.color_jitter,
+                    .reprob = r->data_aug.reprob}};
+}
+
+SamplerSettings recipe_sampler(const Recipe *r) {
+    SamplerSettings s = {.clip = recipe_clip(r),
+                         .mode = (SamplerMode)r->data.sampling,
+                         .num_clips = r->data.num_clips,
+                         .weighted = r->data.weights_count,
+                         .seed = (uint64_t)r->meta.seed};
+    memcpy(s.weights, r->data.weights, sizeof s.weights);
+    memcpy(s.frames, r->data.fpcs, sizeof s.frames);
+    return s;
 }
 
 MaskRecipe recipe_mask(const Recipe *r) {
@@ -130,14 +154,14 @@ MaskRecipe recipe_mask(const Recipe *r) {
     MaskRecipe mask = {.batch = r->mask.batch,
                        .settings = r->mask.count,
                        .grid = config_grid(&config),
-                       .samples = r->data.batch_size};
+                       .samples = recipe_slots(r)};
     memcpy(mask.setting, r->mask.settings, sizeof mask.setting);
     return mask;
 }
 
-Schedule recipe_schedule(const Recipe *r, int64_t usable_videos) {
+Schedule recipe_schedule(const Recipe *r, int64_t units) {
     int64_t batch = (int64_t)r->data.batch_size * recipe_groups(r);
-    int64_t ipe = r->optimization.ipe > 0 ? r->optimization.ipe : usable_videos / batch;
+    int64_t ipe = r->optimization.ipe > 0 ? r->optimization.ipe : units / batch;
     return (Schedule){.epochs = r->optimization.epochs,
                       .ipe = (double)(ipe < 1 ? 1 : ipe),
                       .ipe_scale = r->optimization.ipe_scale,
@@ -157,17 +181,18 @@ static int check_number(double value, double low, double high, const char *path,
     return 0;
 }
 
-int recipe_check(const Recipe *r, Error *error) {
-    ModelConfig config;
-    if (r->not_built)
-        return error_set(error, ERROR_USAGE, "the recipe asks for what is not built yet: %s",
-                         r->not_built);
-    if (check_number(r->nodes, 1, 65536, "nodes", error) ||
-        check_number(r->tasks_per_node, 1, 1024, "tasks_per_node", error) ||
-        check_number(r->data.batch_size, 1, 4096, "data.batch_size", error) ||
+int recipe_check_data(const Recipe *r, Error *error) {
+    if (check_number(r->data.batch_size, 1, 4096, "data.batch_size", error) ||
+        check_number(r->data.num_clips, 1, 64, "data.num_clips", error) ||
+        check_number(r->data.num_frames, 1, CLIP_FRAMES_MAX, "data.num_frames", error) ||
+        check_number(r->data.crop_size, 1, CLIP_CROP_MAX, "data.crop_size", error) ||
+        check_number(r->data.timeout, 0, 1e9, "data.timeout", error) ||
+        check_number(r->data.cache_bytes, 0, 1e15, "data.cache", error) ||
         check_number(r->data.sampling_rate, 1, 1000, "data.sampling_rate", error) ||
         check_number(r->data.fps, 0, 1000, "data.fps", error) ||
         check_number(r->data.clip_duration, 0, 86400, "data.clip_duration", error) ||
+        check_number(r->data_aug.color_jitter, 0, 1, "data_aug.color_jitter", error) ||
+        check_number(r->data_aug.reprob, 0, 1, "data_aug.reprob", error) ||
         check_number(r->data_aug.random_resize_scale[0], 1e-3, 1, "data_aug.random_resize_scale",
                      error) ||
         check_number(r->data_aug.random_resize_scale[1], r->data_aug.random_resize_scale[0], 1,
@@ -176,7 +201,37 @@ int recipe_check(const Recipe *r, Error *error) {
                      "data_aug.random_resize_aspect_ratio", error) ||
         check_number(r->data_aug.random_resize_aspect_ratio[1],
                      r->data_aug.random_resize_aspect_ratio[0], 20,
-                     "data_aug.random_resize_aspect_ratio", error) ||
+                     "data_aug.random_resize_aspect_ratio", error))
+        return -1;
+    int sets = r->data.datasets_count;
+    double total = 0;
+    for (int i = 0; i < r->data.weights_count; i++) {
+        if (!(r->data.weights[i] >= 0 && r->data.weights[i] <= 1e12))
+            return error_set(error, ERROR_USAGE,
+                             "data.datasets_weights: expected 0 or more, found %g",
+                             r->data.weights[i]);
+        total += r->data.weights[i];
+    }
+    if (r->data.weights_count && !(total > 0))
+        return error_set(error, ERROR_USAGE, "data.datasets_weights: all are 0");
+    if (sets && r->data.weights_count && r->data.weights_count != sets)
+        return error_set(error, ERROR_USAGE,
+                         "data.datasets_weights: %d weights for %d data sets: expected one each",
+                         r->data.weights_count, sets);
+    if (sets && r->data.fpcs_count && r->data.fpcs_count != sets)
+        return error_set(error, ERROR_USAGE,
+                         "data.dataset_fpcs: %d lengths for %d data sets: expected one each",
+                         r->data.fpcs_count, sets);
+    return 0;
+}
+
+int recipe_check(const Recipe *r, Error *error) {
+    ModelConfig config;
+    if (r->not_built)
+        return error_set(error, ERROR_USAGE, "the recipe asks for what is not built yet: %s",
+                         r->not_built);
+    if (recipe_check_data(r, error) || check_number(r->nodes, 1, 65536, "nodes", error) ||
+        check_number(r->tasks_per_node, 1, 1024, "tasks_per_node", error) ||
         check_number(r->loss.loss_exp, 1, 10, "loss.loss_exp", error) ||
         check_number(r->loss.reg_coeff, 0, 1e6, "loss.reg_coeff", error) ||
         check_number((double)r->optimization.ipe, 0, 1e9, "optimization.ipe", error) ||
@@ -199,6 +254,11 @@ int recipe_check(const Recipe *r, Error *error) {
         check_number(r->logging.diagnostics_every, 1, 1e6, "logging.diagnostics_every", error) ||
         resolve_model(&config, r, error))
         return -1;
+    if (r->data.fpcs_count)
+        return error_set(
+            error, ERROR_USAGE,
+            "data.dataset_fpcs: clips of several lengths can be drawn, but the networks "
+            "take one length in a run so far: give every data set the same");
     for (int m = 0; m < r->mask.count; m++)
         if ((r->mask.settings[m].kind == MASK_TUBE) != r->mask.tubes)
             return error_set(error, ERROR_USAGE,

@@ -4,7 +4,8 @@
  * configs/pretrain and configs/train). A key that is unknown is an error that names the nearest
  * known one; a key without meaning here is collected in `ignored`; a published feature that is not
  * built is refused by recipe_check. Our own keys: mask as a map {batch, settings}, checkpoint,
- * model.embed_dim and its fellows, data.spacing, logging.diagnostics_every. */
+ * model.embed_dim and its fellows, data.{sampling, spacing, short_videos, interpolation, hdr,
+ * index_check, timeout, cache, cache_folder}, data_aug.color_jitter, logging.diagnostics_every. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
@@ -12,7 +13,7 @@
 #include "jepa/config.h"
 #include "jepa/schedule.h"
 #include "masking/mask.h"
-#include "video/clip.h"
+#include "video/sampler.h"
 
 #define RECIPE_SOURCES_MAX 64
 
@@ -22,15 +23,29 @@ typedef struct Recipe {
     struct {
         char *datasets[RECIPE_SOURCES_MAX]; /* folders or lists; owned */
         int datasets_count;
-        int batch_size; /* slots in a group: one rank's batch */
+        double weights[RECIPE_SOURCES_MAX]; /* of the data sets */
+        int weights_count;                  /* 0: the data sets are joined */
+        int fpcs[RECIPE_SOURCES_MAX];       /* frames of a clip by data set */
+        int fpcs_count;                     /* 0: num_frames for all */
+        int batch_size;                     /* videos in a group: one rank's batch */
+        int num_clips;                      /* of each of these videos */
         int num_frames, tubelet_size, sampling_rate, crop_size, patch_size;
         double fps, clip_duration; /* 0: not used */
-        ClipSpacing spacing;
-        int num_workers; /* 0: chosen from the machine */
+        int sampling;              /* SamplerMode */
+        int spacing;               /* ClipSpacing */
+        int short_videos;          /* ClipShort */
+        int interpolation;         /* ClipInterpolation */
+        int hdr;                   /* ClipHdr */
+        int index_check;           /* VideoCheck */
+        int num_workers;           /* 0: chosen from the machine */
+        double timeout;            /* seconds for one clip; 0: no limit */
+        double cache_bytes;        /* of decoded frames; 0: no cache */
+        char *cache_folder;        /* owned; NULL: in memory */
     } data;
     struct {
         double random_resize_aspect_ratio[2], random_resize_scale[2];
-        bool horizontal_flip;
+        bool horizontal_flip, auto_augment;
+        double color_jitter, reprob;
     } data_aug;
     struct {
         double loss_exp, reg_coeff;
@@ -85,12 +100,17 @@ char *recipe_text(const Recipe *recipe);
 
 /* Do the numbers make sense together? Also refuses `not_built`. */
 int recipe_check(const Recipe *recipe, Error *error);
+/* Only those of the data section: all that recipe_sampler needs. */
+int recipe_check_data(const Recipe *recipe, Error *error);
 
 /* The parts as the other floors want them; recipe_check must have passed. */
 ModelConfig recipe_model(const Recipe *recipe);
 ClipSpec recipe_clip(const Recipe *recipe);
+SamplerSettings recipe_sampler(const Recipe *recipe);
 MaskRecipe recipe_mask(const Recipe *recipe);
-Schedule recipe_schedule(const Recipe *recipe, int64_t usable_videos);
+/* `units`: what an epoch goes through, see video/sampler.h */
+Schedule recipe_schedule(const Recipe *recipe, int64_t units);
 int recipe_groups(const Recipe *recipe); /* groups in a step: nodes x tasks_per_node */
+int recipe_slots(const Recipe *recipe);  /* clips in a group: batch_size x num_clips */
 
 #endif

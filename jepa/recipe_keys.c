@@ -2,6 +2,7 @@
 #include "base/words.h"
 #include "jepa/recipe.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,10 @@ typedef enum KeyKind {
     KEY_TEXT,   /* char *, owned */
     KEY_PAIR,   /* double[2] */
     KEY_DATASETS,
-    KEY_SPACING,
+    KEY_WEIGHTS,
+    KEY_CHOICE, /* int: number of the word in `only` */
+    KEY_FILTER, /* filter_short_videos: another word for short_videos: skip */
+    KEY_SIZE,   /* double, bytes: "2 GiB" */
     KEY_MASK_TYPE,
     KEY_MASK_BATCH,
     KEY_FPCS,
@@ -28,7 +32,7 @@ typedef struct Key {
     const char *path;
     KeyKind kind;
     size_t offset;
-    const char *only; /* KEY_ONLY: accepted values, separated by '|' */
+    const char *only; /* KEY_ONLY, KEY_CHOICE: accepted values, separated by '|' */
 } Key;
 
 #define AT(member) offsetof(Recipe, member)
@@ -42,28 +46,37 @@ static const Key keys[] = {
     {"mem_per_gpu", KEY_IGNORED, 0, NULL},
     {"data.dataset_type", KEY_ONLY, 0, "VideoDataset|videodataset"},
     {"data.datasets", KEY_DATASETS, 0, NULL},
-    {"data.datasets_weights", KEY_ONLY, 0, ""},
-    {"data.dataset_fpcs", KEY_FPCS, 0, NULL},
+    {"data.datasets_weights", KEY_WEIGHTS, 0, NULL},
     {"data.mask_type", KEY_MASK_TYPE, 0, NULL},
     {"data.batch_size", KEY_INT, AT(data.batch_size), NULL},
-    {"data.num_clips", KEY_ONLY, 0, "1"},
+    {"data.num_clips", KEY_INT, AT(data.num_clips), NULL},
     {"data.num_frames", KEY_INT, AT(data.num_frames), NULL},
+    {"data.dataset_fpcs", KEY_FPCS, 0, NULL}, /* after num_frames, which it sets */
     {"data.tubelet_size", KEY_INT, AT(data.tubelet_size), NULL},
     {"data.sampling_rate", KEY_INT, AT(data.sampling_rate), NULL},
     {"data.fps", KEY_NUMBER, AT(data.fps), NULL},
     {"data.clip_duration", KEY_NUMBER, AT(data.clip_duration), NULL},
-    {"data.spacing", KEY_SPACING, 0, NULL},
+    {"data.sampling", KEY_CHOICE, AT(data.sampling), "video|duration"},
+    {"data.spacing", KEY_CHOICE, AT(data.spacing), "step|published"},
+    {"data.short_videos", KEY_CHOICE, AT(data.short_videos), "repeat|loop|skip"},
+    {"data.interpolation", KEY_CHOICE, AT(data.interpolation), "fast|published"},
+    {"data.hdr", KEY_CHOICE, AT(data.hdr), "tonemap|refuse"},
+    {"data.index_check", KEY_CHOICE, AT(data.index_check), "decode|packets"},
+    {"data.timeout", KEY_NUMBER, AT(data.timeout), NULL},
+    {"data.cache", KEY_SIZE, AT(data.cache_bytes), NULL},
+    {"data.cache_folder", KEY_TEXT, AT(data.cache_folder), NULL},
     {"data.crop_size", KEY_INT, AT(data.crop_size), NULL},
     {"data.patch_size", KEY_INT, AT(data.patch_size), NULL},
     {"data.num_workers", KEY_INT, AT(data.num_workers), NULL},
-    {"data.filter_short_videos", KEY_ONLY, 0, "false"},
+    {"data.filter_short_videos", KEY_FILTER, 0, NULL},
     {"data.decode_one_clip", KEY_IGNORED, 0, NULL},
     {"data.pin_mem", KEY_IGNORED, 0, NULL},
     {"data.persistent_workers", KEY_IGNORED, 0, NULL},
     {"data.log_resource_utilization", KEY_IGNORED, 0, NULL},
-    {"data_aug.auto_augment", KEY_ONLY, 0, "false"},
+    {"data_aug.auto_augment", KEY_BOOL, AT(data_aug.auto_augment), NULL},
+    {"data_aug.color_jitter", KEY_NUMBER, AT(data_aug.color_jitter), NULL},
     {"data_aug.motion_shift", KEY_ONLY, 0, "false"},
-    {"data_aug.reprob", KEY_ONLY, 0, "0|0.0|0."},
+    {"data_aug.reprob", KEY_NUMBER, AT(data_aug.reprob), NULL},
     {"data_aug.horizontal_flip", KEY_BOOL, AT(data_aug.horizontal_flip), NULL},
     {"data_aug.random_resize_aspect_ratio", KEY_PAIR, AT(data_aug.random_resize_aspect_ratio),
      NULL},
@@ -210,6 +223,81 @@ static int apply_datasets(Recipe *r, const Key *key, const YamlNode *node, const
     return 0;
 }
 
+static int apply_weights(Recipe *r, const Key *key, const YamlNode *node, const char *name,
+                         Error *error) {
+    r->data.weights_count = 0;
+    if (yaml_is_null(node))
+        return 0;
+    if (node->kind != YAML_LIST || node->count > RECIPE_SOURCES_MAX)
+        return wrong(node, name, key->path, "a list of weights", error);
+    for (size_t i = 0; i < node->count; i++)
+        if (yaml_number(node->items[i], &r->data.weights[r->data.weights_count++]))
+            return wrong(node->items[i], name, key->path, "a number", error);
+    return 0;
+}
+
+/* Frames of a clip by data set; one number for all is num_frames. */
+static int apply_fpcs(Recipe *r, const Key *key, const YamlNode *node, const char *name,
+                      Error *error) {
+    int most = 0;
+    bool differ = false;
+    if (node->kind != YAML_LIST || !node->count || node->count > RECIPE_SOURCES_MAX)
+        return wrong(node, name, key->path, "a list of frames per clip", error);
+    for (size_t i = 0; i < node->count; i++) {
+        int64_t frames;
+        if (yaml_integer(node->items[i], &frames) || frames < 1 || frames > CLIP_FRAMES_MAX)
+            return wrong(node->items[i], name, key->path, "frames of a clip", error);
+        r->data.fpcs[i] = (int)frames;
+        differ = differ || frames != r->data.fpcs[0];
+        most = frames > most ? (int)frames : most;
+    }
+    r->data.fpcs_count = differ ? (int)node->count : 0;
+    if (!differ)
+        memset(r->data.fpcs, 0, sizeof r->data.fpcs);
+    r->data.num_frames = most;
+    return 0;
+}
+
+/* Number of a word in "a|b|c", -1: not among them. */
+static int choice_number(const char *text, const char *words) {
+    size_t length = strlen(text);
+    int number = 0;
+    for (const char *at = words; at; number++) {
+        const char *end = strchr(at, '|');
+        if (!strncmp(at, text, length) && (at[length] == '|' || !at[length]))
+            return number;
+        at = end ? end + 1 : NULL;
+    }
+    return -1;
+}
+
+static void put_choice(FILE *out, const char *words, int number) {
+    for (; number > 0; number--)
+        words = strchr(words, '|') + 1;
+    fprintf(out, "%.*s", (int)strcspn(words, "|"), words);
+}
+
+/* "2 GiB", "500MB", "1000000" */
+static int read_size(double *bytes, const char *text) {
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"", 1},      {"B", 1},          {"KiB", 1024},       {"MiB", 1048576},
+                 {"kB", 1000}, {"MB", 1e6},       {"GiB", 1073741824}, {"GB", 1e9},
+                 {"TB", 1e12}, {"TiB", 1.0995e12}};
+    char *end;
+    double value = strtod(text, &end);
+    if (end == text || !(value >= 0) || value > 1e15)
+        return -1;
+    end += strspn(end, " ");
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!strcmp(end, units[i].name)) {
+            *bytes = floor(value * units[i].bytes);
+            return 0;
+        }
+    return -1;
+}
+
 /* "500 steps", "10 minutes", or a number of steps */
 static int apply_every(Recipe *r, const Key *key, const YamlNode *node, const char *name,
                        Error *error) {
@@ -283,10 +371,29 @@ static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char
         return 0;
     case KEY_DATASETS:
         return apply_datasets(r, key, node, name, error);
-    case KEY_SPACING:
-        if (strcmp(text, "step") && strcmp(text, "published"))
-            return wrong(node, name, key->path, "step or published", error);
-        r->data.spacing = text[0] == 's' ? CLIP_SPACING_STEP : CLIP_SPACING_PUBLISHED;
+    case KEY_WEIGHTS:
+        return apply_weights(r, key, node, name, error);
+    case KEY_CHOICE: {
+        if (null)
+            return 0;
+        int choice = choice_number(text, key->only);
+        if (choice < 0)
+            return wrong(node, name, key->path, key->only, error);
+        *(int *)(void *)place = choice;
+        return 0;
+    }
+    case KEY_FILTER:
+        if (null || yaml_bool(node, &flag))
+            return null ? 0 : wrong(node, name, key->path, "true or false", error);
+        if (flag)
+            r->data.short_videos = CLIP_SHORT_SKIP;
+        return 0;
+    case KEY_SIZE:
+        if (null)
+            number = 0;
+        else if (read_size(&number, text))
+            return wrong(node, name, key->path, "a size such as 500 MiB or 2 GiB", error);
+        *(double *)(void *)place = number;
         return 0;
     case KEY_MASK_TYPE:
         if (strcmp(text, "multiblock3d") && strcmp(text, "random_tube"))
@@ -299,20 +406,7 @@ static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char
         r->mask.batch = text[0] == 'p' ? MASK_PACKED : MASK_TRUNCATE;
         return 0;
     case KEY_FPCS:
-        if (null)
-            return 0;
-        if (node->kind != YAML_LIST || !node->count || yaml_integer(node->items[0], &integer) ||
-            integer < 1 || integer > CLIP_FRAMES_MAX)
-            return wrong(node, name, key->path, "a list of frames per clip", error);
-        for (size_t i = 1; i < node->count; i++) {
-            int64_t other;
-            if (yaml_integer(node->items[i], &other) || other != integer)
-                return error_set(error, ERROR_USAGE,
-                                 "%s:%d: %s: several clip lengths in one run are not built yet",
-                                 name, node->line, key->path);
-        }
-        r->data.num_frames = (int)integer;
-        return 0;
+        return null ? 0 : apply_fpcs(r, key, node, name, error);
     case KEY_EVERY:
         return apply_every(r, key, node, name, error);
     }
@@ -500,9 +594,29 @@ static void write_key(FILE *out, const Recipe *r, const Key *key) {
             free(quoted);
         }
         break;
-    case KEY_SPACING:
-        fprintf(out, "  spacing: %s\n",
-                r->data.spacing == CLIP_SPACING_STEP ? "step" : "published");
+    case KEY_WEIGHTS:
+        if (!r->data.weights_count)
+            break;
+        fprintf(out, "  %s: [", name);
+        for (int i = 0; i < r->data.weights_count; i++)
+            fprintf(out, "%s%.17g", i ? ", " : "", r->data.weights[i]);
+        fprintf(out, "]\n");
+        break;
+    case KEY_FPCS:
+        if (!r->data.fpcs_count)
+            break;
+        fprintf(out, "  %s: [", name);
+        for (int i = 0; i < r->data.fpcs_count; i++)
+            fprintf(out, "%s%d", i ? ", " : "", r->data.fpcs[i]);
+        fprintf(out, "]\n");
+        break;
+    case KEY_CHOICE:
+        fprintf(out, "%s%s: ", indent, name);
+        put_choice(out, key->only, *(const int *)(const void *)place);
+        fputc('\n', out);
+        break;
+    case KEY_SIZE:
+        fprintf(out, "%s%s: %.0f\n", indent, name, *pair);
         break;
     case KEY_MASK_TYPE:
         fprintf(out, "  mask_type: %s\n", r->mask.tubes ? "random_tube" : "multiblock3d");
@@ -532,7 +646,7 @@ static void write_key(FILE *out, const Recipe *r, const Key *key) {
         else
             fprintf(out, "  every: %.17g minutes\n", r->checkpoint.every_minutes);
         break;
-    case KEY_FPCS:
+    case KEY_FILTER:
     case KEY_IGNORED:
     case KEY_ONLY:
         break;
@@ -546,7 +660,7 @@ char *recipe_text(const Recipe *recipe) {
     JEPA_ASSERT(out);
     for (size_t i = 0; i < KEYS; i++) {
         const Key *key = &keys[i];
-        if (key->kind == KEY_IGNORED || key->kind == KEY_ONLY || key->kind == KEY_FPCS)
+        if (key->kind == KEY_IGNORED || key->kind == KEY_ONLY || key->kind == KEY_FILTER)
             continue;
         const char *dot = strchr(key->path, '.');
         if (dot && strncmp(section, key->path, (size_t)(dot - key->path) + 1)) {

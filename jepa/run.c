@@ -2,19 +2,22 @@
 #include "jepa/run.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/words.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define LOG_LIMIT ((size_t)1 << 30) /* bytes of log.csv that are read back */
+#define INDEX_NAME "videos.index"
+#define LOG_LIMIT  ((size_t)1 << 30) /* bytes of log.csv that are read back */
 
 /* The published columns first (facebookresearch/jepa app/vjepa/train.py), then ours. */
 #define LOG_HEADER                                                                                 \
     "epoch,itr,loss,loss-jepa,reg-loss,enc-grad-norm,pred-grad-norm,gpu-time(ms),wall-time(ms),"   \
     "step,lr,wd,momentum,clips_per_second,wait(ms),context_tokens,target_tokens,replaced,"         \
-    "mask_redraws,context_std,target_std,predictor_std,context_rankme,target_rankme,"              \
+    "mask_redraws,decode(clips/"                                                                   \
+    "s),ring,context_std,target_std,predictor_std,context_rankme,target_rankme,"                   \
     "predictor_rankme,cosine,skill\n"
 #define LOG_STEP_COLUMN        9
 #define QUARANTINE_HEADER      "step,slot,file,reason\n"
@@ -143,13 +146,21 @@ static int find_checkpoint(Run *run, Error *error) {
     return 0;
 }
 
+int run_index(VideoIndex *index, const Recipe *recipe, int threads, Error *error) {
+    IndexSettings settings = {.sources_count = recipe->data.datasets_count,
+                              .threads = threads,
+                              .scan = {.check = (VideoCheck)recipe->data.index_check},
+                              .kept_may_fail = true};
+    for (int i = 0; i < settings.sources_count; i++)
+        settings.sources[i] = recipe->data.datasets[i];
+    char *cache = video_index_cache(settings.sources, settings.sources_count, settings.scan.check);
+    settings.kept = cache;
+    int result = video_index_make(index, &settings, error);
+    free(cache);
+    return result;
+}
+
 static int begin(Run *run, const Recipe *recipe, int threads, Error *error) {
-    if (recipe->data.datasets_count != 1)
-        return error_set(
-            error, ERROR_USAGE,
-            "expected one folder or list of videos, found %d: give --data, or join the "
-            "lists into one",
-            recipe->data.datasets_count);
     int64_t *steps;
     size_t count;
     if (checkpoint_list(&steps, &count, run->folder, error))
@@ -159,9 +170,9 @@ static int begin(Run *run, const Recipe *recipe, int threads, Error *error) {
         return error_set(error, ERROR_USAGE,
                          "%s holds checkpoints but no recipe.yaml: give another --out",
                          run->folder);
-    char *index = path_join(run->folder, "index.msgpack");
+    char *index = path_join(run->folder, INDEX_NAME);
     char *path = path_join(run->folder, "recipe.yaml");
-    int result = video_index_build(&run->index, recipe->data.datasets[0], threads, error);
+    int result = run_index(&run->index, recipe, threads, error);
     if (!result)
         result = video_index_save(&run->index, index, error);
     if (!result)
@@ -174,7 +185,7 @@ static int begin(Run *run, const Recipe *recipe, int threads, Error *error) {
 static int go_on(Run *run, Error *error) {
     if (same_recipe(run, error))
         return -1;
-    char *path = path_join(run->folder, "index.msgpack");
+    char *path = path_join(run->folder, INDEX_NAME);
     int result = video_index_load(&run->index, path, error);
     free(path);
     if (!result)
@@ -182,6 +193,14 @@ static int go_on(Run *run, Error *error) {
     if (!result)
         result = find_checkpoint(run, error);
     return result;
+}
+
+static void write_quarantined(FILE *out, const VideoIndex *index, uint32_t i) {
+    char *name = csv_quote(video_index_name(index, i));
+    char *reason = csv_quote(video_index_reason(index, i));
+    fprintf(out, ",,%s,%s\n", name, reason);
+    free(name);
+    free(reason);
 }
 
 static int open_inside(Run *run, const Recipe *recipe, bool resume, int threads, Error *error) {
@@ -213,9 +232,8 @@ static int open_inside(Run *run, const Recipe *recipe, bool resume, int threads,
         return -1;
     if (!exists)
         for (size_t i = 0; i < run->index.count; i++)
-            if (run->index.files[i].reason)
-                fprintf(run->quarantine, ",,\"%s\",\"%s\"\n", run->index.files[i].name,
-                        run->index.files[i].reason);
+            if (video_index_reason(&run->index, (uint32_t)i))
+                write_quarantined(run->quarantine, &run->index, (uint32_t)i);
     return run_flush(run, error);
 }
 

@@ -2,7 +2,7 @@
  *
  *   RUN/lock            held while a process trains in it; dies with the process
  *   RUN/recipe.yaml     the resolved recipe; written last at the start, so it marks a run as begun
- *   RUN/index.msgpack   the frozen index of the videos
+ *   RUN/videos.index    the frozen index of the videos
  *   RUN/log.csv         a row for each step
  *   RUN/quarantine.csv  files that could not be used and slots that were re-drawn, with reasons
  *   RUN/step-N/         checkpoints (jepa/checkpoint.h)
@@ -29,10 +29,14 @@ typedef struct Run {
 /* Opens RUN for training with `recipe` (its data.datasets name the videos).
  * A folder that holds a run already is an error unless `resume`; then the recipe must be the same
  * and every video unchanged; the newest sound checkpoint is taken (a damaged one is named and
- * passed over), logs are cut back to its step. `threads` read the videos for the index. */
+ * passed over), logs are cut back to its step. `threads` read the videos for the index; what is
+ * known of them from earlier runs is taken from the cache (video_index_cache). */
 int run_open(Run *run, const char *folder, const Recipe *recipe, bool resume, int threads,
              Error *error);
 void run_close(Run *run);
+
+/* The index of the recipe's data sets, kept in the cache from run to run. */
+int run_index(VideoIndex *index, const Recipe *recipe, int threads, Error *error);
 
 /* Has RUN been begun? (recipe.yaml is there) */
 bool run_exists(const char *folder);

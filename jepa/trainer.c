@@ -1,6 +1,7 @@
 /* The trainer. See jepa/trainer.h. */
 #include "jepa/trainer.h"
 #include "base/log.h"
+#include "base/words.h"
 #include "video/loader.h"
 #include <inttypes.h>
 #include <math.h>
@@ -20,6 +21,8 @@ typedef struct Trainer {
     ClipSpec clip;
     MaskRecipe mask_recipe;
     MaskGroup *masks; /* [groups] */
+    Sampler sampler;
+    FrameCache *cache;
     Loader *loader;
     int groups, samples; /* groups in a step, slots in a group */
     int64_t step, total;
@@ -33,8 +36,7 @@ typedef struct Trainer {
 static int draw_job(void *context, uint64_t job, int attempt, ClipDraw *draw) {
     const Trainer *t = context;
     uint64_t slots = (uint64_t)t->groups * (uint64_t)t->samples;
-    clip_draw_training(draw, &t->run->index, &t->clip, (uint64_t)t->recipe->meta.seed, job / slots,
-                       slots, job % slots, attempt);
+    sampler_draw(&t->sampler, draw, job / slots, slots, (uint64_t)t->samples, job % slots, attempt);
     return 1;
 }
 
@@ -70,7 +72,9 @@ static LoaderConfig loader_config(Trainer *t) {
                           .jobs = (uint64_t)t->total * slots,
                           .batch = t->samples,
                           .ring = RING_BATCHES,
-                          .threads = loader_threads(t)};
+                          .threads = loader_threads(t),
+                          .timeout = t->recipe->data.timeout,
+                          .cache = t->cache};
 }
 
 /* Says what memory the run will take, before it is taken. */
@@ -124,15 +128,21 @@ static void fill_weights(LossWeights *weights, const Trainer *t, int group) {
 
 static void note_replaced(Trainer *t, const LoaderBatch *batch, int group) {
     for (int b = 0; b < batch->count; b++)
-        if (batch->slots[b].reason)
-            fprintf(t->run->quarantine, "%" PRId64 ",%d,\"%s\",\"%s\"\n", t->step,
-                    group * t->samples + b, t->run->index.files[batch->slots[b].bad_file].name,
-                    batch->slots[b].reason);
+        if (batch->slots[b].reason) {
+            char *name = csv_quote(video_index_name(&t->run->index, batch->slots[b].bad_file));
+            char *reason = csv_quote(batch->slots[b].reason);
+            fprintf(t->run->quarantine, "%" PRId64 ",%d,%s,%s\n", t->step, group * t->samples + b,
+                    name, reason);
+            free(name);
+            free(reason);
+        }
 }
 
 static int run_group(Trainer *t, int group, StepReport *report, Error *error) {
-    const LoaderBatch *batch = loader_next(t->loader);
-    JEPA_ASSERT(batch && batch->count == t->samples);
+    const LoaderBatch *batch = loader_next(t->loader, error);
+    if (!batch)
+        return error_prefix(error, "step %" PRId64, t->step);
+    JEPA_ASSERT(batch->count == t->samples);
     uint8_t *mirror = t->mirror;
     for (int b = 0; b < t->samples; b++) {
         const LoaderSlot *slot = &batch->slots[b];
@@ -149,9 +159,14 @@ static int run_group(Trainer *t, int group, StepReport *report, Error *error) {
     }
     note_replaced(t, batch, group);
     report->wait_ms += batch->wait * 1e3;
+    report->decode_rate += batch->decode; /* seconds; the rate at the end of the step */
+    report->ring += (double)batch->ready_ahead / t->groups;
     LossWeights weights;
     fill_weights(&weights, t, group);
-    ModelInput input = {.samples = t->samples, .pixels = batch->clips, .mirror = mirror};
+    ModelInput input = {.samples = t->samples,
+                        .pixels = batch->clips,
+                        .values = batch->values, /* mirrored already */
+                        .mirror = batch->values ? NULL : mirror};
     model_set_input(&t->model, &input);
     model_set_masks(&t->model, &t->masks[group], t->samples);
     double started = time_now();
@@ -171,7 +186,7 @@ static int not_finite(const Trainer *t, double loss, Error *error) {
     for (; shown < slots && shown < 8; shown++)
         snprintf(names + strlen(names), sizeof names - strlen(names),
                  "%sslot %d %.40s frames %" PRId64 "..%" PRId64, shown ? ", " : "", shown,
-                 t->run->index.files[t->draws[shown].file].name, t->draws[shown].frames[0],
+                 video_index_name(&t->run->index, t->draws[shown].file), t->draws[shown].frames[0],
                  t->draws[shown].frames[t->clip.frames - 1]);
     char *path = memory_text("%s/nonfinite-step-%" PRId64 ".csv", t->run->folder, t->step);
     FILE *list = fopen(path, "we");
@@ -179,7 +194,7 @@ static int not_finite(const Trainer *t, double loss, Error *error) {
         fprintf(list, "slot,file,first_frame,last_frame\n");
         for (int i = 0; i < slots; i++)
             fprintf(list, "%d,\"%s\",%" PRId64 ",%" PRId64 "\n", i,
-                    t->run->index.files[t->draws[i].file].name, t->draws[i].frames[0],
+                    video_index_name(&t->run->index, t->draws[i].file), t->draws[i].frames[0],
                     t->draws[i].frames[t->clip.frames - 1]);
         fclose(list);
     }
@@ -204,6 +219,7 @@ static void write_row(const Trainer *t, const StepReport *r) {
     fprintf(log, "%" PRId64 ",%.9g,%.9g,%.9g,%.2f,%.1f,%" PRId64 ",%" PRId64 ",%d,%d", r->step,
             r->lr, r->weight_decay, r->momentum, r->clips_per_second, r->wait_ms, r->context_tokens,
             r->target_tokens, r->replaced, r->mask_redraws);
+    fprintf(log, ",%.1f,%.2f", r->decode_rate, r->ring);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         if (isnan(values[i]))
             fputc(',', log);
@@ -260,6 +276,7 @@ static int train_step(Trainer *t, StepReport *report, Error *error) {
         !isfinite(report->predictor_norm))
         return not_finite(t, isfinite(report->loss) ? (double)NAN : report->loss, error);
     report->wall_ms = (time_now() - started) * 1e3;
+    report->decode_rate = t->groups * t->samples / fmax(report->decode_rate, 1e-9);
     report->clips_per_second = t->groups * t->samples / (report->wall_ms / 1e3);
     return 0;
 }
@@ -345,8 +362,14 @@ static int train(Trainer *t, TrainerResult *result, Error *error) {
 static int prepare(Trainer *t, Error *error) {
     const Recipe *recipe = t->recipe;
     t->groups = recipe_groups(recipe);
-    t->samples = recipe->data.batch_size;
-    t->schedule = recipe_schedule(recipe, (int64_t)t->run->index.usable);
+    t->samples = recipe_slots(recipe);
+    SamplerSettings sampling = recipe_sampler(recipe);
+    if (sampler_new(&t->sampler, &t->run->index, &sampling, error))
+        return -1;
+    if (t->sampler.too_short)
+        log_info("%zu videos are shorter than a clip and not drawn (data.short_videos: skip)",
+                 t->sampler.too_short);
+    t->schedule = recipe_schedule(recipe, (int64_t)t->sampler.units);
     t->clip = recipe_clip(recipe);
     t->mask_recipe = recipe_mask(recipe);
     t->total = schedule_steps(&t->schedule);
@@ -359,7 +382,8 @@ static int prepare(Trainer *t, Error *error) {
     ModelPlan plan = {.config = recipe_model(recipe),
                       .samples = t->samples,
                       .settings = t->mask_recipe.settings,
-                      .training = true};
+                      .training = true,
+                      .float_input = t->clip.interpolation == CLIP_PUBLISHED};
     mask_capacity(&plan.context, &plan.target, &t->mask_recipe);
     LoaderConfig loader = loader_config(t);
     if (memory_enough(print_plan(&plan, &loader, t->config->device), error) ||
@@ -369,11 +393,23 @@ static int prepare(Trainer *t, Error *error) {
     for (int g = 0; g < t->groups; g++)
         mask_group_new(&t->masks[g], &t->mask_recipe, plan.context, plan.target);
     t->mirror = memory_new((size_t)t->samples, 1);
+    if (recipe->data.cache_bytes > 0 &&
+        frame_cache_open(&t->cache, (size_t)recipe->data.cache_bytes, recipe->data.cache_folder,
+                         error))
+        return -1;
     t->draws = memory_new((size_t)(t->groups * t->samples), sizeof *t->draws);
     if (t->run->resumed)
         return checkpoint_load(&t->model, &t->run->checkpoint, error);
     model_init(&t->model, (uint64_t)recipe->meta.seed);
     return 0;
+}
+
+static void say_cache(FrameCache *cache) {
+    if (!cache)
+        return;
+    FrameCacheStats stats = frame_cache_stats(cache);
+    log_info("cache of frames: %.1f MiB, %" PRIu64 " clips found, %" PRIu64 " not",
+             mib(stats.bytes), stats.hits, stats.misses);
 }
 
 int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error) {
@@ -395,6 +431,7 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
             status = train(&t, result, error);
             log_info("resident memory grew by %.1f MiB since the plan", resident_mib() - before);
             loader_close(t.loader);
+            say_cache(t.cache);
         }
     }
     restore_signals(old);
@@ -403,6 +440,8 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
     result->replaced = t.replaced;
     for (int g = 0; g < t.groups && t.masks; g++)
         mask_group_free(&t.masks[g]);
+    frame_cache_close(t.cache);
+    sampler_free(&t.sampler);
     free(t.masks);
     free(t.draws);
     free(t.mirror);

@@ -21,9 +21,11 @@ typedef struct StepReport {
     double compute_ms, wall_ms, wait_ms; /* arithmetic, whole step, waiting for clips */
     double clips_per_second;
     int64_t context_tokens, target_tokens;
-    int replaced;     /* slots of this step whose clip was re-drawn */
-    int mask_redraws; /* groups whose masks exceeded the planned memory */
-    bool measure;     /* a step at which `measures` are wanted */
+    int replaced;       /* slots of this step whose clip was re-drawn */
+    int mask_redraws;   /* groups whose masks exceeded the planned memory */
+    double decode_rate; /* clips that one second of a worker decodes */
+    double ring;        /* whole groups that waited in the ring, mean over the step's groups */
+    bool measure;       /* a step at which `measures` are wanted */
     Measures measures;
     const Model *model; /* the last group's activations are still there */
 } StepReport;

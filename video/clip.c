@@ -7,13 +7,6 @@
 #define CROP_TRIES 10  /* of the random resized crop before the centre is taken, published */
 #define STEP_MAX   1e6 /* frames: longer than that is longer than any video that is read */
 
-/* Attempt a of a slot draws from the streams of slot + a · 2^24: no other slot of a step uses them
- * (a step has fewer than 2^24 slots, a slot fewer than 256 attempts). */
-static Random stream(uint64_t seed, RandomPurpose purpose, uint64_t step, uint64_t slot,
-                     int attempt) {
-    return random_at(seed, purpose, step, slot + ((uint64_t)attempt << 24));
-}
-
 /* numpy.linspace(first, last, count)[i], cut to whole frames and to 0..limit. Rounded as numpy
  * rounds: i times the step, not i times the length over the steps, which gives other frames here
  * and there. */
@@ -45,27 +38,36 @@ void clip_frames_published(int64_t *frames, int64_t video_frames, int count, int
         frames[0] = 0;
 }
 
-static double frame_time(const VideoFile *file, int64_t frame) {
-    if (file->pts && file->time_base[1] > 0)
-        return (double)(file->pts[frame] - file->pts[0]) * file->time_base[0] / file->time_base[1];
-    return file->fps > 0 ? (double)frame / file->fps : (double)frame / 25.0;
+/* Frames per second of a clip that goes by time; 0: it goes by frames. A duration in seconds goes
+ * by time, unless the published rule is asked for, which makes a step of it. */
+static double rate_of(const ClipSpec *spec) {
+    if (spec->fps > 0)
+        return spec->fps;
+    bool by_time = spec->duration > 0 && spec->spacing == CLIP_SPACING_STEP;
+    return by_time ? spec->frames / spec->duration : 0;
 }
 
-/* Frames nearest to, not after, start + k / fps. A clip that runs past the end repeats the last. */
-static void frames_by_time(int64_t *frames, const VideoFile *file, int count, double fps,
+/* Seconds from the first frame of a clip to its last, where it goes by time. */
+static double time_span(const ClipSpec *spec) {
+    return (spec->frames - 1) / rate_of(spec);
+}
+
+/* Frames nearest to, not after, start + k / fps. A clip that runs past the end repeats the last, or
+ * begins again. */
+static void frames_by_time(int64_t *frames, const VideoFile *file, const ClipSpec *spec,
                            double share) {
-    double length = frame_time(file, file->frames - 1), span = (count - 1) / fps;
-    double start = length > span ? share * (length - span) : 0;
-    int64_t at = 0;
-    for (int k = 0; k < count; k++) {
-        double wanted = start + k / fps + 1e-9;
-        while (at + 1 < file->frames && frame_time(file, at + 1) <= wanted)
-            at++;
-        frames[k] = at;
+    double last = video_file_seconds(file, file->frames - 1), span = time_span(spec);
+    double start = last > span ? share * (last - span) : 0;
+    double whole = file->duration > last ? file->duration : last;
+    for (int k = 0; k < spec->frames; k++) {
+        double wanted = start + k / rate_of(spec);
+        if (spec->short_videos == CLIP_SHORT_LOOP && wanted > last && whole > 0)
+            wanted = fmod(wanted, whole);
+        frames[k] = video_file_frame_at(file, wanted);
     }
 }
 
-/* The step that a duration in seconds asks for: int(duration · fps / frames), as published. */
+/* The step; that of a duration in seconds is int(duration · fps / frames), as published. */
 static int step_of(const VideoFile *file, const ClipSpec *spec) {
     if (spec->duration <= 0)
         return spec->step;
@@ -73,34 +75,73 @@ static int step_of(const VideoFile *file, const ClipSpec *spec) {
     return step >= 1 ? (int)fmin(step, STEP_MAX) : 1; /* a file may claim any rate, or none */
 }
 
-/* The window at `share` (0 first, 1 last) of those possible; share < 1 draws evenly over all. */
-static void choose_frames(int64_t *frames, const VideoFile *file, const ClipSpec *spec,
-                          double share) {
-    if (spec->fps > 0) {
-        frames_by_time(frames, file, spec->frames, spec->fps, share);
+/* Frames that a clip takes, from its first to its last. */
+static int64_t frame_span(const VideoFile *file, const ClipSpec *spec) {
+    int step = step_of(file, spec);
+    return spec->spacing == CLIP_SPACING_PUBLISHED ? (int64_t)spec->frames * step + 1
+                                                   : (int64_t)(spec->frames - 1) * step + 1;
+}
+
+bool clip_is_short(const VideoFile *file, const ClipSpec *spec) {
+    if (file->frames <= 1)
+        return false;
+    if (rate_of(spec) > 0)
+        return video_file_seconds(file, file->frames - 1) + 1e-6 < time_span(spec);
+    return file->frames < frame_span(file, spec);
+}
+
+int64_t clip_stretches(const VideoFile *file, const ClipSpec *spec) {
+    double rate = rate_of(spec);
+    double clip = rate > 0 ? spec->frames / rate : (double)spec->frames * step_of(file, spec);
+    double all = rate > 0 ? file->duration : (double)file->frames;
+    double stretches = floor(all / clip + 1e-9);
+    return stretches >= 1 ? (int64_t)fmin(stretches, (double)file->frames) : 1;
+}
+
+int64_t clip_windows(const VideoFile *file, const ClipSpec *spec) {
+    if (clip_is_short(file, spec))
+        return spec->short_videos == CLIP_SHORT_SKIP ? 0 : 1;
+    if (file->frames <= 1)
+        return 1;
+    if (rate_of(spec) > 0) {
+        double last = video_file_seconds(file, file->frames - 1);
+        return video_file_frame_at(file, fmax(last - time_span(spec), 0)) + 1;
+    }
+    return file->frames - frame_span(file, spec) + 1;
+}
+
+void clip_draw_frames(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, double share) {
+    int64_t *frames = draw->frames;
+    draw->count = spec->frames;
+    if (rate_of(spec) > 0) {
+        frames_by_time(frames, file, spec, share);
         return;
     }
     int step = step_of(file, spec);
-    int64_t published = (int64_t)spec->frames * step;
-    int64_t span = (int64_t)(spec->frames - 1) * step + 1;
-    if (spec->spacing == CLIP_SPACING_PUBLISHED && file->frames > published) {
-        /* end = randint(span, frames), its end exclusive */
-        int64_t ends = file->frames - published, end = published + (int64_t)(share * (double)ends);
+    int64_t starts = file->frames - frame_span(file, spec) + 1;
+    if (starts < 1 && spec->short_videos == CLIP_SHORT_LOOP) {
+        for (int i = 0; i < spec->frames; i++)
+            frames[i] = (int64_t)i * step % file->frames;
+        return;
+    }
+    if (starts < 1) {
+        clip_frames_published(frames, file->frames, spec->frames, step, -1);
+        return;
+    }
+    int64_t start = (int64_t)(share * (double)starts);
+    start = start < starts ? start : starts - 1;
+    if (spec->spacing ==
+        CLIP_SPACING_PUBLISHED) /* end = randint(span, frames), its end exclusive */
         clip_frames_published(frames, file->frames, spec->frames, step,
-                              end < file->frames ? end : file->frames - 1);
-    } else if (spec->spacing == CLIP_SPACING_STEP && file->frames >= span) {
-        int64_t starts = file->frames - span + 1, start = (int64_t)(share * (double)starts);
-        start = start < starts ? start : starts - 1;
+                              start + (int64_t)spec->frames * step);
+    else
         for (int i = 0; i < spec->frames; i++)
             frames[i] = start + (int64_t)i * step;
-    } else {
-        clip_frames_published(frames, file->frames, spec->frames, step, -1);
-    }
 }
 
-/* torchvision's random resized crop as the published transform uses it: one crop for all frames */
-static void choose_crop(ClipDraw *draw, int width, int height, const ClipSpec *spec,
-                        Random *random) {
+/* torchvision's random resized crop as the published transform uses it */
+void clip_draw_crop(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *random) {
+    int width = video_file_width(file), height = video_file_height(file);
     double area = (double)width * height;
     for (int i = 0; i < CROP_TRIES; i++) {
         double target = area * random_between(random, spec->scale[0], spec->scale[1]);
@@ -127,37 +168,16 @@ static void choose_crop(ClipDraw *draw, int width, int height, const ClipSpec *s
     draw->left = (width - draw->width) / 2;
 }
 
-void clip_draw_training(ClipDraw *draw, const VideoIndex *index, const ClipSpec *spec,
-                        uint64_t seed, uint64_t step, uint64_t slots, uint64_t slot, int attempt) {
-    JEPA_ASSERT(slots <= 1u << 24 && attempt >= 0 && attempt < 256 && index->usable > 0);
-    memset(draw, 0, sizeof *draw);
-    draw->attempt = attempt;
-    if (attempt == 0) {
-        uint64_t sample = step * slots + slot, n = index->usable;
-        draw->file =
-            index->usable_files[random_permute(seed, RANDOM_ORDER, sample / n, sample % n, n)];
-    } else {
-        Random random = stream(seed, RANDOM_REDRAW, step, slot, attempt);
-        draw->file = index->usable_files[random_below(&random, index->usable)];
-    }
-    const VideoFile *file = &index->files[draw->file];
-    Random frames = stream(seed, RANDOM_FRAMES, step, slot, attempt);
-    Random crop = stream(seed, RANDOM_CROP, step, slot, attempt);
-    Random flip = stream(seed, RANDOM_FLIP, step, slot, attempt);
-    choose_frames(draw->frames, file, spec, random_unit(&frames));
-    choose_crop(draw, video_file_width(file), video_file_height(file), spec, &crop);
-    draw->flip = spec->flip && random_unit(&flip) < 0.5;
-}
-
 void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t number,
-                          const ClipSpec *spec, int segment, int segments) {
-    const VideoFile *file = &index->files[number];
+                          const ClipSpec *spec, int segment, int segments, int view, int views) {
+    VideoFile file = video_index_file(index, number);
     memset(draw, 0, sizeof *draw);
     draw->file = number;
-    choose_frames(draw->frames, file, spec, (segment + 0.5) / segments);
-    int width = video_file_width(file), height = video_file_height(file);
+    clip_draw_frames(draw, &file, spec, (segment + 0.5) / segments);
+    int width = video_file_width(&file), height = video_file_height(&file);
     int side = width < height ? width : height;
+    double share = views > 1 ? (double)view / (views - 1) : 0.5;
     draw->width = draw->height = side;
-    draw->left = (width - side) / 2;
-    draw->top = (height - side) / 2;
+    draw->left = (int)(share * (width - side));
+    draw->top = (int)(share * (height - side));
 }

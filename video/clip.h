@@ -9,6 +9,7 @@
 #define JEPA_VIDEO_CLIP_H
 
 #include "base/error.h"
+#include "base/random.h"
 #include "video/augment.h"
 #include "video/decode.h"
 #include "video/index.h"
@@ -42,7 +43,8 @@ typedef struct ClipSpec {
     int frames;      /* frames in a clip, 1..CLIP_FRAMES_MAX */
     int step;        /* sampling_rate: frames from one to the next, >= 1 */
     double fps;      /* > 0: instead of `step`, this many frames per second, by time stamps */
-    double duration; /* > 0: instead of `step`, the clip spans this many seconds (clip_duration) */
+    double duration; /* > 0: instead of `step`, the clip spans this many seconds (clip_duration): by
+                        time stamps; with published spacing by a step, int(duration fps / frames) */
     ClipSpacing spacing;
     ClipShort short_videos;
     ClipInterpolation interpolation;
@@ -57,35 +59,53 @@ typedef struct ClipSpec {
 typedef struct ClipDraw {
     uint32_t file;                   /* number in the index */
     int attempt;                     /* 0, or how often the slot was re-drawn */
-    int64_t frames[CLIP_FRAMES_MAX]; /* [spec.frames] ascending; a short video repeats its last */
+    int count;                       /* frames */
+    int64_t frames[CLIP_FRAMES_MAX]; /* [count]; a short video gives some of them again */
     int top, left, height, width;    /* crop in the upright frame, pixels */
     bool flip;
     Augment augment; /* what else is done to the pictures; all zero: nothing */
 } ClipDraw;
 
-/* The training draw of sample number step * slots + slot. The order of an epoch is a keyed
- * permutation of the usable files. attempt > 0 re-draws the file at random. */
-void clip_draw_training(ClipDraw *draw, const VideoIndex *index, const ClipSpec *spec,
-                        uint64_t seed, uint64_t step, uint64_t slots, uint64_t slot, int attempt);
+/* The window at `share` of those possible (0: the first, towards 1: the last) into draw->frames and
+ * draw->count; videos shorter than a clip as spec->short_videos says (skip: repeated). */
+void clip_draw_frames(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, double share);
+/* A random resized crop of the upright frame, one for all frames. */
+void clip_draw_crop(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *random);
 
-/* The evaluation draw: window `segment` of `segments` spread evenly over the file (1: the middle),
- * the largest centred square. */
+/* Is the video shorter than one clip? Never true of a picture. */
+bool clip_is_short(const VideoFile *file, const ClipSpec *spec);
+/* Clips without common frames that the video gives, at least 1. */
+int64_t clip_stretches(const VideoFile *file, const ClipSpec *spec);
+/* Different first frames that a clip can have; 0 for a short video that is skipped. */
+int64_t clip_windows(const VideoFile *file, const ClipSpec *spec);
+
+/* The evaluation draw: window `segment` of `segments` spread evenly over the file (1: the middle);
+ * of it the largest square, `view` of `views` along the longer side (1: the centre; 3: start,
+ * centre and end, as the published probes). */
 void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t file,
-                          const ClipSpec *spec, int segment, int segments);
+                          const ClipSpec *spec, int segment, int segments, int view, int views);
 
 /* Frame numbers of the published sampler for a window that ends (exclusive) at `window_end`;
  * window_end < 0 for a video not longer than frames * step (short-video rule). */
 void clip_frames_published(int64_t *frames, int64_t video_frames, int count, int step,
                            int64_t window_end);
 
-/* A place for decoded pictures and scalers, reused from clip to clip; one per thread. */
+/* A place for decoded pictures and scalers, reused from clip to clip; one per thread. A clip may
+ * take `seconds` (0: no limit); `cache` (or NULL) is shared. */
+typedef struct FrameCache FrameCache;
 typedef struct ClipDecoder ClipDecoder;
-ClipDecoder *clip_decoder_new(void);
+ClipDecoder *clip_decoder_new(double seconds, FrameCache *cache);
 void clip_decoder_free(ClipDecoder *decoder);
+/* Did the last clip fail because its time was over? */
+bool clip_decoder_timed_out(const ClipDecoder *decoder);
 
 /* Decodes the drawn clip into clip[3][spec.frames][spec.crop][spec.crop]. */
 int clip_decode(uint8_t *clip, ClipDecoder *decoder, const VideoFile *file, const ClipDraw *draw,
                 const ClipSpec *spec, Error *error);
+/* The published way: RGB at full size, crop, bilinear without antialiasing, all in float32 to the
+ * end; mirrored if drawn so, normalised by the ImageNet mean and deviation. */
+int clip_decode_values(float *clip, ClipDecoder *decoder, const VideoFile *file,
+                       const ClipDraw *draw, const ClipSpec *spec, Error *error);
 
 /* A whole frame as RGB, turned by `rotation` degrees clockwise: *rgb[*height][*width][3], caller
  * frees. Matrix and range are the frame's own. */

@@ -1,63 +1,74 @@
-/* Building, saving and checking the index. See video/index.h. */
+/* Building, keeping, saving and checking the index. See video/index.h. */
 #include "video/index.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/record.h"
-#include "video/input.h"
+#include "video/index_columns.h"
+#include "video/index_journal.h"
 #include "video/sources.h"
 #include <libavutil/log.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#define INDEX_FORMAT  "jepa.c video index"
-#define INDEX_VERSION 1
-#define INDEX_LIMIT   ((size_t)4 << 30)  /* bytes */
-#define PTS_MAX       ((int64_t)1 << 61) /* so that differences cannot overflow */
+/* ---- scanning ---- */
 
-/* ---- building ---- */
-
-typedef struct ScanWork {
-    VideoIndex *index;
+/* Files while the index is made. */
+typedef struct Making {
+    const IndexSettings *settings;
+    VideoFile *files; /* [count] owned */
+    bool *known;      /* [count] taken over from a kept index or the journal */
+    size_t count, unknown;
+    Journal journal;
     pthread_mutex_t lock;
     size_t next, done;
     Progress progress;
-} ScanWork;
+} Making;
 
 static void *scan_some(void *argument) {
-    ScanWork *work = argument;
-    pthread_mutex_lock(&work->lock);
-    while (work->next < work->index->count) {
-        VideoFile *file = &work->index->files[work->next++];
-        pthread_mutex_unlock(&work->lock);
-        char *path = file->path;
-        file->path = NULL;
-        video_file_scan(file, path);
-        free(path);
-        pthread_mutex_lock(&work->lock);
-        work->done++;
-        progress_show(&work->progress, (double)work->done, "videos read and decoded");
+    Making *m = argument;
+    pthread_mutex_lock(&m->lock);
+    while (m->next < m->count) {
+        size_t i = m->next++;
+        if (m->known[i])
+            continue;
+        pthread_mutex_unlock(&m->lock);
+        VideoFile scanned = {0}, *file = &m->files[i];
+        video_file_scan(&scanned, file->path, &m->settings->scan);
+        scanned.name = file->name;
+        scanned.label = file->label;
+        scanned.dataset = file->dataset;
+        file->name = NULL;
+        video_file_free(file);
+        *file = scanned;
+        pthread_mutex_lock(&m->lock);
+        journal_add(&m->journal, file);
+        m->done++;
+        progress_show(&m->progress, (double)m->done, "videos read");
     }
-    pthread_mutex_unlock(&work->lock);
+    pthread_mutex_unlock(&m->lock);
     return NULL;
 }
 
-static void scan_all(VideoIndex *index, int threads) {
-    ScanWork work = {.index = index};
-    pthread_mutex_init(&work.lock, NULL);
-    progress_start(&work.progress, "index", (double)index->count, 0);
+static void scan_unknown(Making *m) {
+    int threads = m->settings->threads < 1 ? 1 : m->settings->threads;
+    pthread_mutex_init(&m->lock, NULL);
+    m->done = m->count - m->unknown;
+    progress_start(&m->progress, "index", (double)m->count, (double)m->done);
     pthread_t *workers = memory_new((size_t)threads, sizeof *workers);
     int started = 0;
-    for (int i = 1; i < threads; i++)
-        started += !pthread_create(&workers[started], NULL, scan_some, &work);
-    scan_some(&work);
+    for (int i = 1; i < threads && (size_t)i < m->unknown; i++)
+        started += !pthread_create(&workers[started], NULL, scan_some, m);
+    scan_some(m);
     for (int i = 0; i < started; i++)
         pthread_join(workers[i], NULL);
-    progress_end(&work.progress);
+    progress_end(&m->progress);
     free(workers);
-    pthread_mutex_destroy(&work.lock);
+    pthread_mutex_destroy(&m->lock);
 }
+
+/* ---- classes ---- */
 
 static bool is_number(const char *text, long long *value) {
     char *end;
@@ -77,301 +88,336 @@ static int by_class(const void *a, const void *b) {
     return strcmp(x, y);
 }
 
-static void name_classes(VideoIndex *index, const SourceList *list) {
-    const char **names = memory_new(list->count, sizeof *names);
-    size_t count = 0, kept = 0;
-    for (size_t i = 0; i < list->count; i++)
-        if (list->files[i].label)
-            names[count++] = list->files[i].label;
-    if (count)
-        qsort(names, count, sizeof *names, by_class);
+/* The sorted names of all classes; `labels` [count] each file's own or NULL. Caller frees. */
+static void name_classes(IndexAbout *about, VideoFile *files, const char *const *labels,
+                         size_t count) {
+    const char **names = memory_new(count, sizeof *names);
+    size_t given = 0, kept = 0;
     for (size_t i = 0; i < count; i++)
+        if (labels[i])
+            names[given++] = labels[i];
+    if (given)
+        qsort(names, given, sizeof *names, by_class);
+    for (size_t i = 0; i < given; i++)
         if (!kept || strcmp(names[i], names[kept - 1]))
             names[kept++] = names[i];
-    index->classes = (int)kept;
-    index->class_names = memory_new(kept, sizeof *index->class_names);
+    about->classes = (int)kept;
+    about->class_names = memory_new(kept, sizeof *about->class_names);
     for (size_t i = 0; i < kept; i++)
-        index->class_names[i] = memory_text("%s", names[i]);
-    for (size_t i = 0; i < list->count; i++) {
-        const char *label = list->files[i].label;
-        const char **found = label ? bsearch(&label, names, kept, sizeof *names, by_class) : NULL;
-        index->files[i].label = found ? (int)(found - names) : -1;
+        about->class_names[i] = memory_text("%s", names[i]);
+    for (size_t i = 0; i < count; i++) {
+        const char **found = labels[i] ? bsearch(&labels[i], names, kept, sizeof *names, by_class)
+                                       : NULL;
+        files[i].label = found ? (int)(found - names) : -1;
     }
     free(names);
 }
 
-/* Everything that is derived from the files: which are usable, and the hash over all. */
-static void finish(VideoIndex *index) {
-    HashState state;
-    hash_start(&state);
-    free(index->usable_files);
-    index->usable_files = memory_new(index->count, sizeof *index->usable_files);
-    index->usable = 0;
-    for (size_t i = 0; i < index->count; i++) {
-        const VideoFile *f = &index->files[i];
-        const char *reason = f->reason ? f->reason : "";
-        int64_t numbers[3] = {f->bytes, f->label, f->frames};
-        hash_add(&state, f->name, strlen(f->name) + 1);
-        hash_add(&state, numbers, sizeof numbers);
-        hash_add(&state, f->hash.bytes, HASH_BYTES);
-        hash_add(&state, reason, strlen(reason) + 1);
-        if (!f->reason)
-            index->usable_files[index->usable++] = (uint32_t)i;
+/* ---- what is known already ---- */
+
+static int64_t modified_of(const struct stat *about) {
+    return (int64_t)about->st_mtim.tv_sec * 1000000000 + about->st_mtim.tv_nsec;
+}
+
+/* Takes what a scan found in `from` over, if the file on the disk is still that one. */
+static bool take_over(VideoFile *file, const VideoFile *from) {
+    struct stat about;
+    if (strcmp(file->path, from->path) || stat(file->path, &about) ||
+        about.st_size != from->bytes || modified_of(&about) != from->modified || !from->bytes ||
+        (from->reason && strstr(from->reason, "given up")))
+        return false;
+    VideoFile copy = video_file_copy(from);
+    free((void *)(uintptr_t)copy.name);
+    copy.name = file->name;
+    copy.label = file->label;
+    copy.dataset = file->dataset;
+    file->name = NULL;
+    video_file_free(file);
+    *file = copy;
+    return true;
+}
+
+static int by_path(const void *a, const void *b) {
+    const VideoFile *const *x = a, *const *y = b;
+    return strcmp((*x)->path, (*y)->path);
+}
+
+/* Entries are found by their path. */
+static void take_known(Making *m, const VideoFile *known, size_t count) {
+    const VideoFile **order = memory_new(count, sizeof *order);
+    for (size_t i = 0; i < count; i++)
+        order[i] = &known[i];
+    if (count)
+        qsort(order, count, sizeof *order, by_path);
+    for (size_t i = 0; i < m->count && count; i++) {
+        const VideoFile *wanted = &m->files[i];
+        const VideoFile **found = m->known[i]
+                                      ? NULL
+                                      : bsearch(&wanted, order, count, sizeof *order, by_path);
+        if (found && take_over(&m->files[i], *found)) {
+            m->known[i] = true;
+            m->unknown--;
+        }
     }
-    index->hash = hash_end(&state);
+    free(order);
+}
+
+/* The kept index, if it can be read and was made by the same scanner. Its image may serve as it is:
+ * *same says whether packing the files anew would give the same. */
+static void take_kept(Making *m) {
+    const char *path = m->settings->kept;
+    VideoIndex kept;
+    Error error = {0};
+    if (!path || !file_exists(path))
+        return;
+    if (video_index_load(&kept, path, &error)) {
+        log_warn("%s: the index is made anew", error.text);
+        return;
+    }
+    if (index_same_scanner(&kept, m->settings->scan.check)) {
+        VideoFile *views = memory_new(kept.count, sizeof *views);
+        for (size_t i = 0; i < kept.count; i++)
+            views[i] = video_index_file(&kept, (uint32_t)i);
+        take_known(m, views, kept.count);
+        free(views);
+    }
+    video_index_free(&kept);
+}
+
+/* ---- making ---- */
+
+static int list_sources(Making *m, IndexAbout *about, Error *error) {
+    const IndexSettings *settings = m->settings;
+    const char **labels = NULL;
+    SourceList lists[INDEX_SOURCES_MAX];
+    int read = 0, result = 0;
+    size_t total = 0;
+    for (; read < settings->sources_count && !result; read += !result) {
+        result = source_list(&lists[read], settings->sources[read], error);
+        total += result ? 0 : lists[read].count;
+    }
+    if (!result && total > UINT32_MAX)
+        result = error_set(error, ERROR_RUN, "%s: more than 4 billion videos",
+                           settings->sources[0]);
+    if (!result) {
+        m->files = memory_new(total, sizeof *m->files);
+        m->known = memory_new(total, sizeof *m->known);
+        labels = memory_new(total, sizeof *labels);
+        about->sources = memory_new((size_t)read, sizeof *about->sources);
+        for (int s = 0; s < read; s++) {
+            about->sources[about->sources_count++] = memory_text("%s", settings->sources[s]);
+            for (size_t i = 0; i < lists[s].count; i++) {
+                const SourceFile *file = &lists[s].files[i];
+                labels[m->count] = file->label;
+                m->files[m->count++] = (VideoFile){.path = memory_text("%s", file->path),
+                                                   .name = memory_text("%s", file->name),
+                                                   .dataset = s};
+            }
+        }
+        m->unknown = m->count;
+        name_classes(about, m->files, labels, m->count);
+    }
+    free(labels);
+    for (int s = 0; s < read; s++)
+        source_list_free(&lists[s]);
+    return result;
+}
+
+static void about_free(IndexAbout *about) {
+    for (int i = 0; i < about->sources_count; i++)
+        free(about->sources[i]);
+    for (int i = 0; i < about->classes; i++)
+        free(about->class_names[i]);
+    free(about->sources);
+    free(about->class_names);
+}
+
+static int pack(VideoIndex *index, const VideoFile *files, size_t count, const IndexAbout *about,
+                Error *error) {
+    uint8_t *image;
+    size_t bytes;
+    ColumnFile file;
+    index_pack(&image, &bytes, files, count, about);
+    if (columns_open_image(&file, image, bytes, "the index", INDEX_FORMAT, INDEX_VERSION, error))
+        return -1;
+    return index_take(index, &file, error);
+}
+
+/* A kept index is written where something is new; that it cannot be written may be no error. */
+static int keep(const VideoIndex *index, const IndexSettings *settings, Error *error) {
+    Error reason = {0};
+    if (!settings->kept || !video_index_save(index, settings->kept, &reason))
+        return 0;
+    if (!settings->kept_may_fail) {
+        if (error)
+            *error = reason;
+        return -1;
+    }
+    log_warn("the index is not kept for the next time: %s", reason.text);
+    return 0;
+}
+
+static int load_and_verify(VideoIndex *index, const char *path, Error *error) {
+    if (video_index_load(index, path, error))
+        return -1;
+    if (!video_index_verify(index, error))
+        return 0;
+    video_index_free(index);
+    return error_prefix(error, "%s is out of date (make it anew with jepa index)", path);
+}
+
+static bool same_about(const VideoIndex *a, const IndexAbout *b) {
+    bool same = a->sources_count == b->sources_count && a->classes == b->classes;
+    for (int i = 0; same && i < a->sources_count; i++)
+        same = !strcmp(a->sources[i], b->sources[i]);
+    for (int i = 0; same && i < a->classes; i++)
+        same = !strcmp(a->class_names[i], b->class_names[i]);
+    return same;
+}
+
+/* Is the kept file what has just been made? Then it need not be written again. */
+static bool kept_is_same(const VideoIndex *index, const IndexSettings *settings,
+                         const IndexAbout *about) {
+    VideoIndex kept;
+    Error error;
+    if (!settings->kept || video_index_load(&kept, settings->kept, &error))
+        return false;
+    bool same = hash_same(&kept.hash, &index->hash) && same_about(&kept, about) &&
+                index_same_scanner(&kept, settings->scan.check);
+    video_index_free(&kept);
+    return same;
+}
+
+int video_index_make(VideoIndex *index, const IndexSettings *settings, Error *error) {
+    Making m = {.settings = settings};
+    IndexAbout about = {.check = settings->scan.check};
+    memset(index, 0, sizeof *index);
+    JEPA_ASSERT(settings->sources_count >= 1 && settings->sources_count <= INDEX_SOURCES_MAX);
+    av_log_set_level(AV_LOG_QUIET); /* what is wrong with a file becomes its reason */
+    for (int s = 0; s < settings->sources_count; s++)
+        if (columns_is(settings->sources[s])) {
+            if (settings->sources_count == 1)
+                return load_and_verify(index, settings->sources[0], error);
+            return error_set(error, ERROR_USAGE,
+                             "%s: an index stands for all of its videos: give it alone, or give "
+                             "the folders",
+                             settings->sources[s]);
+        }
+    int result = list_sources(&m, &about, error);
+    if (!result) {
+        take_kept(&m);
+        VideoFile *journalled;
+        size_t count;
+        journal_read(&journalled, &count, settings->kept, settings->scan.check);
+        take_known(&m, journalled, count);
+        journal_free_files(journalled, count);
+        bool all_known = m.unknown == 0;
+        if (!all_known) {
+            journal_open(&m.journal, settings->kept, settings->scan.check);
+            scan_unknown(&m);
+        }
+        result = pack(index, m.files, m.count, &about, error);
+        if (!result && !(all_known && kept_is_same(index, settings, &about)))
+            result = keep(index, settings, error);
+        journal_close(&m.journal, !result);
+    }
+    if (!result && !index->usable && !settings->may_be_unusable) {
+        error_set(error, ERROR_RUN, "%s: none of its %zu videos can be used; the first: %s: %s",
+                  settings->sources[0], index->count, video_index_name(index, 0),
+                  video_index_reason(index, 0));
+        result = -1;
+    }
+    if (result)
+        video_index_free(index);
+    for (size_t i = 0; i < m.count; i++)
+        video_file_free(&m.files[i]);
+    free(m.files);
+    free(m.known);
+    about_free(&about);
+    return result;
 }
 
 int video_index_build(VideoIndex *index, const char *source, int threads, Error *error) {
-    SourceList list;
-    memset(index, 0, sizeof *index);
-    if (source_list(&list, source, error))
-        return -1;
-    if (list.count > UINT32_MAX) {
-        source_list_free(&list);
-        return error_set(error, ERROR_RUN, "%s: more than 4 billion videos", source);
-    }
-    av_log_set_level(AV_LOG_QUIET); /* what is wrong with a file becomes its reason */
-    index->source = memory_text("%s", source);
-    index->count = list.count;
-    index->files = memory_new(list.count, sizeof *index->files);
-    for (size_t i = 0; i < list.count; i++) {
-        index->files[i].path = memory_text("%s", list.files[i].path);
-        index->files[i].name = memory_text("%s", list.files[i].name);
-    }
-    name_classes(index, &list);
-    source_list_free(&list);
-    scan_all(index, threads < 1 ? 1 : threads);
-    finish(index);
-    if (index->usable)
-        return 0;
-    error_set(error, ERROR_RUN, "%s: none of its %zu videos can be used; the first: %s: %s", source,
-              index->count, index->files[0].name, index->files[0].reason);
-    video_index_free(index);
-    return -1;
+    IndexSettings settings = {.sources = {source}, .sources_count = 1, .threads = threads};
+    return video_index_make(index, &settings, error);
 }
 
-void video_index_free(VideoIndex *index) {
-    for (size_t i = 0; i < index->count; i++)
-        video_file_free(&index->files[i]);
-    for (int i = 0; i < index->classes; i++)
-        free(index->class_names[i]);
-    free(index->files);
-    free(index->class_names);
-    free(index->usable_files);
-    free(index->source);
-    memset(index, 0, sizeof *index);
-}
-
-/* ---- saving: a map of source, classes, and a list of 17 fields for each file ---- */
-
-#define FILE_FIELDS 17
-
-static void put_file(RecordWriter *w, const VideoFile *f) {
-    record_put_list(w, FILE_FIELDS);
-    record_put_text(w, f->path);
-    record_put_text(w, f->name);
-    record_put_integer(w, f->label);
-    if (f->reason)
-        record_put_text(w, f->reason);
-    else
-        record_put_null(w);
-    record_put_integer(w, f->bytes);
-    record_put_integer(w, f->modified);
-    record_put_bytes(w, f->hash.bytes, HASH_BYTES);
-    record_put_text(w, f->codec);
-    record_put_text(w, f->container);
-    record_put_integer(w, f->width);
-    record_put_integer(w, f->height);
-    record_put_integer(w, f->rotation);
-    record_put_number(w, f->fps);
-    record_put_list(w, 3);
-    record_put_integer(w, f->stream);
-    record_put_integer(w, f->time_base[0]);
-    record_put_integer(w, f->time_base[1]);
-    record_put_integer(w, f->frames);
-    record_put_list(w, f->pts ? (size_t)f->frames : 0);
-    for (int64_t i = 0; f->pts && i < f->frames; i++)
-        record_put_integer(w, f->pts[i]);
-    record_put_list(w, f->key_count);
-    for (size_t i = 0; i < f->key_count; i++) {
-        record_put_list(w, 3);
-        record_put_integer(w, f->keys[i].pts);
-        record_put_integer(w, f->keys[i].dts);
-        record_put_integer(w, f->keys[i].frame);
+int video_index_of_files(VideoIndex *index, const VideoFile *files, size_t count,
+                         const char *const *class_names, int classes, Error *error) {
+    IndexAbout about = {.class_names = (char **)(uintptr_t)class_names, .classes = classes};
+    VideoFile *copies = memory_new(count, sizeof *copies);
+    char *sources[INDEX_SOURCES_MAX];
+    for (size_t i = 0; i < count; i++) {
+        copies[i] = files[i];
+        copies[i].path = files[i].path ? files[i].path : "";
+        copies[i].name = files[i].name ? files[i].name : copies[i].path;
+        JEPA_ASSERT(files[i].dataset >= 0 && files[i].dataset < INDEX_SOURCES_MAX);
+        if (files[i].dataset >= about.sources_count)
+            about.sources_count = files[i].dataset + 1;
     }
-}
-
-int video_index_save(const VideoIndex *index, const char *path, Error *error) {
-    RecordWriter w;
-    record_writer_start(&w);
-    record_put_map(&w, 5);
-    record_put_text(&w, "format");
-    record_put_text(&w, INDEX_FORMAT);
-    record_put_text(&w, "version");
-    record_put_integer(&w, INDEX_VERSION);
-    record_put_text(&w, "source");
-    record_put_text(&w, index->source);
-    record_put_text(&w, "classes");
-    record_put_list(&w, (size_t)index->classes);
-    for (int i = 0; i < index->classes; i++)
-        record_put_text(&w, index->class_names[i]);
-    record_put_text(&w, "files");
-    record_put_list(&w, index->count);
-    for (size_t i = 0; i < index->count; i++)
-        put_file(&w, &index->files[i]);
-    int result = file_write(path, w.buffer.data, w.buffer.size, error);
-    record_writer_free(&w);
+    for (int i = 0; i < about.sources_count; i++)
+        sources[i] = "files";
+    about.sources = sources;
+    int result = pack(index, copies, count, &about, error);
+    free(copies);
     return result;
 }
 
-/* ---- loading: nothing is believed ---- */
+/* ---- files ---- */
 
-static int get_int(int *value, const msgpack_object *object, int64_t low, int64_t high) {
-    int64_t number;
-    if (record_integer(object, &number) || number < low || number > high)
-        return -1;
-    *value = (int)number;
-    return 0;
-}
-
-static int get_word(char *to, size_t room, const msgpack_object *object) {
-    char *text = record_text(object);
-    if (!text)
-        return -1;
-    snprintf(to, room, "%s", text);
-    free(text);
-    return 0;
-}
-
-static int get_times(VideoFile *f, const msgpack_object *pts, const msgpack_object *keys) {
-    size_t count = record_count(pts);
-    if (!pts || pts->type != MSGPACK_OBJECT_ARRAY || (count && (int64_t)count != f->frames))
-        return -1;
-    if (count)
-        f->pts = memory_new(count, sizeof *f->pts);
-    for (size_t i = 0; i < count; i++)
-        if (record_integer(record_item(pts, i), &f->pts[i]) || f->pts[i] < -PTS_MAX ||
-            f->pts[i] > PTS_MAX || (i && f->pts[i] <= f->pts[i - 1]))
-            return -1;
-    if (!keys || keys->type != MSGPACK_OBJECT_ARRAY)
-        return -1;
-    f->key_count = record_count(keys);
-    f->keys = memory_new(f->key_count, sizeof *f->keys);
-    for (size_t i = 0; i < f->key_count; i++) {
-        const msgpack_object *key = record_item(keys, i);
-        if (record_integer(record_item(key, 0), &f->keys[i].pts) ||
-            record_integer(record_item(key, 1), &f->keys[i].dts) ||
-            record_integer(record_item(key, 2), &f->keys[i].frame) || f->keys[i].frame < 0 ||
-            f->keys[i].frame >= f->frames || (i && f->keys[i].frame <= f->keys[i - 1].frame))
-            return -1;
-    }
-    return 0;
-}
-
-static int get_file(VideoFile *f, const msgpack_object *o, int classes) {
-    const uint8_t *hash;
-    size_t hash_count;
-    const msgpack_object *stream = record_item(o, 13), *reason = record_item(o, 3);
-    if (record_count(o) != FILE_FIELDS || !(f->path = record_text(record_item(o, 0))) ||
-        !(f->name = record_text(record_item(o, 1))) ||
-        get_int(&f->label, record_item(o, 2), -1, classes - 1) || !reason ||
-        (reason->type != MSGPACK_OBJECT_NIL && !(f->reason = record_text(reason))) ||
-        record_integer(record_item(o, 4), &f->bytes) ||
-        record_integer(record_item(o, 5), &f->modified) ||
-        record_bytes(record_item(o, 6), &hash, &hash_count) || hash_count != HASH_BYTES ||
-        get_word(f->codec, sizeof f->codec, record_item(o, 7)) ||
-        get_word(f->container, sizeof f->container, record_item(o, 8)) ||
-        get_int(&f->width, record_item(o, 9), 0, INPUT_SIDE_MAX) ||
-        get_int(&f->height, record_item(o, 10), 0, INPUT_SIDE_MAX) ||
-        get_int(&f->rotation, record_item(o, 11), 0, 270) || f->rotation % 90 ||
-        record_number(record_item(o, 12), &f->fps) ||
-        get_int(&f->stream, record_item(stream, 0), 0, INT32_MAX) ||
-        get_int(&f->time_base[0], record_item(stream, 1), 0, INT32_MAX) ||
-        get_int(&f->time_base[1], record_item(stream, 2), 0, INT32_MAX) ||
-        record_integer(record_item(o, 14), &f->frames) || f->frames < 0 ||
-        f->frames > INPUT_FRAMES_MAX)
-        return -1;
-    memcpy(f->hash.bytes, hash, HASH_BYTES);
-    if (!f->reason && (f->frames < 1 || f->width < 1 || f->height < 1))
-        return -1;
-    return get_times(f, record_item(o, 15), record_item(o, 16));
-}
-
-static int read_index(VideoIndex *index, const msgpack_object *root, const char *path,
-                      Error *error) {
-    int version = 0;
-    char *format = record_text(record_find(root, "format"));
-    const msgpack_object *classes = record_find(root, "classes"),
-                         *files = record_find(root, "files");
-    bool known = format && !strcmp(format, INDEX_FORMAT);
-    free(format);
-    if (!known || get_int(&version, record_find(root, "version"), 0, 1 << 20))
-        return error_set(error, ERROR_RUN, "%s is no index of this program", path);
-    if (version != INDEX_VERSION)
-        return error_set(error, ERROR_RUN, "%s has format version %d; this program reads %d", path,
-                         version, INDEX_VERSION);
-    if (!(index->source = record_text(record_find(root, "source"))) || !classes || !files ||
-        classes->type != MSGPACK_OBJECT_ARRAY || files->type != MSGPACK_OBJECT_ARRAY)
-        return error_set(error, ERROR_RUN, "%s is damaged: fields are missing", path);
-    size_t class_count = record_count(classes), count = record_count(files);
-    if (count > UINT32_MAX || class_count > count)
-        return error_set(error, ERROR_RUN, "%s is damaged: %zu classes of %zu files", path,
-                         class_count, count);
-    index->class_names = memory_new(class_count, sizeof *index->class_names);
-    for (; (size_t)index->classes < class_count; index->classes++)
-        if (!(index->class_names[index->classes] = record_text(
-                  record_item(classes, (size_t)index->classes))))
-            return error_set(error, ERROR_RUN, "%s is damaged: a class without a name", path);
-    index->files = memory_new(count, sizeof *index->files);
-    while (index->count < count) {
-        size_t i = index->count++;
-        if (get_file(&index->files[i], record_item(files, i), index->classes))
-            return error_set(error, ERROR_RUN, "%s is damaged: entry %zu makes no sense", path, i);
-    }
-    finish(index);
-    if (!index->usable)
-        return error_set(error, ERROR_RUN, "%s holds no usable video", path);
-    return 0;
+int video_index_save(const VideoIndex *index, const char *path, Error *error) {
+    return file_write(path, index->columns->file.image, index->columns->file.bytes, error);
 }
 
 int video_index_load(VideoIndex *index, const char *path, Error *error) {
-    uint8_t *bytes;
-    size_t count;
-    Record record;
+    ColumnFile file;
     memset(index, 0, sizeof *index);
     av_log_set_level(AV_LOG_QUIET);
-    if (file_read(&bytes, &count, path, INDEX_LIMIT, error))
+    if (columns_open(&file, path, INDEX_FORMAT, INDEX_VERSION, error))
         return -1;
-    int result = record_read(&record, bytes, count, path, error);
-    if (!result) {
-        result = read_index(index, record.root, path, error);
-        record_free(&record);
-    }
-    free(bytes);
-    if (result)
-        video_index_free(index);
-    return result;
+    return index_take(index, &file, error);
 }
 
 int video_index_verify(const VideoIndex *index, Error *error) {
-    for (size_t i = 0; i < index->count; i++) {
-        const VideoFile *f = &index->files[i];
+    const IndexColumns *c = index->columns;
+    for (size_t u = 0; u < index->usable; u++) {
+        size_t i = index->usable_files[u];
+        const char *path = c->texts + c->path[i];
         struct stat about;
         Hash hash;
-        if (f->reason)
-            continue;
-        if (stat(f->path, &about))
+        if (stat(path, &about))
             return error_set(error, ERROR_RUN,
-                             "%s has vanished since the run began: put it back, or start a new run",
-                             f->path);
-        int64_t modified = (int64_t)about.st_mtim.tv_sec * 1000000000 + about.st_mtim.tv_nsec;
-        if (about.st_size == f->bytes && modified == f->modified)
+                             "%s has vanished since it was indexed: put it back, or start a new "
+                             "run",
+                             path);
+        if (about.st_size == c->bytes[i] && modified_of(&about) == c->modified[i])
             continue;
-        if (about.st_size != f->bytes || hash_file(&hash, f->path, error) ||
-            !hash_same(&hash, &f->hash))
+        if (about.st_size != c->bytes[i] || hash_file(&hash, path, error) ||
+            memcmp(hash.bytes, c->hash + i * HASH_BYTES, HASH_BYTES))
             return error_set(error, ERROR_RUN,
-                             "%s has changed since the run began: put it back, or start a new run",
-                             f->path);
+                             "%s has changed since it was indexed: put it back, or start a new run",
+                             path);
     }
     return 0;
+}
+
+char *video_index_cache(const char *const *sources, int count, VideoCheck check) {
+    const char *given = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    HashState state;
+    hash_start(&state);
+    for (int i = 0; i < count; i++) {
+        char *whole = realpath(sources[i], NULL);
+        const char *path = whole ? whole : sources[i];
+        hash_add(&state, path, strlen(path) + 1);
+        free(whole);
+    }
+    hash_add(&state, &check, sizeof check);
+    Hash hash = hash_end(&state);
+    char text[HASH_TEXT];
+    hash_text(text, &hash);
+    bool own = given && *given == '/';
+    if (!own && (!home || *home != '/'))
+        return NULL;
+    return memory_text("%s/%sjepa/%.32s" INDEX_EXTENSION, own ? given : home, own ? "" : ".cache/",
+                       text);
 }

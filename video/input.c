@@ -1,5 +1,6 @@
 /* Opening and reading a stranger's video. See video/input.h. */
 #include "video/input.h"
+#include "base/log.h"
 #include "video/sniff.h"
 #include <libavutil/display.h>
 #include <math.h>
@@ -8,7 +9,7 @@
 
 /* No playlists, no concatenation scripts, no devices, no networks. */
 #define PROTOCOLS "file"
-#define FORMATS                                                                                    \
+#define INPUT_FORMATS                                                                              \
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,ivf,"         \
     "jpeg_pipe,png_pipe,bmp_pipe,webp_pipe,tiff_pipe"
 
@@ -21,7 +22,23 @@ static const char *reason_of(int code, char text[AV_ERROR_MAX_STRING_SIZE]) {
     return text;
 }
 
-static int failed(Error *error, const char *what, int code) {
+/* libav asks this while it reads. */
+static int interrupt(void *context) {
+    const VideoInput *input = context;
+    return input->deadline > 0 && time_now() > input->deadline;
+}
+
+/* Has its time run out? */
+static int check_time(VideoInput *input, Error *error) {
+    if (!interrupt(input))
+        return 0;
+    input->timed_out = true;
+    return error_set(error, ERROR_RUN, "reading it took longer than it may");
+}
+
+static int failed(VideoInput *input, Error *error, const char *what, int code) {
+    if (check_time(input, error))
+        return -1;
     char text[AV_ERROR_MAX_STRING_SIZE];
     return error_set(error, ERROR_RUN, "%s: %s", what, reason_of(code, text));
 }
@@ -46,11 +63,15 @@ static bool header_suffices(const AVFormatContext *format) {
 static int open_demuxer(VideoInput *input, const char *path, Error *error) {
     AVDictionary *options = NULL;
     av_dict_set(&options, "protocol_whitelist", PROTOCOLS, 0);
-    av_dict_set(&options, "format_whitelist", FORMATS, 0);
+    av_dict_set(&options, "format_whitelist", INPUT_FORMATS, 0);
     av_dict_set(&options, "probesize", INPUT_PROBE_BYTES, 0);
     av_dict_set(&options, "analyzeduration", INPUT_PROBE_USEC, 0);
     av_dict_set(&options, "max_streams", INPUT_STREAMS_MAX, 0);
     char *url = memory_text("file:%s", path); /* so that no name is taken for a protocol */
+    input->format = avformat_alloc_context();
+    if (!input->format)
+        return error_set(error, ERROR_RUN, "not enough memory for a demuxer");
+    input->format->interrupt_callback = (AVIOInterruptCB){interrupt, input};
     /* By its name, a JPEG would go to the demuxer for numbered pictures, which opens other files.
      */
     int code = avformat_open_input(&input->format, url,
@@ -59,15 +80,15 @@ static int open_demuxer(VideoInput *input, const char *path, Error *error) {
     free(url);
     av_dict_free(&options);
     if (code < 0) {
-        const char *known = sniff_reason(path);
+        const char *known = interrupt(input) ? NULL : sniff_reason(path);
         return known ? error_set(error, ERROR_RUN, "%s", known)
-                     : failed(error, "cannot be opened", code);
+                     : failed(input, error, "cannot be opened", code);
     }
     input->quick = input->quick && header_suffices(input->format);
     if (!input->quick)
         code = avformat_find_stream_info(input->format, NULL);
     if (code < 0)
-        return failed(error, "no stream can be read", code);
+        return failed(input, error, "no stream can be read", code);
     for (unsigned i = 0; i < input->format->nb_streams; i++) {
         AVStream *stream = input->format->streams[i];
         if (!input->stream && stream->codecpar->codec_type == AVMEDIA_TYPE_VIDEO &&
@@ -102,13 +123,15 @@ static int open_decoder(VideoInput *input, Error *error) {
     if (code >= 0)
         code = avcodec_open2(input->codec, codec, NULL);
     if (code < 0)
-        return failed(error, "its decoder does not start", code);
+        return failed(input, error, "its decoder does not start", code);
     return 0;
 }
 
-static int open_input(VideoInput *input, const char *path, int quick, Error *error) {
+static int open_input(VideoInput *input, const char *path, int quick, double seconds,
+                      Error *error) {
     memset(input, 0, sizeof *input);
     input->quick = quick;
+    input->deadline = seconds > 0 ? time_now() + seconds : 0;
     if (open_demuxer(input, path, error) || open_decoder(input, error)) {
         video_input_close(input);
         return -1;
@@ -116,12 +139,12 @@ static int open_input(VideoInput *input, const char *path, int quick, Error *err
     return 0;
 }
 
-int video_input_open(VideoInput *input, const char *path, Error *error) {
-    return open_input(input, path, 0, error);
+int video_input_open(VideoInput *input, const char *path, double seconds, Error *error) {
+    return open_input(input, path, 0, seconds, error);
 }
 
-int video_input_open_quickly(VideoInput *input, const char *path, Error *error) {
-    return open_input(input, path, 1, error);
+int video_input_open_quickly(VideoInput *input, const char *path, double seconds, Error *error) {
+    return open_input(input, path, 1, seconds, error);
 }
 
 void video_input_close(VideoInput *input) {
@@ -153,45 +176,63 @@ static void choose_skip(VideoInput *input) {
         input->wanted_sent++;
 }
 
-/* Sends the next packet of the stream, or the end. */
-static int feed(VideoInput *input, Error *error) {
+int video_input_packet(VideoInput *input, Error *error) {
+    int64_t limit = input->packet_limit ? input->packet_limit : INPUT_PACKETS_MAX;
     for (;;) {
-        bool sent_all = input->wanted && input->wanted_sent == input->wanted_count;
-        int code = sent_all ? AVERROR_EOF : av_read_frame(input->format, input->packet);
-        if (code < 0) { /* the end, or a file cut short: what was sent is still decoded */
-            input->draining = 1;
-            avcodec_send_packet(input->codec, NULL);
-            return 0;
-        }
-        if (++input->packets > INPUT_PACKETS_MAX) {
+        if (check_time(input, error))
+            return -1;
+        input->moved = true;
+        if (av_read_frame(input->format, input->packet) < 0)
+            return check_time(input, error) ? -1 : 0; /* the end, or a file cut short */
+        if (++input->packets > limit) {
             av_packet_unref(input->packet);
-            return error_set(error, ERROR_RUN, "more than %d packets", INPUT_PACKETS_MAX);
+            return error_set(error, ERROR_RUN, "more than %lld packets", (long long)limit);
         }
-        if (input->packet->stream_index != input->stream->index) {
-            av_packet_unref(input->packet);
-            continue;
-        }
-        if (input->fresh)
-            input->first_pts = input->packet->pts;
-        input->fresh = 0;
-        if (input->see_packet)
-            input->see_packet(input->see_context, input->packet);
-        choose_skip(input);
-        code = avcodec_send_packet(input->codec, input->packet);
+        if (input->packet->stream_index == input->stream->index)
+            return 1;
         av_packet_unref(input->packet);
-        /* A stream may begin in mid-picture; refusals before the first frame are no damage. */
-        if (code < 0 && code != AVERROR(EAGAIN) && input->frames > 0)
-            input->errors++;
+    }
+}
+
+/* Sends the next packet of the stream, or the end: what was sent is still decoded. */
+static int feed(VideoInput *input, Error *error) {
+    bool sent_all = input->wanted && input->wanted_sent == input->wanted_count;
+    int more = sent_all ? 0 : video_input_packet(input, error);
+    if (more < 0)
+        return -1;
+    if (!more) {
+        input->draining = 1;
+        avcodec_send_packet(input->codec, NULL);
         return 0;
     }
+    if (input->fresh)
+        input->first_pts = input->packet->pts;
+    input->fresh = 0;
+    if (input->see_packet)
+        input->see_packet(input->see_context, input->packet);
+    choose_skip(input);
+    int code = avcodec_send_packet(input->codec, input->packet);
+    av_packet_unref(input->packet);
+    if (code >= 0 || code == AVERROR(EAGAIN)) {
+        input->refused = 0;
+        return 0;
+    }
+    /* A stream may begin in mid-picture; refusals before the first frame are no damage. */
+    input->errors += input->frames > 0;
+    if (++input->refused > INPUT_REFUSED_MAX)
+        return error_set(error, ERROR_RUN, "damaged: the decoder refused %d packets in a row",
+                         INPUT_REFUSED_MAX);
+    return 0;
 }
 
 int video_input_next(VideoInput *input, Error *error) {
     for (;;) {
         int code = avcodec_receive_frame(input->codec, input->frame);
         if (code >= 0) {
-            input->frames++;
-            return 1;
+            if (++input->frames > (input->packets + 1) * INPUT_FRAMES_PER_PACKET)
+                return error_set(error, ERROR_RUN, "more than %d frames a packet",
+                                 INPUT_FRAMES_PER_PACKET);
+            return check_time(input, error) ? -1 : 1;
         }
         if (code == AVERROR_EOF)
             return 0;
@@ -206,21 +247,42 @@ int video_input_next(VideoInput *input, Error *error) {
 
 int video_input_seek(VideoInput *input, int64_t timestamp, Error *error) {
     /* With the upper bound equal to the target, the demuxer lands on the keyframe or before it. */
+    input->moved = true;
     int code = avformat_seek_file(input->format, input->stream->index, INT64_MIN, timestamp,
                                   timestamp, 0);
     if (code < 0)
-        return failed(error, "cannot seek", code);
+        return failed(input, error, "cannot seek", code);
     avcodec_flush_buffers(input->codec);
     input->draining = 0;
+    input->packets = 0;
     input->frames = 0;
+    input->refused = 0;
     input->fresh = 1;
     input->wanted_sent = 0;
     return 0;
 }
 
-int video_frame_damaged(const AVFrame *frame) {
+bool video_frame_damaged(const AVFrame *frame) {
     return frame->decode_error_flags != 0 || (frame->flags & AV_FRAME_FLAG_CORRUPT) != 0;
 }
+
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
+bool video_frame_is_key(const AVFrame *frame) {
+    return (frame->flags & AV_FRAME_FLAG_KEY) != 0;
+}
+
+bool video_frame_interlaced(const AVFrame *frame) {
+    return (frame->flags & AV_FRAME_FLAG_INTERLACED) != 0;
+}
+#else
+bool video_frame_is_key(const AVFrame *frame) {
+    return frame->key_frame != 0;
+}
+
+bool video_frame_interlaced(const AVFrame *frame) {
+    return frame->interlaced_frame != 0;
+}
+#endif
 
 int video_stream_rotation(const AVStream *stream) {
     const int32_t *matrix = NULL;

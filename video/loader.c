@@ -27,6 +27,7 @@ struct Loader {
     uint64_t taken;         /* batches handed back by the consumer */
     bool holding;           /* the consumer has batch `taken` */
     bool stopping;
+    Error fatal; /* code set: a clip took too long */
     int threads; /* started */
     pthread_t *workers;
 };
@@ -35,35 +36,60 @@ static uint64_t jobs_in(const LoaderConfig *config) {
     return config->jobs == UINT64_MAX ? UINT64_MAX : config->jobs - config->first_job;
 }
 
+static bool is_float(const LoaderConfig *config) {
+    return config->spec.interpolation == CLIP_PUBLISHED;
+}
+
+static size_t clip_bytes(const LoaderConfig *config) {
+    size_t values = (size_t)3 * config->spec.frames * config->spec.crop * config->spec.crop;
+    return values * (is_float(config) ? sizeof(float) : 1);
+}
+
 size_t loader_bytes(const LoaderConfig *config) {
-    size_t clip = (size_t)3 * config->spec.frames * config->spec.crop * config->spec.crop;
+    size_t clip = clip_bytes(config);
     return (size_t)config->ring * (size_t)config->batch * (clip + sizeof(LoaderSlot));
 }
 
-/* Decodes one job, with further attempts where the first cannot be decoded. */
-static void decode_job(Loader *loader, ClipDecoder *decoder, uint64_t job, uint8_t *clip,
-                       LoaderSlot *slot) {
+static int decode_clip(Loader *loader, ClipDecoder *decoder, void *clip, const ClipDraw *draw,
+                       Error *error) {
+    VideoFile file = video_index_file(loader->config.index, draw->file);
+    ClipSpec spec = loader->config.spec;
+    spec.frames = draw->count;
+    if (is_float(&loader->config))
+        return clip_decode_values(clip, decoder, &file, draw, &spec, error);
+    return clip_decode(clip, decoder, &file, draw, &spec, error);
+}
+
+/* Decodes one job, with further attempts where the first cannot be decoded. -1: the time is over.
+ */
+static int decode_job(Loader *loader, ClipDecoder *decoder, uint64_t job, void *clip,
+                      LoaderSlot *slot, Error *error) {
     const LoaderConfig *config = &loader->config;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
-        Error error = {0};
+        Error reason = {0};
         if (!config->source.draw(config->source.context, config->first_job + job, attempt,
                                  &slot->draw))
             break;
-        const VideoFile *file = &config->index->files[slot->draw.file];
-        if (!clip_decode(clip, decoder, file, &slot->draw, &config->spec, &error))
-            return;
+        if (!decode_clip(loader, decoder, clip, &slot->draw, &reason))
+            return 0;
+        if (clip_decoder_timed_out(decoder))
+            return error_set(error, ERROR_RUN,
+                             "%s: a clip of it took longer than the %.0f seconds of data.timeout: "
+                             "take the file out, or raise the limit",
+                             video_index_name(config->index, slot->draw.file), config->timeout);
         if (!slot->reason) {
-            slot->reason = memory_text("%s", error.text);
+            slot->reason = memory_text("%s", reason.text);
             slot->bad_file = slot->draw.file;
         }
     }
     slot->failed = true;
     memset(clip, 0, loader->clip_bytes);
+    return 0;
 }
 
 static void *work(void *argument) {
     Loader *loader = argument;
-    ClipDecoder *decoder = clip_decoder_new();
+    ClipDecoder *decoder = clip_decoder_new(loader->config.timeout, loader->config.cache);
     uint64_t total = jobs_in(&loader->config), size = (uint64_t)loader->config.batch;
     pthread_mutex_lock(&loader->lock);
     for (;;) {
@@ -78,11 +104,17 @@ static void *work(void *argument) {
 
         size_t at = (size_t)(job % size);
         double started = time_now();
-        decode_job(loader, decoder, job, place->batch.clips + at * loader->clip_bytes,
-                   &place->batch.slots[at]);
+        Error fatal = {0};
+        uint8_t *clips = place->batch.values ? (uint8_t *)place->batch.values : place->batch.clips;
+        decode_job(loader, decoder, job, clips + at * loader->clip_bytes, &place->batch.slots[at],
+                   &fatal);
         double spent = time_now() - started;
 
         pthread_mutex_lock(&loader->lock);
+        if (fatal.code && !loader->fatal.code) {
+            loader->fatal = fatal;
+            loader->stopping = true;
+        }
         place->batch.decode += spent;
         place->done++;
         pthread_cond_broadcast(&loader->changed);
@@ -112,12 +144,14 @@ int loader_open(Loader **loader, const LoaderConfig *config, Error *error) {
                 config->jobs >= config->first_job);
     Loader *made = memory_new(1, sizeof *made);
     made->config = *config;
-    made->clip_bytes = (size_t)3 * config->spec.frames * config->spec.crop * config->spec.crop;
+    made->clip_bytes = clip_bytes(config);
     uint64_t total = jobs_in(config), size = (uint64_t)config->batch;
     made->batches = total == UINT64_MAX ? UINT64_MAX : (total + size - 1) / size;
     made->ring = memory_new((size_t)config->ring, sizeof *made->ring);
     for (int i = 0; i < config->ring; i++) {
-        made->ring[i].batch.clips = memory_new((size_t)config->batch, made->clip_bytes);
+        void *clips = memory_new((size_t)config->batch, made->clip_bytes);
+        made->ring[i].batch.clips = is_float(config) ? NULL : clips;
+        made->ring[i].batch.values = is_float(config) ? clips : NULL;
         made->ring[i].batch.slots = memory_new((size_t)config->batch,
                                                sizeof *made->ring[i].batch.slots);
         reset_place(made, (uint64_t)i);
@@ -137,7 +171,7 @@ int loader_open(Loader **loader, const LoaderConfig *config, Error *error) {
     return 0;
 }
 
-const LoaderBatch *loader_next(Loader *loader) {
+const LoaderBatch *loader_next(Loader *loader, Error *error) {
     double started = time_now();
     pthread_mutex_lock(&loader->lock);
     if (loader->holding) { /* hand back the batch of the last call */
@@ -151,8 +185,14 @@ const LoaderBatch *loader_next(Loader *loader) {
         return NULL;
     }
     Place *place = &loader->ring[loader->taken % (uint64_t)loader->config.ring];
-    while (place->done < place->batch.count)
+    while (place->done < place->batch.count && !loader->fatal.code)
         pthread_cond_wait(&loader->changed, &loader->lock);
+    if (loader->fatal.code) {
+        if (error)
+            *error = loader->fatal;
+        pthread_mutex_unlock(&loader->lock);
+        return NULL;
+    }
     loader->holding = true;
     place->batch.wait = time_now() - started;
     place->batch.ready_ahead = 0;
@@ -180,6 +220,7 @@ void loader_close(Loader *loader) {
         for (int b = 0; b < loader->config.batch; b++)
             free(loader->ring[i].batch.slots[b].reason);
         free(loader->ring[i].batch.clips);
+        free(loader->ring[i].batch.values);
         free(loader->ring[i].batch.slots);
     }
     free(loader->ring);

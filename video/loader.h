@@ -3,12 +3,17 @@
  * Job j (j = first, first + 1, ...) is drawn by a pure function and decoded by whichever worker is
  * free; batches come out in job order. Order and content do not depend on the number of workers or
  * on where a run was resumed. An undecodable clip is re-drawn by the source's rule, counted and
- * reported, or handed on as failed where the source has no other (evaluation).
+ * reported, or handed on as failed where the source has no other (evaluation). A clip that takes
+ * longer than it may is no reason to draw another, which would not happen again in the same way: it
+ * ends the loader with an error that names the file.
+ *
+ * Each worker has one decoder with one thread. Workers wait while the ring is full.
  */
 #ifndef JEPA_VIDEO_LOADER_H
 #define JEPA_VIDEO_LOADER_H
 
 #include "video/clip.h"
+#include "video/frame_cache.h"
 
 typedef struct LoaderSource {
     void *context;
@@ -26,8 +31,10 @@ typedef struct LoaderSlot {
 
 typedef struct LoaderBatch {
     uint64_t first_job;
-    int count;         /* slots in this batch; the last batch of a finite source may be short */
-    uint8_t *clips;    /* [count][3][frames][crop][crop] */
+    int count;      /* slots in this batch; the last batch of a finite source may be short */
+    uint8_t *clips; /* [count][3][frames][crop][crop]; a slot with fewer frames (draw.count) fills
+                       the beginning of its part; NULL with published interpolation */
+    float *values;  /* the same, normalised and mirrored, with published interpolation; or NULL */
     LoaderSlot *slots; /* [count] */
     double wait;       /* seconds that loader_next waited for it */
     double decode;     /* seconds of worker time spent on it */
@@ -39,17 +46,20 @@ typedef struct LoaderConfig {
     ClipSpec spec;
     LoaderSource source;
     uint64_t first_job;
-    uint64_t jobs; /* end of the source (exclusive); UINT64_MAX: endless */
-    int batch;     /* slots per batch */
-    int ring;      /* batches in memory, >= 2 */
-    int threads;   /* workers, >= 1 */
+    uint64_t jobs;     /* end of the source (exclusive); UINT64_MAX: endless */
+    int batch;         /* slots per batch */
+    int ring;          /* batches in memory, >= 2 */
+    int threads;       /* workers, >= 1 */
+    double timeout;    /* seconds for one clip; 0: no limit */
+    FrameCache *cache; /* of decoded frames, shared by the workers; or NULL */
 } LoaderConfig;
 
 typedef struct Loader Loader;
 size_t loader_bytes(const LoaderConfig *config); /* memory of the ring, for the plan */
 int loader_open(Loader **loader, const LoaderConfig *config, Error *error);
-/* The next batch, valid until the next call; NULL at the end of a finite source. */
-const LoaderBatch *loader_next(Loader *loader);
+/* The next batch, valid until the next call; NULL at the end of a finite source, or with `error`
+ * set where a clip took longer than the timeout. */
+const LoaderBatch *loader_next(Loader *loader, Error *error);
 void loader_close(Loader *loader); /* stops the workers, also in mid-batch */
 
 #endif

@@ -142,7 +142,9 @@ static void passes_agree_with_the_loss(void **state) {
         pixels[i] = (uint8_t)random_below(&random, 256);
 
     Latents l;
-    assert_int_equal(latents_compute(&l, &model, pixels, &masks, &error), 0);
+    assert_int_equal(
+        latents_compute(&l, &model, &(ModelInput){.samples = 1, .pixels = pixels}, &masks, &error),
+        0);
     assert_int_equal(l.tokens, tokens);
     LossWeights weights = {.power = 1};
     for (int m = 0; m < 2; m++)

@@ -115,16 +115,20 @@ static void natural(void **state) {
 /* An index without files on the disk: the split reads names and labels only. */
 static VideoIndex make_index(const char *const *names, const int *labels, size_t count,
                              int classes) {
-    VideoIndex index = {.count = count, .classes = classes, .source = memory_text("test")};
-    index.files = memory_new(count, sizeof *index.files);
-    index.class_names = memory_new((size_t)classes, sizeof *index.class_names);
+    VideoFile *files = memory_new(count, sizeof *files);
+    const char **class_names = memory_new((size_t)classes, sizeof *class_names);
+    VideoIndex index;
+    Error error = {0};
     for (int k = 0; k < classes; k++)
-        index.class_names[k] = memory_text("class%d", k);
-    for (size_t i = 0; i < count; i++) {
-        index.files[i].name = memory_text("%s", names[i]);
-        index.files[i].label = labels[i];
-        index.files[i].frames = 1;
-    }
+        class_names[k] = memory_text("class%d", k);
+    for (size_t i = 0; i < count; i++)
+        files[i] = (VideoFile){
+            .name = names[i], .label = labels[i], .frames = 1, .width = 1, .height = 1};
+    assert_int_equal(video_index_of_files(&index, files, count, class_names, classes, &error), 0);
+    for (int k = 0; k < classes; k++)
+        free((void *)(uintptr_t)class_names[k]);
+    free(class_names);
+    free(files);
     return index;
 }
 

@@ -133,7 +133,7 @@ static int64_t compare(const char *file, const char *out, const int64_t *positio
 
 static void check_file(const char *file, const char *folder) {
     VideoFile scan = {0};
-    video_file_scan(&scan, file);
+    video_file_scan(&scan, file, NULL);
     if (scan.reason) {
         /* the only files among these that may not be usable */
         if (!strstr(file, "corrupted") && !strstr(file, "audio_only"))

@@ -14,7 +14,7 @@ tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set tasks_per_node=2
     --set optimization.ipe=20 --set optimization.epochs=20 --set checkpoint.every=1)
 # columns of log.csv that no clock can change
-steps() { cut -d, -f1-7,10-13,16- "$1/log.csv"; }
+steps() { cut -d, -f1-7,10-13,16-19,22- "$1/log.csv"; }
 
 "$jepa" synth --out videos --videos 8 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
 train() { "$jepa" pretrain --data videos "${tiny[@]}" "$@"; }

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "video/clip.h"
 #include "video/encode.h"
+#include "video/sampler.h"
 #include <jansson.h>
 #include <libavutil/frame.h>
 #include <libavutil/log.h>
@@ -26,22 +27,48 @@ static ClipSpec spec_16x4(void) {
                       .flip = true};
 }
 
-/* An index of `count` files that exist only on paper. */
+/* A file that exists only on paper. */
+static VideoFile paper_file(int64_t frames, int width, int height) {
+    return (VideoFile){.label = -1,
+                       .width = width,
+                       .height = height,
+                       .fps = 25,
+                       .frames = frames,
+                       .duration = (double)frames / 25};
+}
+
+static VideoIndex paper_pack(const VideoFile *files, size_t count) {
+    VideoIndex index;
+    Error error = {0};
+    if (video_index_of_files(&index, files, count, NULL, 0, &error))
+        fail_msg("%s", error.text);
+    return index;
+}
+
 static VideoIndex paper_index(uint32_t count, int64_t frames, int width, int height) {
-    VideoIndex index = {.count = count, .usable = count};
-    index.files = memory_new(count, sizeof *index.files);
-    index.usable_files = memory_new(count, sizeof *index.usable_files);
-    for (uint32_t i = 0; i < count; i++) {
-        index.files[i] = (VideoFile){
-            .label = -1, .width = width, .height = height, .fps = 25, .frames = frames};
-        index.usable_files[i] = i;
-    }
+    VideoFile *files = memory_new(count, sizeof *files);
+    for (uint32_t i = 0; i < count; i++)
+        files[i] = paper_file(frames, width, height);
+    VideoIndex index = paper_pack(files, count);
+    free(files);
     return index;
 }
 
 static void paper_free(VideoIndex *index) {
-    free(index->files);
-    free(index->usable_files);
+    video_index_free(index);
+}
+
+/* One draw of training, each video as often as any other. */
+static void draw_training(ClipDraw *draw, const VideoIndex *index, const ClipSpec *spec,
+                          uint64_t seed, uint64_t step, uint64_t slots, uint64_t slot,
+                          int attempt) {
+    SamplerSettings settings = {.clip = *spec, .num_clips = 1, .seed = seed};
+    Sampler sampler;
+    Error error = {0};
+    if (sampler_new(&sampler, index, &settings, &error))
+        fail_msg("%s", error.text);
+    sampler_draw(&sampler, draw, step, slots, slots, slot, attempt);
+    sampler_free(&sampler);
 }
 
 static void check_published(int64_t video_frames, int count, int step, int64_t window_end,
@@ -104,10 +131,10 @@ static void test_epochs(void **state) {
     int shown[23] = {0}, moved = 0;
     ClipDraw draw, again, later;
     for (uint64_t g = 0; g < 23; g++) {
-        clip_draw_training(&draw, &index, &spec, 5, g / 4, 4, g % 4, 0);
-        clip_draw_training(&again, &index, &spec, 5, g / 4, 4, g % 4, 0);
+        draw_training(&draw, &index, &spec, 5, g / 4, 4, g % 4, 0);
+        draw_training(&again, &index, &spec, 5, g / 4, 4, g % 4, 0);
         assert_memory_equal(&draw, &again, sizeof draw);
-        clip_draw_training(&later, &index, &spec, 5, (g + 23) / 4, 4, (g + 23) % 4, 0);
+        draw_training(&later, &index, &spec, 5, (g + 23) / 4, 4, (g + 23) % 4, 0);
         shown[draw.file]++;
         moved += draw.file != later.file;
     }
@@ -115,24 +142,24 @@ static void test_epochs(void **state) {
         assert_int_equal(shown[i], 1);
     assert_true(moved > 11);
     /* The sample's number decides which file, not how a step is cut into slots. */
-    clip_draw_training(&draw, &index, &spec, 5, 3, 4, 2, 0);
-    clip_draw_training(&again, &index, &spec, 5, 2, 7, 0, 0);
+    draw_training(&draw, &index, &spec, 5, 3, 4, 2, 0);
+    draw_training(&again, &index, &spec, 5, 2, 7, 0, 0);
     assert_int_equal(draw.file, again.file);
     paper_free(&index);
 }
 
 static void test_quarantined_are_not_drawn(void **state) {
     (void)state;
-    VideoIndex index = paper_index(9, 100, 320, 240);
+    VideoFile files[9];
+    for (int i = 0; i < 9; i++)
+        files[i] = paper_file(100, 320, 240);
+    files[4].reason = "damaged";
+    VideoIndex index = paper_pack(files, 9);
     ClipSpec spec = spec_16x4();
-    char reason[] = "damaged";
-    index.files[4].reason = reason;
-    index.usable = 8;
-    for (uint32_t i = 4; i < 8; i++)
-        index.usable_files[i] = i + 1;
+    assert_int_equal(index.usable, 8);
     for (uint64_t step = 0; step < 200; step++) {
         ClipDraw draw;
-        clip_draw_training(&draw, &index, &spec, 1, step, 1, 0, (int)(step % 3));
+        draw_training(&draw, &index, &spec, 1, step, 1, 0, (int)(step % 3));
         assert_int_not_equal(draw.file, 4);
     }
     paper_free(&index);
@@ -145,8 +172,8 @@ static void test_attempts_differ(void **state) {
     int same = 0;
     for (uint64_t slot = 0; slot < 40; slot++) {
         ClipDraw a, b;
-        clip_draw_training(&a, &index, &spec, 1, 7, 40, slot, 1);
-        clip_draw_training(&b, &index, &spec, 1, 7, 40, slot, 2);
+        draw_training(&a, &index, &spec, 1, 7, 40, slot, 1);
+        draw_training(&b, &index, &spec, 1, 7, 40, slot, 2);
         assert_int_equal(b.attempt, 2);
         same += a.file == b.file && a.frames[0] == b.frames[0];
     }
@@ -171,7 +198,7 @@ static void test_windows(void **state) {
         int64_t first = INT64_MAX, last = 0, count[16] = {0};
         for (uint64_t step = 0; step < 2000; step++) {
             ClipDraw draw;
-            clip_draw_training(&draw, &index, &spec, 3, step, 1, 0, 0);
+            draw_training(&draw, &index, &spec, 3, step, 1, 0, 0);
             first = draw.frames[0] < first ? draw.frames[0] : first;
             last = draw.frames[15] > last ? draw.frames[15] : last;
             assert_in_range(draw.frames[0], 0, (uint64_t)(cases[c].starts - 1));
@@ -195,14 +222,14 @@ static void test_windows(void **state) {
 static void test_always_in_bounds(void **state) {
     (void)state;
     for (int i = 0; i < 3000; i++) {
-        VideoIndex index = paper_index(1, 1 + i % 150, 1 + i * 7 % 500, 1 + i * 13 % 300);
-        VideoFile *file = &index.files[0];
+        VideoFile own = paper_file(1 + i % 150, 1 + i * 7 % 500, 1 + i * 13 % 300), *file = &own;
         file->rotation = i % 4 * 90;
         int64_t pts[150];
         if (i % 3 == 0) { /* uneven times */
             for (int64_t k = 0; k < file->frames; k++)
                 pts[k] = 40 * k + (k > 5 ? 900 : 0);
             file->pts = pts;
+            file->timed = true;
             file->time_base[0] = 1;
             file->time_base[1] = 1000;
         }
@@ -214,12 +241,13 @@ static void test_always_in_bounds(void **state) {
         spec.duration = i % 5 == 2 ? 2.0 : 0;
         if (i % 7 == 0) /* a file may claim any rate */
             file->fps = i % 2 ? 1e300 : 0;
+        VideoIndex index = paper_pack(file, 1);
         for (int kind = 0; kind < 4; kind++) {
             ClipDraw draw;
             if (kind == 0)
-                clip_draw_training(&draw, &index, &spec, 9, (uint64_t)i, 1, 0, 0);
+                draw_training(&draw, &index, &spec, 9, (uint64_t)i, 1, 0, 0);
             else
-                clip_draw_evaluation(&draw, &index, 0, &spec, kind - 1, 3);
+                clip_draw_evaluation(&draw, &index, 0, &spec, kind - 1, 3, 0, 1);
             for (int f = 0; f < spec.frames; f++) {
                 assert_true(draw.frames[f] >= (f ? draw.frames[f - 1] : 0));
                 assert_true(draw.frames[f] < file->frames);
@@ -241,7 +269,7 @@ static void test_crops(void **state) {
     int flips = 0;
     for (uint64_t step = 0; step < 4000; step++) {
         ClipDraw draw;
-        clip_draw_training(&draw, &index, &spec, 2, step, 1, 0, 0);
+        draw_training(&draw, &index, &spec, 2, step, 1, 0, 0);
         double share = (double)draw.width * draw.height / (400.0 * 300.0);
         double ratio = (double)draw.width / draw.height;
         least = fmin(least, share), most = fmax(most, share);
@@ -252,7 +280,7 @@ static void test_crops(void **state) {
     assert_true(narrow > 0.74 && narrow < 0.77 && wide < 1.36 && wide > 1.32);
     assert_in_range(flips, 1850, 2150);
     ClipDraw draw; /* the evaluation's crop is the largest centred square, never mirrored */
-    clip_draw_evaluation(&draw, &index, 0, &spec, 0, 1);
+    clip_draw_evaluation(&draw, &index, 0, &spec, 0, 1, 0, 1);
     assert_int_equal(draw.left, 50);
     assert_int_equal(draw.top, 0);
     assert_int_equal(draw.width, 300);
@@ -260,9 +288,9 @@ static void test_crops(void **state) {
     assert_false(draw.flip);
     assert_in_range(draw.frames[0], 18, 21); /* the middle window of 40 */
     /* Frames too narrow for the ratio: the centre, with the nearest allowed ratio. */
-    index.files[0].width = 20;
-    index.files[0].height = 1000;
-    clip_draw_training(&draw, &index, &spec, 2, 0, 1, 0, 0);
+    paper_free(&index);
+    index = paper_index(1, 100, 20, 1000);
+    draw_training(&draw, &index, &spec, 2, 0, 1, 0, 0);
     assert_int_equal(draw.width, 20);
     assert_int_equal(draw.height, 27);
     assert_int_equal(draw.top, 486);
@@ -272,17 +300,20 @@ static void test_crops(void **state) {
 /* Frames per second by time stamps: the frame shown at t0 + k / fps. */
 static void test_time(void **state) {
     (void)state;
-    VideoIndex index = paper_index(1, 12, 320, 240);
+    VideoFile file = paper_file(12, 320, 240);
     int64_t pts[] = {0,  10,  20,  30,  40,  50,
                      90, 100, 110, 120, 200, 250}; /* hundredths of a second */
-    index.files[0].pts = pts;
-    index.files[0].time_base[0] = 1;
-    index.files[0].time_base[1] = 100;
+    file.pts = pts;
+    file.timed = true;
+    file.time_base[0] = 1;
+    file.time_base[1] = 100;
+    VideoIndex index = paper_pack(&file, 1);
     ClipSpec spec = spec_16x4();
     spec.frames = 6;
     spec.fps = 2;
     ClipDraw draw;
-    clip_draw_evaluation(&draw, &index, 0, &spec, 0, 1); /* 2.5 s long: only one window fits */
+    clip_draw_evaluation(&draw, &index, 0, &spec, 0, 1, 0,
+                         1); /* 2.5 s long: only one window fits */
     const int64_t expected[] = {0, 5, 7, 9, 10, 11};
     for (int i = 0; i < 6; i++)
         assert_int_equal(draw.frames[i], expected[i]);
@@ -357,18 +388,18 @@ static void test_pixels(void **state) {
     (void)state;
     char *path = make_video(160, 120, 30);
     VideoFile file = {0};
-    video_file_scan(&file, path);
+    video_file_scan(&file, path, NULL);
     assert_null(file.reason);
-    VideoIndex index = {.count = 1, .files = &file, .usable = 1, .usable_files = &(uint32_t){0}};
     ClipSpec spec = spec_16x4();
     spec.frames = 4;
     spec.step = 3;
-    ClipDecoder *decoder = clip_decoder_new();
+    ClipDecoder *decoder = clip_decoder_new(0, NULL);
     for (int turn = 0; turn < 4; turn++) { /* the file does not say so, but what if it did */
         file.rotation = 90 * turn;
+        VideoIndex index = paper_pack(&file, 1);
         for (uint64_t step = 0; step < 8; step++) {
             ClipDraw draw;
-            clip_draw_training(&draw, &index, &spec, 4, step, 1, 0, 0);
+            draw_training(&draw, &index, &spec, 4, step, 1, 0, 0);
             check_pixels(&file, &draw, &spec, decoder);
             draw.left |= 1; /* odd corners, where chroma samples are shared */
             draw.top |= 1;
@@ -382,13 +413,16 @@ static void test_pixels(void **state) {
         for (int i = 0; i < 4; i++)
             whole.frames[i] = 9 * i;
         check_pixels(&file, &whole, &spec, decoder);
+        paper_free(&index);
     }
     spec.crop = 120; /* no scaling at all */
     file.rotation = 0;
+    VideoIndex index = paper_pack(&file, 1);
     ClipDraw draw;
-    clip_draw_evaluation(&draw, &index, 0, &spec, 0, 1);
+    clip_draw_evaluation(&draw, &index, 0, &spec, 0, 1, 0, 1);
     check_pixels(&file, &draw, &spec, decoder);
     clip_decoder_free(decoder);
+    paper_free(&index);
     video_file_free(&file);
     assert_int_equal(unlink(path), 0);
     free(path);
@@ -464,27 +498,27 @@ static void test_real_files(void **state) {
         print_message("no " SHARED "/videos here: skipped\n");
         skip();
     }
-    ClipDecoder *decoder = clip_decoder_new();
+    ClipDecoder *decoder = clip_decoder_new(0, NULL);
     ClipSpec spec = spec_16x4();
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char *path = path_join(SHARED "/videos", names[i]);
         VideoFile file = {0};
         Error error = {0};
-        video_file_scan(&file, path);
+        video_file_scan(&file, path, NULL);
         if (file.reason)
             fail_msg("%s: %s", path, file.reason);
         if (i < 2)
             assert_int_equal(file.rotation % 180, 90);
-        VideoIndex index = {
-            .count = 1, .files = &file, .usable = 1, .usable_files = &(uint32_t){0}};
+        VideoIndex index = paper_pack(&file, 1);
         uint8_t *clip = memory_new(3 * 16, 32 * 32);
         for (uint64_t step = 0; step < 6; step++) {
             ClipDraw draw;
-            clip_draw_training(&draw, &index, &spec, 1, step, 1, 0, 0);
+            draw_training(&draw, &index, &spec, 1, step, 1, 0, 0);
             if (clip_decode(clip, decoder, &file, &draw, &spec, &error))
                 fail_msg("%s: %s", path, error.text);
         }
         free(clip);
+        paper_free(&index);
         video_file_free(&file);
         free(path);
     }

@@ -62,7 +62,7 @@ static void read_frames(Taken *taken, VideoReader *reader, const int64_t *frames
 static VideoReader *open_reader(const VideoFile *file) {
     VideoReader *reader;
     Error error = {0};
-    if (video_reader_open(&reader, file, &error))
+    if (video_reader_open(&reader, file, 0, &error))
         fail_msg("%s: %s", file->path, error.text);
     return reader;
 }
@@ -76,7 +76,7 @@ static void assert_same_hash(const Hash *a, const Hash *b, const char *path, int
  * with fresh ones. */
 static void check_exact(const char *path, uint64_t tries) {
     VideoFile file = {0};
-    video_file_scan(&file, path);
+    video_file_scan(&file, path, NULL);
     if (file.reason)
         fail_msg("%s: %s", path, file.reason);
     assert_true(file.frames <= FRAMES_MAX);
@@ -151,7 +151,7 @@ static void test_the_right_frames(void **state) {
     char *path = make_video(30, NULL);
     VideoFile file = {0};
     Error error = {0};
-    video_file_scan(&file, path);
+    video_file_scan(&file, path, NULL);
     assert_null(file.reason);
     assert_int_equal(file.frames, 30);
     VideoReader *reader = open_reader(&file);
@@ -172,11 +172,11 @@ static void test_wrong_numbers(void **state) {
     (void)state;
     char *path = make_video(10, NULL);
     VideoFile file = {0};
-    video_file_scan(&file, path);
+    video_file_scan(&file, path, NULL);
     VideoReader *reader = open_reader(&file);
     Taken taken = {.stop_at = SIZE_MAX};
-    const int64_t wrong[][2] = {{0, 10}, {-1, 0}, {5, 4}};
-    for (size_t i = 0; i < 3; i++) {
+    const int64_t wrong[][2] = {{0, 10}, {-1, 0}};
+    for (size_t i = 0; i < 2; i++) {
         Error error = {0};
         assert_int_equal(video_reader_frames(reader, wrong[i], 2, take, &taken, &error), -1);
         assert_non_null(strstr(error.text, "10")); /* how many there are */
@@ -192,8 +192,8 @@ static void test_wrong_numbers(void **state) {
     video_reader_close(reader);
 
     /* An index that promises more than the file holds: an error, no other frame, no crash. */
-    free(file.pts);
-    file.pts = NULL;
+    assert_true(file.timed && file.pts_step > 0);
+    file.timed = false;
     file.frames = 1000;
     reader = open_reader(&file);
     const int64_t late[] = {3, 700};
@@ -202,8 +202,8 @@ static void test_wrong_numbers(void **state) {
     assert_non_null(strstr(error.text, "700"));
     video_reader_close(reader);
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(video_reader_open(&reader, &file, &error), -1);
-    assert_null(reader);
+    assert_int_equal(video_reader_open(&reader, &file, 0, &error), -1);
+    video_reader_close(reader);
     video_file_free(&file);
     free(path);
 }
@@ -261,8 +261,9 @@ static void test_damaged(void **state) {
         Error error = {0};
         const int64_t frames[] = {0, 40, 200, 999};
         Taken taken = {.stop_at = SIZE_MAX};
-        if (names[i]->d_name[0] != '.' && !video_reader_open(&reader, &file, &error)) {
-            assert_int_equal(video_reader_frames(reader, frames, 4, take, &taken, &error), -1);
+        if (names[i]->d_name[0] != '.') {
+            if (!video_reader_open(&reader, &file, 0, &error))
+                assert_int_equal(video_reader_frames(reader, frames, 4, take, &taken, &error), -1);
             video_reader_close(reader);
         }
         free(path);

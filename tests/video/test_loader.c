@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "video/encode.h"
 #include "video/loader.h"
+#include "video/sampler.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ typedef struct Fixture {
     char *folder;
     VideoIndex index;
     ClipSpec spec;
+    Sampler sampler;
     int last_attempt; /* draws beyond are refused */
 } Fixture;
 
@@ -57,6 +59,8 @@ static int setup(void **state) {
     f->spec = (ClipSpec){
         .frames = 4, .step = 2, .crop = 24, .scale = {0.3, 1}, .ratio = {0.75, 1.35}, .flip = true};
     f->last_attempt = 100;
+    SamplerSettings settings = {.clip = f->spec, .num_clips = 1, .seed = SEED};
+    assert_int_equal(sampler_new(&f->sampler, &f->index, &settings, &error), 0);
     *state = f;
     return 0;
 }
@@ -64,6 +68,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     Fixture *f = *state;
     Error error = {0};
+    sampler_free(&f->sampler);
     video_index_free(&f->index);
     assert_int_equal(folder_remove(f->folder, &error), 0);
     free(f->folder);
@@ -75,7 +80,7 @@ static int draw(void *context, uint64_t job, int attempt, ClipDraw *drawn) {
     const Fixture *f = context;
     if (attempt > f->last_attempt)
         return 0;
-    clip_draw_training(drawn, &f->index, &f->spec, SEED, job / SLOTS, SLOTS, job % SLOTS, attempt);
+    sampler_draw(&f->sampler, drawn, job / SLOTS, SLOTS, SLOTS, job % SLOTS, attempt);
     return 1;
 }
 
@@ -121,7 +126,7 @@ static Content gather(Fixture *f, uint64_t first, uint64_t jobs, int batch, int 
     Content content = {memory_new(total, bytes), memory_new(total, sizeof(ClipDraw)),
                        memory_new(total, sizeof(char *)), 0};
     Loader *loader = open_loader(f, first, jobs, batch, ring, threads);
-    for (const LoaderBatch *got; (got = loader_next(loader));) {
+    for (const LoaderBatch *got; (got = loader_next(loader, NULL));) {
         assert_int_equal(got->first_job, first + content.count);
         assert_in_range(got->count, 1, batch);
         assert_true(got->wait >= 0 && got->decode > 0);
@@ -136,7 +141,7 @@ static Content gather(Fixture *f, uint64_t first, uint64_t jobs, int batch, int 
             content.count++;
         }
     }
-    assert_null(loader_next(loader)); /* the end stays the end */
+    assert_null(loader_next(loader, NULL)); /* the end stays the end */
     loader_close(loader);
     assert_int_equal(content.count, total);
     return content;
@@ -182,7 +187,7 @@ static void test_order(void **state) {
 static void test_redraw(void **state) {
     Fixture *f = *state;
     Error error = {0};
-    assert_int_equal(file_write(f->index.files[2].path, "gone", 4, &error), 0);
+    assert_int_equal(file_write(video_index_file(&f->index, 2).path, "gone", 4, &error), 0);
     Content one = gather(f, 0, 20, 4, 2, 1), three = gather(f, 0, 20, 5, 3, 3);
     assert_same(&one, 0, &three, clip_bytes(f));
     int redrawn = 0;
@@ -201,7 +206,7 @@ static void test_redraw(void **state) {
     /* without a second choice the slot fails and its clip is black */
     f->last_attempt = 0;
     Loader *loader = open_loader(f, 0, VIDEOS, VIDEOS, 2, 2);
-    const LoaderBatch *batch = loader_next(loader);
+    const LoaderBatch *batch = loader_next(loader, NULL);
     assert_non_null(batch);
     int failed = 0;
     for (int b = 0; b < batch->count; b++)
@@ -221,10 +226,11 @@ static void test_all_damaged(void **state) {
     Fixture *f = *state;
     Error error = {0};
     for (size_t i = 0; i < f->index.count; i++)
-        assert_int_equal(file_write(f->index.files[i].path, "gone", 4, &error), 0);
+        assert_int_equal(
+            file_write(video_index_file(&f->index, (uint32_t)i).path, "gone", 4, &error), 0);
     Loader *loader = open_loader(f, 0, UINT64_MAX, 3, 2, 2);
     for (int i = 0; i < 3; i++) {
-        const LoaderBatch *batch = loader_next(loader);
+        const LoaderBatch *batch = loader_next(loader, NULL);
         for (int b = 0; b < batch->count; b++)
             assert_true(batch->slots[b].failed);
     }
@@ -236,14 +242,14 @@ static void test_close(void **state) {
     for (int threads = 1; threads <= 4; threads++) {
         loader_close(open_loader(f, 0, UINT64_MAX, 3, 2, threads)); /* at once */
         Loader *loader = open_loader(f, 0, UINT64_MAX, 3, 2, threads);
-        assert_non_null(loader_next(loader));
+        assert_non_null(loader_next(loader, NULL));
         loader_close(loader); /* while a batch is held */
         loader = open_loader(f, 0, 2, 3, 4, threads);
         loader_close(loader); /* a ring larger than the source */
     }
     loader_close(NULL);
     Loader *empty = open_loader(f, 8, 8, 3, 2, 1);
-    assert_null(loader_next(empty));
+    assert_null(loader_next(empty, NULL));
     loader_close(empty);
 }
 

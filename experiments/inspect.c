@@ -1,0 +1,311 @@
+/* jepa inspect: a folder of videos, summed up for a person. */
+#include "base/log.h"
+#include "experiments/commands.h"
+#include "experiments/options.h"
+#include "jepa/run.h"
+#include "kernels/device.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHOWN_MOST 8  /* kinds in a line */
+#define GOP_LONG   60 /* frames from keyframe to keyframe from which transcoding pays */
+#define LABEL      17 /* columns before a line's value */
+
+typedef struct InspectArguments {
+    const char *recipe, *check;
+    TextList sets;
+    double timeout;
+    int64_t threads, shown;
+} InspectArguments;
+
+/* How often each text comes. */
+typedef struct Tally {
+    char **texts;
+    size_t *counts, kinds;
+} Tally;
+
+static void tally_add(Tally *t, const char *text) {
+    size_t i = 0;
+    while (i < t->kinds && strcmp(t->texts[i], text))
+        i++;
+    if (i == t->kinds) {
+        t->texts = memory_grow(t->texts, t->kinds + 1, sizeof *t->texts);
+        t->counts = memory_grow(t->counts, t->kinds + 1, sizeof *t->counts);
+        t->texts[t->kinds] = memory_text("%s", text);
+        t->counts[t->kinds++] = 0;
+    }
+    t->counts[i]++;
+}
+
+/* The most frequent first; then frees it. */
+static void tally_print(Tally *t, const char *label) {
+    printf("%-*s", LABEL, label);
+    size_t left = 0;
+    for (size_t shown = 0; shown < t->kinds; shown++) {
+        size_t best = 0;
+        for (size_t i = 1; i < t->kinds; i++)
+            best = t->counts[i] > t->counts[best] ? i : best;
+        if (shown < SHOWN_MOST)
+            printf("%s%s %zu", shown ? ", " : "", t->texts[best], t->counts[best]);
+        else
+            left += t->counts[best];
+        t->counts[best] = 0;
+        if (shown >= 4096)
+            break;
+    }
+    if (left)
+        printf(", %zu others", left);
+    printf("%s\n", t->kinds ? "" : "none");
+    for (size_t i = 0; i < t->kinds; i++)
+        free(t->texts[i]);
+    free(t->texts);
+    free(t->counts);
+}
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_duration(double seconds) {
+    if (seconds < 60)
+        printf("%.1f s", seconds);
+    else if (seconds < 3600)
+        printf("%d min %02d s", (int)(seconds / 60), (int)seconds % 60);
+    else
+        printf("%.1f h", seconds / 3600);
+}
+
+static void print_lengths(double *seconds, double *frames, size_t count) {
+    if (!count)
+        return;
+    double all = 0;
+    for (size_t i = 0; i < count; i++)
+        all += seconds[i];
+    qsort(seconds, count, sizeof *seconds, ascending);
+    qsort(frames, count, sizeof *frames, ascending);
+    printf("%-*s", LABEL, "length");
+    print_duration(all);
+    printf(" in all; shortest ");
+    print_duration(seconds[0]);
+    printf(", median ");
+    print_duration(seconds[count / 2]);
+    printf(", longest ");
+    print_duration(seconds[count - 1]);
+    printf("\n%-*s%.0f to %.0f, median %.0f\n", LABEL, "frames", frames[0], frames[count - 1],
+           frames[count / 2]);
+}
+
+static const char *colour_text(const VideoFile *f) {
+    /* ITU-T H.273 */
+    bool hdr = f->colour[2] == 16 || f->colour[2] == 18;
+    const char *matrix = f->colour[0] == 1                         ? "BT.709"
+                         : f->colour[0] == 5 || f->colour[0] == 6  ? "BT.601"
+                         : f->colour[0] == 9 || f->colour[0] == 10 ? "BT.2020"
+                         : f->colour[0] == 0                       ? "RGB"
+                         : f->colour[0] == 2                       ? "unspecified"
+                                                                   : "other";
+    static _Thread_local char text[64];
+    snprintf(text, sizeof text, "%s%s%s", matrix, f->colour[1] == 2 ? " full range" : "",
+             hdr ? " HDR" : "");
+    return text;
+}
+
+static void print_kinds(const VideoIndex *index) {
+    Tally sizes = {0}, codecs = {0}, containers = {0}, formats = {0}, colours = {0}, rates = {0};
+    size_t rotated = 0, variable = 0, untimed = 0, with_audio = 0, long_gops = 0;
+    double *gaps = memory_new(index->usable, sizeof *gaps);
+    double *seconds = memory_new(index->usable, sizeof *seconds);
+    double *frames = memory_new(index->usable, sizeof *frames);
+    for (size_t u = 0; u < index->usable; u++) {
+        VideoFile f = video_index_file(index, index->usable_files[u]);
+        char size[64], rate[32];
+        snprintf(size, sizeof size, "%dx%d", video_file_width(&f), video_file_height(&f));
+        snprintf(rate, sizeof rate, "%.4g", f.fps);
+        tally_add(&sizes, size);
+        tally_add(&rates, rate);
+        tally_add(&codecs, f.codec);
+        tally_add(&containers, f.container);
+        tally_add(&formats, f.format);
+        tally_add(&colours, colour_text(&f));
+        rotated += f.rotation != 0;
+        variable += f.timed && !f.pts_step && f.frames > 2 && f.pts;
+        untimed += !f.timed && f.frames > 1;
+        with_audio += f.streams[1] > 0;
+        gaps[u] = (double)f.frames / (double)(f.key_count ? f.key_count : 1);
+        long_gops += gaps[u] > GOP_LONG;
+        seconds[u] = f.duration;
+        frames[u] = (double)f.frames;
+    }
+    print_lengths(seconds, frames, index->usable);
+    tally_print(&sizes, "sizes");
+    tally_print(&rates, "frames a second");
+    tally_print(&codecs, "codecs");
+    tally_print(&containers, "containers");
+    tally_print(&formats, "pixel formats");
+    tally_print(&colours, "colours");
+    qsort(gaps, index->usable, sizeof *gaps, ascending);
+    printf(
+        "%-*s%zu rotated, %zu with uneven time stamps, %zu without usable ones, %zu with sound\n",
+        LABEL, "of these", rotated, variable, untimed, with_audio);
+    printf("%-*severy %.0f frames (median), at most every %.0f\n", LABEL, "keyframes",
+           gaps[index->usable / 2], gaps[index->usable - 1]);
+    if (long_gops)
+        printf("%-*s%zu videos have more than %d frames from keyframe to keyframe: clips of them "
+               "are slow to reach (jepa transcode --gop 16)\n",
+               LABEL, "", long_gops, GOP_LONG);
+    free(gaps);
+    free(seconds);
+    free(frames);
+}
+
+static void print_classes(const VideoIndex *index) {
+    if (!index->classes)
+        return;
+    Tally classes = {0};
+    for (size_t u = 0; u < index->usable; u++) {
+        int label = video_index_label(index, index->usable_files[u]);
+        if (label >= 0 && classes.kinds <= 4096)
+            tally_add(&classes, index->class_names[label]);
+    }
+    printf("%-*s%d\n", LABEL, "classes", index->classes);
+    tally_print(&classes, "");
+}
+
+static void print_unusable(const VideoIndex *index, int64_t most) {
+    size_t count = index->count - index->usable;
+    int64_t shown = 0;
+    if (!count)
+        return;
+    printf("unusable:\n");
+    for (size_t i = 0; i < index->count && shown < most; i++)
+        if (video_index_reason(index, (uint32_t)i)) {
+            printf("  %s: %s\n", video_index_name(index, (uint32_t)i),
+                   video_index_reason(index, (uint32_t)i));
+            shown++;
+        }
+    if ((int64_t)count > shown)
+        printf("  ... and %" PRId64 " more (--shown N)\n", (int64_t)count - shown);
+}
+
+/* What a recipe can draw. */
+static int print_clips(const VideoIndex *index, const Recipe *recipe, Error *error) {
+    SamplerSettings settings = recipe_sampler(recipe);
+    Sampler sampler;
+    if (settings.weighted && settings.weighted != index->sources_count)
+        settings.weighted = 0; /* the recipe's own data sets are not these */
+    if (sampler_new(&sampler, index, &settings, error))
+        return -1;
+    double windows = 0;
+    size_t is_short = 0;
+    for (size_t u = 0; u < index->usable; u++) {
+        uint32_t number = index->usable_files[u];
+        VideoFile file = video_index_file(index, number);
+        ClipSpec spec = sampler_clip(&sampler, number);
+        windows += (double)clip_windows(&file, &spec);
+        is_short += clip_is_short(&file, &spec);
+    }
+    const ClipSpec *c = &settings.clip;
+    printf("%-*s%d frames of %d x %d, ", LABEL, "clips", c->frames, c->crop, c->crop);
+    if (c->fps > 0)
+        printf("%g a second", c->fps);
+    else if (c->duration > 0)
+        printf("over %g s", c->duration);
+    else
+        printf("step %d", c->step);
+    printf(": %.0f different windows", windows);
+    printf("; %" PRIu64 " clips an epoch (sampling by %s)\n",
+           sampler.units * (uint64_t)settings.num_clips,
+           settings.mode == SAMPLER_DURATION ? "duration" : "video");
+    if (is_short)
+        printf("%-*s%zu videos are shorter than a clip: %s\n", LABEL, "", is_short,
+               c->short_videos == CLIP_SHORT_SKIP   ? "not drawn (data.short_videos: skip)"
+               : c->short_videos == CLIP_SHORT_LOOP ? "begun again (data.short_videos: loop)"
+                                                    : "their last frame is repeated "
+                                                      "(data.short_videos: repeat)");
+    sampler_free(&sampler);
+    return 0;
+}
+
+static int inspect(const InspectArguments *a, const TextList *sources, Error *error) {
+    Recipe recipe;
+    VideoIndex index;
+    recipe_default(&recipe);
+    int result = a->recipe ? recipe_load(&recipe, a->recipe, error) : 0;
+    for (size_t i = 0; i < a->sets.count && !result; i++)
+        result = recipe_set(&recipe, a->sets.items[i], error);
+    if (!result)
+        result = recipe_check_data(&recipe, error);
+    IndexSettings settings = {.sources_count = (int)sources->count,
+                              .threads = a->threads ? (int)a->threads : device_threads_available(),
+                              .scan = {.timeout = a->timeout},
+                              .kept_may_fail = true,
+                              .may_be_unusable = true};
+    settings.scan.check = strcmp(a->check, "packets") ? VIDEO_CHECK_DECODE : VIDEO_CHECK_PACKETS;
+    for (size_t i = 0; i < sources->count; i++)
+        settings.sources[i] = sources->items[i];
+    char *cache = video_index_cache(settings.sources, settings.sources_count, settings.scan.check);
+    settings.kept = cache;
+    double started = time_now();
+    if (!result)
+        result = video_index_make(&index, &settings, error);
+    free(cache);
+    if (!result) {
+        printf("%-*s%zu in %d source%s, %zu usable, %zu unusable   (%.1f s)\n", LABEL, "videos",
+               index.count, index.sources_count, index.sources_count > 1 ? "s" : "", index.usable,
+               index.count - index.usable, time_now() - started);
+        print_classes(&index);
+        if (index.usable) {
+            print_kinds(&index);
+            result = print_clips(&index, &recipe, error);
+        }
+        print_unusable(&index, a->shown);
+        video_index_free(&index);
+    }
+    recipe_free(&recipe);
+    return result;
+}
+
+int command_inspect(int argc, char **argv) {
+    const CommandHelp help = {
+        "jepa inspect FOLDER|LIST.csv|INDEX ... [--recipe FILE.yaml] [--set KEY=VALUE]",
+        "Sums up what is in the videos: how many, how long, sizes, codecs, colours, keyframes, how "
+        "many clips a recipe can draw, and what cannot be used and why. What it finds is kept for "
+        "later runs."};
+    InspectArguments a = {.check = "decode", .timeout = 600, .shown = 20};
+    const Option options[] = {
+        {"recipe", "FILE", "recipe whose clips are counted; default: the published one of ViT-L",
+         OPTION_TEXT, &a.recipe},
+        {"set", "KEY=VALUE", "change a key of the recipe; may be repeated", OPTION_LIST, &a.sets},
+        {"check", "HOW", "decode (default): every frame; packets: faster, finds less damage",
+         OPTION_TEXT, &a.check},
+        {"shown", "N", "unusable files that are named (default 20)", OPTION_INTEGER, &a.shown},
+        {"timeout", "SECONDS", "give a file up after this long (default 600; 0: never)",
+         OPTION_NUMBER, &a.timeout},
+        {"threads", "N", "files read at a time; 0: all cores (default)", OPTION_INTEGER,
+         &a.threads},
+    };
+    TextList rest = {0};
+    Error error = {0};
+    int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
+                               &error);
+    if (parsed == 0) {
+        if (!rest.count || rest.count > INDEX_SOURCES_MAX)
+            error_set(&error, ERROR_USAGE, "expected 1 to %d folders, lists or an index",
+                      INDEX_SOURCES_MAX);
+        else if (strcmp(a.check, "decode") && strcmp(a.check, "packets"))
+            error_set(&error, ERROR_USAGE, "--check %s: expected decode or packets", a.check);
+        else if (a.threads < 0 || a.threads > 4096 || a.shown < 0 || !(a.timeout >= 0))
+            error_set(&error, ERROR_USAGE, "--threads, --shown and --timeout: expected 0 or more");
+        else
+            inspect(&a, &rest, &error);
+    }
+    if (error.code)
+        fprintf(stderr, "jepa inspect: %s\n", error.text);
+    free(a.sets.items);
+    free(rest.items);
+    return error.code;
+}
