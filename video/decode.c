@@ -83,7 +83,7 @@ static int hand_on(VideoReader *reader, int64_t number, Wanted *wanted, Error *e
 /* A fresh start: not every container can seek back. */
 static int reopen(VideoReader *reader, int quickly, Error *error) {
     video_input_close(&reader->input);
-    double left = reader->give_up > 0 ? fmax(reader->give_up - time_now(), 1e-3) : 0;
+    double left = reader->give_up > 0 ? fmax(reader->give_up - time_now(), 1e-9) : 0;
     int result = quickly ? video_input_open_quickly(&reader->input, reader->file->path, left, error)
                          : video_input_open(&reader->input, reader->file->path, left, error);
     reader->input.packet_limit = packet_limit(reader->file);

@@ -327,7 +327,7 @@ static int scan_file(Scan *scan, Error *error) {
     }
     if (result == 0) {
         double left = limit > 0 ? limit - (time_now() - started) : 0;
-        result = decode_all(scan, limit > 0 && left < 1e-3 ? 1e-3 : left, error);
+        result = decode_all(scan, limit > 0 && left < 1e-9 ? 1e-9 : left, error);
     }
     if (result >= 0 && scan->ordered)
         keep_times(scan);

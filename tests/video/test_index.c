@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "video/encode.h"
 #include "video/index.h"
+#include "video/index_journal.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -361,6 +362,167 @@ static void test_verify(void **state) {
     video_index_free(&index);
 }
 
+static int make_kept(VideoIndex *index, void **state, const char *kept, VideoCheck check) {
+    char *source = in(state, "data");
+    IndexSettings settings = {
+        .sources = {source}, .sources_count = 1, .threads = 2, .scan = {.check = check}};
+    Error error = {0};
+    settings.kept = kept;
+    int result = video_index_make(index, &settings, &error);
+    if (result)
+        print_message("%s\n", error.text);
+    free(source);
+    return result;
+}
+
+/* Writes a kept index of what is known, with a mark in the codec's name that no scan would give. */
+static void mark_index(const VideoIndex *index, const char *kept) {
+    VideoFile files[8];
+    VideoIndex marked;
+    Error error = {0};
+    for (size_t i = 0; i < index->count; i++) {
+        files[i] = entry(index, i);
+        strcpy(files[i].codec, "marked");
+    }
+    assert_int_equal(video_index_of_files(&marked, files, index->count, NULL, 0, &error), 0);
+    assert_int_equal(video_index_save(&marked, kept, &error), 0);
+    video_index_free(&marked);
+}
+
+/* Only what has changed is read again. */
+static void test_refresh(void **state) {
+    make_sub(state, "data");
+    make_video(state, "data/1.mp4", 5, 1);
+    make_video(state, "data/2.mp4", 6, 2);
+    make_text(state, "data/3.mp4", "");
+    char *kept = in(state, "kept.index"), *second = in(state, "data/2.mp4");
+    VideoIndex index;
+    assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_DECODE), 0);
+    mark_index(&index, kept);
+    video_index_free(&index);
+    struct timespec times[2] = {{1000, 0}, {1000, 0}};
+    assert_int_equal(utimensat(AT_FDCWD, second, times, 0), 0);
+    make_video(state, "data/0.mp4", 4, 3);
+    assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_DECODE), 0);
+    assert_int_equal(index.count, 4);
+    assert_string_equal(named(&index, "1.mp4").codec, "marked"); /* taken over */
+    assert_string_not_equal(named(&index, "2.mp4").codec, "marked");
+    assert_string_not_equal(named(&index, "0.mp4").codec, "marked");
+    assert_int_equal(named(&index, "2.mp4").frames, 6);
+    assert_non_null(named(&index, "3.mp4").reason);
+    Hash hash = index.hash;
+    video_index_free(&index);
+    assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_DECODE), 0);
+    assert_true(hash_same(&hash, &index.hash));
+    video_index_free(&index);
+    /* another way of looking: nothing is taken over */
+    assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_PACKETS), 0);
+    assert_string_not_equal(named(&index, "1.mp4").codec, "marked");
+    video_index_free(&index);
+    /* a damaged kept index is made anew */
+    Error error = {0};
+    assert_int_equal(file_write(kept, "rubbish", 7, &error), 0);
+    assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_DECODE), 0);
+    assert_int_equal(index.usable, 3);
+    video_index_free(&index);
+    /* and can itself be given as the videos, until one of them changes */
+    assert_int_equal(video_index_build(&index, kept, 1, &error), 0);
+    assert_int_equal(index.usable, 3);
+    video_index_free(&index);
+    assert_int_equal(unlink(second), 0);
+    assert_int_equal(video_index_build(&index, kept, 1, &error), -1);
+    assert_non_null(strstr(error.text, "2.mp4"));
+    free(kept);
+    free(second);
+}
+
+/* A build that was killed goes on: what its journal holds is not read again. */
+static void test_journal(void **state) {
+    make_sub(state, "data");
+    make_video(state, "data/1.mp4", 5, 1);
+    make_video(state, "data/2.mp4", 6, 2);
+    char *kept = in(state, "kept.index"), *path = in(state, "data/1.mp4");
+    char *left = memory_text("%s.journal", kept);
+    VideoFile file = {0};
+    video_file_scan(&file, path, NULL);
+    file.name = memory_text("1.mp4");
+    strcpy(file.codec, "marked");
+    Journal journal;
+    journal_open(&journal, kept, VIDEO_CHECK_DECODE);
+    journal_add(&journal, &file);
+    journal_add(&journal, &file);
+    journal_close(&journal, false);
+    assert_true(file_exists(left));
+    struct stat about;
+    assert_int_equal(stat(left, &about), 0);
+    assert_int_equal(truncate(left, about.st_size - 10), 0); /* killed in the middle of a record */
+    VideoIndex index;
+    assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_DECODE), 0);
+    assert_string_equal(named(&index, "1.mp4").codec, "marked");
+    assert_string_not_equal(named(&index, "2.mp4").codec, "marked");
+    assert_false(file_exists(left)); /* done with */
+    assert_true(file_exists(kept));
+    video_index_free(&index);
+    video_file_free(&file);
+    free(kept);
+    free(path);
+    free(left);
+}
+
+/* From packets alone the same frames, times and keys as from decoding. */
+static void test_packets(void **state) {
+    make_video(state, "long.mp4", 150, 1);
+    char *path = in(state, "long.mp4");
+    VideoFile decoded = {0}, read = {0};
+    ScanSettings packets = {.check = VIDEO_CHECK_PACKETS};
+    video_file_scan(&decoded, path, NULL);
+    video_file_scan(&read, path, &packets);
+    decoded.name = memory_text("x");
+    read.name = memory_text("x");
+    assert_same_file(&decoded, &read);
+    video_file_free(&decoded);
+    video_file_free(&read);
+    free(path);
+    const char *folders[] = {SHARED "/containers", SHARED "/edge_cases"};
+    for (int f = 0; f < 2; f++) {
+        struct dirent **names;
+        int count = scandir(folders[f], &names, NULL, alphasort);
+        for (int i = 0; i < count; i++) {
+            char *file = path_join(folders[f], names[i]->d_name);
+            if (names[i]->d_name[0] != '.' && strncmp(names[i]->d_name, "LICENSE", 7)) {
+                video_file_scan(&decoded, file, NULL);
+                video_file_scan(&read, file, &packets);
+                assert_int_equal(!decoded.reason, !read.reason);
+                if (!read.reason && (decoded.frames != read.frames || decoded.timed != read.timed))
+                    fail_msg("%s: %lld frames by decoding, %lld by packets", file,
+                             (long long)decoded.frames, (long long)read.frames);
+                for (int64_t n = 0; !read.reason && read.timed && n < read.frames; n++)
+                    assert_int_equal(video_file_pts(&decoded, n), video_file_pts(&read, n));
+                video_file_free(&decoded);
+                video_file_free(&read);
+            }
+            free(file);
+            free(names[i]);
+        }
+        if (count >= 0)
+            free(names);
+    }
+}
+
+/* A file may be given up by time, and is tried again the next time. */
+static void test_timeout(void **state) {
+    make_sub(state, "data");
+    make_video(state, "data/1.mp4", 5, 1);
+    char *path = in(state, "data/1.mp4");
+    VideoFile file = {0};
+    ScanSettings settings = {.timeout = 1e-9};
+    video_file_scan(&file, path, &settings);
+    assert_non_null(file.reason);
+    assert_non_null(strstr(file.reason, "given up"));
+    video_file_free(&file);
+    free(path);
+}
+
 /* Cut in the middle, where the container's head is at the front and most frames can be decoded. */
 static void test_cut_short(void **state) {
     make_video(state, "whole.mp4", 200, 1);
@@ -428,6 +590,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_list_of_words, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_save_and_load, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_verify, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_refresh, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_journal, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_packets, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_timeout, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_cut_short, make_folder, remove_folder),
         cmocka_unit_test(test_damaged),
     };

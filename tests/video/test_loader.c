@@ -253,6 +253,57 @@ static void test_close(void **state) {
     loader_close(empty);
 }
 
+/* A clip that takes too long is no reason for another: the loader ends, naming the file. */
+static void test_timeout(void **state) {
+    Fixture *f = *state;
+    LoaderConfig config = {.index = &f->index,
+                           .spec = f->spec,
+                           .source = {f, draw},
+                           .jobs = UINT64_MAX,
+                           .batch = 3,
+                           .ring = 2,
+                           .threads = 2,
+                           .timeout = 1e-9};
+    Loader *loader;
+    Error error = {0};
+    assert_int_equal(loader_open(&loader, &config, &error), 0);
+    assert_null(loader_next(loader, &error));
+    assert_non_null(strstr(error.text, ".mp4"));
+    assert_non_null(strstr(error.text, "data.timeout"));
+    assert_null(loader_next(loader, &error));
+    loader_close(loader);
+}
+
+/* The published path: normalised floats, mirrored already, near the fast one. */
+static void test_published(void **state) {
+    Fixture *f = *state;
+    Content fast = gather(f, 0, 12, 4, 2, 2);
+    f->spec.interpolation = CLIP_PUBLISHED;
+    size_t values = clip_bytes(f), seen = 0;
+    Loader *loader = open_loader(f, 0, 12, 4, 2, 3);
+    LoaderConfig config = {.spec = f->spec, .batch = 1, .ring = 2};
+    assert_true(loader_bytes(&config) >= 2 * values * sizeof(float));
+    const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    int side = f->spec.crop;
+    for (const LoaderBatch *batch; (batch = loader_next(loader, NULL));) {
+        assert_null(batch->clips);
+        for (int b = 0; b < batch->count; b++, seen++) {
+            const ClipDraw *d = &batch->slots[b].draw;
+            assert_memory_equal(d, &fast.draws[seen], sizeof *d);
+            for (size_t i = 0; i < values; i++) {
+                size_t c = i / (values / 3), x = i % (size_t)side;
+                size_t twin = d->flip ? i - x + (size_t)side - 1 - x : i;
+                float pixel = (batch->values[(size_t)b * values + i] * std[c] + mean[c]) * 255;
+                int other = fast.clips[seen * values + twin];
+                assert_true(pixel > (float)other - 6 && pixel < (float)other + 6);
+            }
+        }
+    }
+    assert_int_equal(seen, 12);
+    loader_close(loader);
+    content_free(&fast);
+}
+
 static void test_bytes(void **state) {
     Fixture *f = *state;
     LoaderConfig config = {.spec = f->spec, .batch = 3, .ring = 4};
@@ -266,6 +317,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_redraw, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_published, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
