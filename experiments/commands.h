@@ -9,6 +9,7 @@ int command_visualize(int argc, char **argv);
 int command_frames(int argc, char **argv);
 int command_index(int argc, char **argv);
 int command_inspect(int argc, char **argv);
+int command_transcode(int argc, char **argv);
 int command_synth(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_check_reference(int argc, char **argv);

@@ -19,6 +19,7 @@ static const Command commands[] = {
     {"inspect", "what is in a folder of videos, what cannot be used, what a recipe can draw",
      command_inspect},
     {"frames", "exactly these frames of a video, as PNG or raw planes", command_frames},
+    {"transcode", "videos made small and quick to read for training", command_transcode},
     {"synth", "make a labelled set of synthetic videos", command_synth},
     {"check-reference", "hold the network against values of the published code",
      command_check_reference},

@@ -1,321 +1,278 @@
-/* Operations on 8-bit pictures, with the results of PIL, which the published probes use. See
- * video/augment.h.
+/* Colour operations on 8-bit pictures, with PIL's rounding. See video/augment_pixels.h.
  *
- * Blends: out = base + factor (pixel - base), cut to 0..255, fractions dropped. base is black
- * (brightness), the picture's mean grey (contrast), its own grey (colour), or its smoothed self
- * (sharpness). Grey is (19595 R + 38470 G + 7471 B + 32768) >> 16. Affine operations take each
- * pixel from where it was, by bicubic interpolation over 4 x 4 neighbours, and 128 from outside. */
+ * Those that treat each level alike are tables of 256 entries. The enhancers are blends
+ *     out = from + factor (picture - from)    in float32, cut to 0..255, truncated
+ * from black (Brightness), the mean grey (Contrast), the pixel's grey (Color) or the smoothed
+ * picture (Sharpness). Sources: Pillow src/libImaging/{Blend,Convert,Filter}.c, src/PIL/
+ * {ImageOps,ImageEnhance,ImageStat}.py, torchvision transforms/_functional_pil.py.
+ */
+#include "video/augment_pixels.h"
 #include "base/error.h"
-#include "video/augment.h"
 #include <math.h>
-#include <stddef.h>
 #include <string.h>
 
-#define FILL 128 /* what lies outside of the picture */
+static uint8_t *line_of(const AugmentPicture *picture, int plane, int y) {
+    return picture->planes[plane] + (size_t)y * picture->stride;
+}
 
-static uint8_t cut_byte(int value) {
+void augment_copy(uint8_t *scratch, const AugmentPicture *picture) {
+    for (int plane = 0; plane < 3; plane++)
+        for (int y = 0; y < picture->height; y++, scratch += picture->width)
+            memcpy(scratch, line_of(picture, plane, y), picture->width);
+}
+
+static void look_up(const AugmentPicture *picture, int plane, const uint8_t table[256]) {
+    for (int y = 0; y < picture->height; y++) {
+        uint8_t *line = line_of(picture, plane, y);
+        for (int x = 0; x < picture->width; x++)
+            line[x] = table[line[x]];
+    }
+}
+
+static void look_up_all(const AugmentPicture *picture, const uint8_t table[256]) {
+    for (int plane = 0; plane < 3; plane++)
+        look_up(picture, plane, table);
+}
+
+static uint8_t byte_of(int value) {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-static int grey_of(int r, int g, int b) {
-    return (19595 * r + 38470 * g + 7471 * b + 0x8000) >> 16;
+/* PIL's grey: ITU-R 601 weights in units of 2^-16, rounded. */
+static uint8_t grey_of(uint8_t red, uint8_t green, uint8_t blue) {
+    return (uint8_t)((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16);
 }
 
-static uint8_t blend(int base, int pixel, float factor) {
-    float value = (float)base + factor * (float)(pixel - base);
-    return value <= 0 ? 0 : value >= 255 ? 255 : (uint8_t)value;
+static uint8_t blend(int from, int to, float factor) {
+    float value = (float)from + factor * (float)(to - from);
+    return (uint8_t)(value <= 0 ? 0 : value >= 255 ? 255 : value);
 }
 
-typedef struct Picture {
-    uint8_t *const *planes;
-    int stride, height, width;
-} Picture;
-
-static uint8_t *row_of(const Picture *p, int channel, int y) {
-    return p->planes[channel] + (ptrdiff_t)y * p->stride;
-}
-
-static void look_up(const Picture *p, int channel, const uint8_t table[256]) {
-    for (int y = 0; y < p->height; y++) {
-        uint8_t *row = row_of(p, channel, y);
-        for (int x = 0; x < p->width; x++)
-            row[x] = table[row[x]];
-    }
-}
-
-static void count_values(int64_t counts[256], const Picture *p, int channel) {
+static void count_levels(int64_t counts[256], const AugmentPicture *picture, int plane) {
     memset(counts, 0, 256 * sizeof *counts);
-    for (int y = 0; y < p->height; y++) {
-        const uint8_t *row = row_of(p, channel, y);
-        for (int x = 0; x < p->width; x++)
-            counts[row[x]]++;
+    for (int y = 0; y < picture->height; y++) {
+        const uint8_t *line = line_of(picture, plane, y);
+        for (int x = 0; x < picture->width; x++)
+            counts[line[x]]++;
     }
 }
 
-/* The darkest value to 0, the brightest to 255, by channel. */
-static void auto_contrast(const Picture *p) {
-    for (int c = 0; c < 3; c++) {
+/* The lowest and the highest level that occurs. */
+static void range_of(int range[2], const int64_t counts[256]) {
+    range[0] = 0;
+    range[1] = 255;
+    while (counts[range[0]] == 0)
+        range[0]++;
+    while (counts[range[1]] == 0)
+        range[1]--;
+}
+
+/* Each plane's range stretched to 0..255. */
+static void auto_contrast(const AugmentPicture *picture) {
+    for (int plane = 0; plane < 3; plane++) {
         int64_t counts[256];
+        int range[2];
         uint8_t table[256];
-        count_values(counts, p, c);
-        int low = 0, high = 255;
-        while (low < 255 && !counts[low])
-            low++;
-        while (high > 0 && !counts[high])
-            high--;
-        if (high <= low)
+        count_levels(counts, picture, plane);
+        range_of(range, counts);
+        if (range[1] == range[0])
             continue;
-        double scale = 255.0 / (high - low), offset = -low * scale;
+        double scale = 255.0 / (range[1] - range[0]), offset = -range[0] * scale;
         for (int i = 0; i < 256; i++)
-            table[i] = cut_byte((int)(i * scale + offset));
-        look_up(p, c, table);
+            table[i] = byte_of((int)(i * scale + offset));
+        look_up(picture, plane, table);
     }
 }
 
-static void equalize(const Picture *p) {
-    for (int c = 0; c < 3; c++) {
-        int64_t counts[256], total = 0, last = 0, kinds = 0;
+/* Each plane's levels spread so that all occur about equally often. */
+static void equalize(const AugmentPicture *picture) {
+    for (int plane = 0; plane < 3; plane++) {
+        int64_t counts[256];
+        int range[2];
         uint8_t table[256];
-        count_values(counts, p, c);
-        for (int i = 0; i < 256; i++) {
-            total += counts[i];
-            kinds += counts[i] > 0;
-            last = counts[i] ? counts[i] : last;
-        }
-        int64_t step = (total - last) / 255, sum = step / 2;
-        if (kinds <= 1 || !step)
+        count_levels(counts, picture, plane);
+        range_of(range, counts);
+        int64_t step = ((int64_t)picture->height * picture->width - counts[range[1]]) / 255;
+        if (step == 0)
             continue;
+        int64_t sum = step / 2;
         for (int i = 0; i < 256; i++) {
-            table[i] = cut_byte((int)(sum / step));
+            int64_t level = sum / step;
+            table[i] = (uint8_t)(level < 255 ? level : 255);
             sum += counts[i];
         }
-        look_up(p, c, table);
+        look_up(picture, plane, table);
     }
 }
 
-static uint8_t point_of(AugmentOp op, int i) {
-    int value = (int)op.value;
-    switch (op.kind) {
-    case AUGMENT_INVERT:
-        return (uint8_t)(255 - i);
-    case AUGMENT_POSTERIZE:
-        return (uint8_t)(value >= 8 ? i : i & ~((1 << (8 - value)) - 1));
-    case AUGMENT_SOLARIZE:
-        return (uint8_t)(i < value ? i : 255 - i);
-    case AUGMENT_SOLARIZE_ADD:
-        return cut_byte(i < 128 ? i + value : i);
-    default: /* brightness: black is the base */
-        return blend(0, i, (float)op.value);
-    }
-}
-
-static void map_points(const Picture *p, AugmentOp op) {
+/* Blends every pixel from one grey level. */
+static void blend_from(const AugmentPicture *picture, int grey, float factor) {
     uint8_t table[256];
     for (int i = 0; i < 256; i++)
-        table[i] = point_of(op, i);
-    for (int c = 0; c < 3; c++)
-        look_up(p, c, table);
+        table[i] = blend(grey, i, factor);
+    look_up_all(picture, table);
 }
 
-static void change_contrast(const Picture *p, double factor) {
-    uint8_t table[256];
-    double sum = 0;
-    for (int y = 0; y < p->height; y++) {
-        const uint8_t *r = row_of(p, 0, y), *g = row_of(p, 1, y), *b = row_of(p, 2, y);
-        int64_t line = 0;
-        for (int x = 0; x < p->width; x++)
-            line += grey_of(r[x], g[x], b[x]);
-        sum += (double)line;
+static int mean_grey(const AugmentPicture *picture) {
+    int64_t sum = 0;
+    for (int y = 0; y < picture->height; y++) {
+        const uint8_t *red = line_of(picture, 0, y), *green = line_of(picture, 1, y),
+                      *blue = line_of(picture, 2, y);
+        for (int x = 0; x < picture->width; x++)
+            sum += grey_of(red[x], green[x], blue[x]);
     }
-    int mean = (int)(sum / ((double)p->height * p->width) + 0.5);
-    for (int i = 0; i < 256; i++)
-        table[i] = blend(mean, i, (float)factor);
-    for (int c = 0; c < 3; c++)
-        look_up(p, c, table);
+    return (int)((double)sum / ((double)picture->height * picture->width) + 0.5);
 }
 
-static void change_colour(const Picture *p, double factor) {
-    for (int y = 0; y < p->height; y++) {
-        uint8_t *r = row_of(p, 0, y), *g = row_of(p, 1, y), *b = row_of(p, 2, y);
-        for (int x = 0; x < p->width; x++) {
-            int grey = grey_of(r[x], g[x], b[x]);
-            r[x] = blend(grey, r[x], (float)factor);
-            g[x] = blend(grey, g[x], (float)factor);
-            b[x] = blend(grey, b[x], (float)factor);
+static void blend_from_greys(const AugmentPicture *picture, float factor) {
+    for (int y = 0; y < picture->height; y++) {
+        uint8_t *red = line_of(picture, 0, y), *green = line_of(picture, 1, y),
+                *blue = line_of(picture, 2, y);
+        for (int x = 0; x < picture->width; x++) {
+            int grey = grey_of(red[x], green[x], blue[x]);
+            red[x] = blend(grey, red[x], factor);
+            green[x] = blend(grey, green[x], factor);
+            blue[x] = blend(grey, blue[x], factor);
         }
     }
 }
 
-static void copy_out(uint8_t *to, const Picture *p, int channel) {
-    for (int y = 0; y < p->height; y++)
-        memcpy(to + (size_t)y * (size_t)p->width, row_of(p, channel, y), (size_t)p->width);
-}
-
-/* Smoothed by (1 1 1, 1 5 1, 1 1 1) / 13, the rim as it is. */
-static void change_sharpness(const Picture *p, double factor, uint8_t *scratch) {
-    ptrdiff_t w = p->width;
-    for (int c = 0; c < 3; c++) {
-        copy_out(scratch, p, c);
-        for (int y = 1; y + 1 < p->height; y++) {
-            const uint8_t *from = scratch + y * w;
-            uint8_t *row = row_of(p, c, y);
-            for (ptrdiff_t x = 1; x + 1 < w; x++) {
-                int sum = 4 * from[x];
-                for (ptrdiff_t k = -1; k <= 1; k++)
-                    sum += from[x + k - w] + from[x + k] + from[x + k + w];
-                row[x] = blend((2 * sum + 13) / 26, from[x], (float)factor);
+/* Smoothed: the mean of the 3 x 3 pixels around, the middle one 5 times, rounded; the border is
+ * not smoothed. (A thirteenth is never halfway, so integers round as PIL's float32 do.) */
+static void blend_from_smooth(const AugmentPicture *picture, float factor, uint8_t *scratch) {
+    int height = picture->height, width = picture->width;
+    augment_copy(scratch, picture);
+    for (int plane = 0; plane < 3; plane++)
+        for (int y = 1; y < height - 1; y++) {
+            const uint8_t *line = scratch + ((size_t)plane * height + y) * width;
+            const uint8_t *above = line - width, *below = line + width;
+            uint8_t *out = line_of(picture, plane, y);
+            for (int x = 1; x < width - 1; x++) {
+                int sum = above[x - 1] + above[x] + above[x + 1] + line[x - 1] + 5 * line[x] +
+                          line[x + 1] + below[x - 1] + below[x] + below[x + 1];
+                out[x] = blend((2 * sum + 13) / 26, line[x], factor);
             }
         }
+}
+
+static uint8_t point_value(AugmentKind kind, int level, int value) {
+    switch (kind) {
+    case AUGMENT_INVERT:
+        return byte_of(255 - level);
+    case AUGMENT_POSTERIZE:
+        return byte_of(level >> (8 - value) << (8 - value));
+    case AUGMENT_SOLARIZE:
+        return byte_of(level < value ? level : 255 - level);
+    default:
+        JEPA_ASSERT(kind == AUGMENT_SOLARIZE_ADD);
+        return byte_of(level < 128 ? level + value : level);
     }
 }
 
-/* ---- hue, through PIL's 8-bit HSV ---- */
-
-static void to_hsv(uint8_t hsv[3], int r, int g, int b) {
-    int most = r > g ? (r > b ? r : b) : (g > b ? g : b);
-    int least = r < g ? (r < b ? r : b) : (g < b ? g : b);
-    hsv[0] = hsv[1] = 0;
-    hsv[2] = (uint8_t)most;
-    if (most == least)
-        return;
-    float range = (float)(most - least), s = range / (float)most;
-    float rc = (float)(most - r) / range, gc = (float)(most - g) / range,
-          bc = (float)(most - b) / range;
-    double h = r == most ? bc - gc : g == most ? 2.0 + rc - bc : 4.0 + gc - rc;
-    h = fmod((float)h / 6.0 + 1.0, 1.0);
-    hsv[0] = cut_byte((int)((float)h * 255.0));
-    hsv[1] = cut_byte((int)(s * 255.0));
-}
-
-static void from_hsv(uint8_t rgb[3], const uint8_t hsv[3]) {
-    int v = hsv[2];
-    float at = (float)(hsv[0] * 6.0 / 255.0), fs = (float)hsv[1] / 255.0f;
-    int sector = (int)floorf(at);
-    float f = at - (float)sector;
-    uint8_t p = cut_byte((int)lroundf((float)v * (1.0f - fs)));
-    uint8_t q = cut_byte((int)lroundf((float)v * (1.0f - fs * f)));
-    uint8_t t = cut_byte((int)lroundf((float)v * (1.0f - fs * (1.0f - f))));
-    uint8_t u = (uint8_t)v;
-    const uint8_t sectors[6][3] = {{u, t, p}, {q, u, p}, {p, u, t},
-                                   {p, q, u}, {t, p, u}, {u, p, q}};
-    if (!hsv[1])
-        rgb[0] = rgb[1] = rgb[2] = u;
-    else
-        memcpy(rgb, sectors[sector % 6], 3);
-}
-
-static void change_hue(const Picture *p, double turns) {
-    uint8_t shift = (uint8_t)(int)(turns * 255);
-    for (int y = 0; y < p->height; y++) {
-        uint8_t *r = row_of(p, 0, y), *g = row_of(p, 1, y), *b = row_of(p, 2, y);
-        for (int x = 0; x < p->width; x++) {
-            uint8_t hsv[3], rgb[3];
-            to_hsv(hsv, r[x], g[x], b[x]);
-            hsv[0] = (uint8_t)(hsv[0] + shift);
-            from_hsv(rgb, hsv);
-            r[x] = rgb[0], g[x] = rgb[1], b[x] = rgb[2];
-        }
-    }
-}
-
-/* ---- affine ---- */
-
-/* Where output (x, y) comes from: (a0 x + a1 y + a2, a3 x + a4 y + a5), pixel centres at halves. */
-static void matrix_of(double a[6], AugmentOp op, int height, int width) {
-    const double identity[6] = {1, 0, 0, 0, 1, 0};
-    memcpy(a, identity, sizeof identity);
-    if (op.kind == AUGMENT_SHEAR_X)
-        a[1] = op.value;
-    else if (op.kind == AUGMENT_SHEAR_Y)
-        a[3] = op.value;
-    else if (op.kind == AUGMENT_TRANSLATE_X)
-        a[2] = op.value * width;
-    else if (op.kind == AUGMENT_TRANSLATE_Y)
-        a[5] = op.value * height;
-    else {
-        double angle = -op.value * 3.14159265358979323846 / 180, cx = width / 2.0,
-               cy = height / 2.0;
-        a[0] = a[4] = cos(angle);
-        a[1] = sin(angle);
-        a[3] = -a[1];
-        a[2] = cx - a[0] * cx - a[1] * cy;
-        a[5] = cy - a[3] * cx - a[4] * cy;
-    }
-}
-
-static double cubic(const double v[4], double d) {
-    double p2 = v[2] - v[0], p3 = 2 * (v[0] - v[1]) + v[2] - v[3], p4 = v[1] - v[0] + v[3] - v[2];
-    return v[1] + d * (p2 + d * (p3 + d * p4));
-}
-
-static int clamp(int i, int count) {
-    return i < 0 ? 0 : i >= count ? count - 1 : i;
-}
-
-static uint8_t interpolate(const uint8_t *from, int height, int width, int x, int y, double dx,
-                           double dy) {
-    double rows[4];
-    for (int k = 0; k < 4; k++) {
-        const uint8_t *row = from + (ptrdiff_t)clamp(y + k, height) * width;
-        const double v[4] = {row[clamp(x, width)], row[clamp(x + 1, width)],
-                             row[clamp(x + 2, width)], row[clamp(x + 3, width)]};
-        rows[k] = cubic(v, dx);
-    }
-    double value = cubic(rows, dy);
-    return value <= 0 ? 0 : value >= 255 ? 255 : (uint8_t)value;
-}
-
-static void move_pixels(const Picture *p, AugmentOp op, uint8_t *scratch) {
-    double a[6];
-    size_t plane = (size_t)p->height * (size_t)p->width;
-    matrix_of(a, op, p->height, p->width);
-    for (int c = 0; c < 3; c++)
-        copy_out(scratch + (size_t)c * plane, p, c);
-    for (int y = 0; y < p->height; y++)
-        for (int x = 0; x < p->width; x++) {
-            double fx = a[0] * (x + 0.5) + a[1] * (y + 0.5) + a[2];
-            double fy = a[3] * (x + 0.5) + a[4] * (y + 0.5) + a[5];
-            bool inside = fx >= 0 && fx < p->width && fy >= 0 && fy < p->height;
-            double left = floor(fx - 0.5), top = floor(fy - 0.5);
-            for (int c = 0; c < 3; c++)
-                row_of(p, c, y)[x] = inside ? interpolate(scratch + (size_t)c * plane, p->height,
-                                                          p->width, (int)left - 1, (int)top - 1,
-                                                          fx - 0.5 - left, fy - 0.5 - top)
-                                            : FILL;
-        }
-}
-
-void augment_apply(uint8_t *const planes[3], int stride, int height, int width, AugmentOp op,
-                   uint8_t *scratch) {
-    Picture picture = {planes, stride, height, width};
-    switch (op.kind) {
+void augment_colors(const AugmentPicture *picture, AugmentKind kind, double value,
+                    uint8_t *scratch) {
+    uint8_t table[256];
+    float factor = (float)value;
+    switch (kind) {
     case AUGMENT_AUTO_CONTRAST:
-        auto_contrast(&picture);
+        auto_contrast(picture);
         break;
     case AUGMENT_EQUALIZE:
-        equalize(&picture);
-        break;
-    case AUGMENT_INVERT:
-    case AUGMENT_POSTERIZE:
-    case AUGMENT_SOLARIZE:
-    case AUGMENT_SOLARIZE_ADD:
-    case AUGMENT_BRIGHTNESS:
-        map_points(&picture, op);
-        break;
-    case AUGMENT_CONTRAST:
-        change_contrast(&picture, op.value);
+        equalize(picture);
         break;
     case AUGMENT_COLOR:
-        change_colour(&picture, op.value);
+        blend_from_greys(picture, factor);
+        break;
+    case AUGMENT_CONTRAST:
+        blend_from(picture, mean_grey(picture), factor);
+        break;
+    case AUGMENT_BRIGHTNESS:
+        blend_from(picture, 0, factor);
         break;
     case AUGMENT_SHARPNESS:
-        change_sharpness(&picture, op.value, scratch);
-        break;
-    case AUGMENT_HUE:
-        change_hue(&picture, op.value);
+        blend_from_smooth(picture, factor, scratch);
         break;
     default:
-        JEPA_ASSERT(op.kind < AUGMENT_KINDS);
-        move_pixels(&picture, op, scratch);
+        JEPA_ASSERT(kind != AUGMENT_POSTERIZE || (value >= 0 && value <= 8));
+        for (int i = 0; i < 256; i++)
+            table[i] = point_value(kind, i, (int)value);
+        look_up_all(picture, table);
+    }
+}
+
+/* HSV in bytes, PIL's way: hue is a sixth of
+ *     (max - blue) - (max - green)  over  max - min    where red is the greatest, and so on
+ * from 0 to 255 for a turn, and both ways truncated or rounded as PIL does, float32 and all. */
+typedef struct HueTables {
+    uint8_t sector[256]; /* of the turn: 0..5 */
+    float within[256];   /* place in the sector, 0 to 1 */
+    float share[256];    /* saturation / 255 */
+} HueTables;
+
+static void hue_tables(HueTables *tables) {
+    for (int i = 0; i < 256; i++) {
+        int sector = i * 6 / 255;
+        tables->sector[i] = (uint8_t)(sector % 6);
+        tables->within[i] = (float)(i * 6.0 / 255.0 - sector);
+        tables->share[i] = (float)(i / 255.0);
+    }
+}
+
+/* Hue of a pixel that is not grey. */
+static uint8_t hue_of(int red, int green, int blue, int greatest, int least) {
+    float range = (float)(greatest - least), hue;
+    float from_red = (float)(greatest - red) / range,
+          from_green = (float)(greatest - green) / range,
+          from_blue = (float)(greatest - blue) / range;
+    if (red == greatest)
+        hue = from_blue - from_green;
+    else if (green == greatest)
+        hue = (float)(2.0 + from_red - from_blue);
+    else
+        hue = (float)(4.0 + from_green - from_red);
+    double turns = hue / 6.0 + 1.0; /* 5/6 to 11/6 */
+    hue = (float)(turns >= 1 ? turns - 1 : turns);
+    return byte_of((int)(hue * 255.0));
+}
+
+/* To the nearest, halves up; value >= 0. */
+static uint8_t rounded(double value) {
+    int whole = (int)value;
+    return byte_of(value - whole >= 0.5 ? whole + 1 : whole);
+}
+
+static void turn_pixel(uint8_t *red, uint8_t *green, uint8_t *blue, uint8_t shift,
+                       const HueTables *tables) {
+    /* which of {greatest, least, falling, rising} red, green and blue are in each sector */
+    static const uint8_t source[6][3] = {{0, 3, 1}, {2, 0, 1}, {1, 0, 3},
+                                         {1, 2, 0}, {3, 1, 0}, {0, 1, 2}};
+    int greatest = *red > *green ? *red : *green, least = *red < *green ? *red : *green;
+    greatest = greatest > *blue ? greatest : *blue;
+    least = least < *blue ? least : *blue;
+    if (greatest == least)
+        return; /* grey stays */
+    uint8_t hue = (uint8_t)(hue_of(*red, *green, *blue, greatest, least) + shift);
+    int saturation = (int)((float)(greatest - least) / (float)greatest * 255.0);
+    float share = tables->share[saturation], within = tables->within[hue];
+    float falling = share * within;
+    uint8_t levels[4] = {(uint8_t)greatest, rounded(greatest * (1.0 - share)),
+                         rounded(greatest * (1.0 - falling)),
+                         rounded(greatest * (1.0 - share * (1.0 - within)))};
+    const uint8_t *which = source[tables->sector[hue]];
+    *red = levels[which[0]];
+    *green = levels[which[1]];
+    *blue = levels[which[2]];
+}
+
+void augment_hue(const AugmentPicture *picture, double turns) {
+    HueTables tables;
+    JEPA_ASSERT(turns >= -0.5 && turns <= 0.5);
+    uint8_t shift = (uint8_t)(int)(turns * 255);
+    hue_tables(&tables);
+    for (int y = 0; y < picture->height; y++) {
+        uint8_t *red = line_of(picture, 0, y), *green = line_of(picture, 1, y),
+                *blue = line_of(picture, 2, y);
+        for (int x = 0; x < picture->width; x++)
+            turn_pixel(red + x, green + x, blue + x, shift, &tables);
     }
 }

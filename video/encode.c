@@ -16,13 +16,14 @@
 #include <libavformat/avformat.h>
 #include <libavutil/opt.h>
 #include <libswscale/swscale.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define KEYFRAME_EVERY 12   /* frames */
-#define H264_QUALITY   "18" /* crf: close to what the eye can tell apart */
-#define MPEG4_QUALITY  2    /* quantiser, 1 (best) to 31 */
+#define KEYFRAME_EVERY 12 /* frames */
+#define H264_QUALITY   18 /* crf: close to what the eye can tell apart */
+#define MPEG4_QUALITY  2  /* quantiser, 1 (best) to 31 */
 #define HD_LINES       720
 #define SIZE_MAX_SIDE  8192 /* pixels */
 #define QUIET          64   /* added to the level of libavcodec's messages: they never show */
@@ -36,7 +37,8 @@ struct VideoWriter {
     struct SwsContext *scaler;
     AVFrame *frame;
     AVPacket *packet;
-    int64_t frames; /* taken so far */
+    int64_t frames;   /* taken so far */
+    int64_t duration; /* of a frame, in time base, where the encoder does not say */
 };
 
 /* The encoder number `i` in order of preference, NULL for one this build lacks; *end after the
@@ -61,34 +63,34 @@ static const AVCodec *candidate(int i, int *end) {
 }
 
 /* An opened encoder, or NULL where this codec does not open (a wrapper without its library). */
-static AVCodecContext *encoder_open(const AVCodec *codec, int width, int height, int fps,
+static AVCodecContext *encoder_open(const AVCodec *codec, const VideoWriterSpec *spec,
                                     int global_header) {
     AVCodecContext *encoder = codec ? avcodec_alloc_context3(codec) : NULL;
     if (!encoder)
         return NULL;
     encoder->log_level_offset = QUIET;
-    encoder->width = width;
-    encoder->height = height;
+    encoder->width = spec->width;
+    encoder->height = spec->height;
     encoder->pix_fmt = AV_PIX_FMT_YUV420P;
-    encoder->time_base = (AVRational){1, fps};
-    encoder->framerate = (AVRational){fps, 1};
-    encoder->sample_aspect_ratio = (AVRational){1, 1};
-    encoder->gop_size = KEYFRAME_EVERY;
-    encoder->max_b_frames = 0;
+    encoder->time_base = spec->time_base;
+    encoder->framerate = spec->rate;
+    encoder->sample_aspect_ratio = spec->aspect.num > 0 ? spec->aspect : (AVRational){1, 1};
+    encoder->gop_size = spec->gop;
+    encoder->max_b_frames = strcmp(codec->name, "libx264") ? 0 : spec->b_frames;
     encoder->thread_count = 1;
     encoder->flags |= AV_CODEC_FLAG_BITEXACT | (global_header ? AV_CODEC_FLAG_GLOBAL_HEADER : 0);
     encoder->color_range = AVCOL_RANGE_MPEG;
     encoder->chroma_sample_location = AVCHROMA_LOC_LEFT;
-    int hd = height >= HD_LINES;
-    encoder->colorspace = hd ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M;
-    encoder->color_primaries = hd ? AVCOL_PRI_BT709 : AVCOL_PRI_SMPTE170M;
-    encoder->color_trc = hd ? AVCOL_TRC_BT709 : AVCOL_TRC_SMPTE170M;
+    encoder->colorspace = spec->matrix;
+    encoder->color_primaries = spec->primaries;
+    encoder->color_trc = spec->transfer;
     AVDictionary *options = NULL;
     if (strcmp(codec->name, "libx264") == 0) {
-        av_dict_set(&options, "crf", H264_QUALITY, 0);
+        av_dict_set_int(&options, "crf", spec->crf, 0);
         av_dict_set(&options, "preset", "fast", 0);
     } else if (codec->id == AV_CODEC_ID_H264) { /* others know a bit rate only: 0.5 bit per pixel */
-        encoder->bit_rate = (int64_t)width * height * fps / 2 + 100000;
+        double fps = spec->rate.num > 0 ? av_q2d(spec->rate) : 25;
+        encoder->bit_rate = (int64_t)(spec->width * spec->height * fps / 2) + 100000;
     } else {
         encoder->flags |= AV_CODEC_FLAG_QSCALE;
         encoder->global_quality = FF_QP2LAMBDA * MPEG4_QUALITY;
@@ -100,15 +102,31 @@ static AVCodecContext *encoder_open(const AVCodec *codec, int width, int height,
     return encoder;
 }
 
-static AVCodecContext *encoder_best(int width, int height, int fps, int global_header) {
+static AVCodecContext *encoder_best(const VideoWriterSpec *spec, int global_header) {
     AVCodecContext *encoder = NULL;
     for (int i = 0, end = 0; !encoder && !end; i++)
-        encoder = encoder_open(candidate(i, &end), width, height, fps, global_header);
+        encoder = encoder_open(candidate(i, &end), spec, global_header);
     return encoder;
 }
 
+/* Pictures at a steady rate, coloured as players assume for their size. */
+static VideoWriterSpec plain_spec(int width, int height, int fps, const char *encoder) {
+    bool hd = height >= HD_LINES;
+    return (VideoWriterSpec){.width = width,
+                             .height = height,
+                             .time_base = {1, fps},
+                             .rate = {fps, 1},
+                             .gop = KEYFRAME_EVERY,
+                             .crf = H264_QUALITY,
+                             .matrix = hd ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M,
+                             .primaries = hd ? AVCOL_PRI_BT709 : AVCOL_PRI_SMPTE170M,
+                             .transfer = hd ? AVCOL_TRC_BT709 : AVCOL_TRC_SMPTE170M,
+                             .encoder = encoder};
+}
+
 const char *video_writer_codec(void) {
-    AVCodecContext *encoder = encoder_best(64, 64, 16, 1);
+    VideoWriterSpec spec = plain_spec(64, 64, 16, NULL);
+    AVCodecContext *encoder = encoder_best(&spec, 1);
     const char *name = encoder ? encoder->codec->name : "none"; /* belongs to libavcodec */
     avcodec_free_context(&encoder);
     return name;
@@ -153,7 +171,8 @@ static int scaler_open(VideoWriter *writer, Error *error) {
     return 0;
 }
 
-static int muxer_open(VideoWriter *writer, int fps, const char *name, Error *error) {
+static int muxer_open(VideoWriter *writer, const VideoWriterSpec *spec, Error *error) {
+    const char *name = spec->encoder;
     int code = avformat_alloc_output_context2(&writer->muxer, NULL, "mp4", NULL);
     if (code < 0)
         return av_failed(writer, code, "make an MP4 file (was libavformat built without it?)",
@@ -161,10 +180,9 @@ static int muxer_open(VideoWriter *writer, int fps, const char *name, Error *err
     writer->muxer->flags |= AVFMT_FLAG_BITEXACT;
     int header = writer->muxer->oformat->flags & AVFMT_GLOBALHEADER;
     if (name)
-        writer->encoder = encoder_open(avcodec_find_encoder_by_name(name), writer->width,
-                                       writer->height, fps, header);
+        writer->encoder = encoder_open(avcodec_find_encoder_by_name(name), spec, header);
     else
-        writer->encoder = encoder_best(writer->width, writer->height, fps, header);
+        writer->encoder = encoder_best(spec, header);
     if (!writer->encoder)
         return error_set(error, ERROR_RUN,
                          "%s: the encoder %s of libavcodec does not open at %dx%d", writer->path,
@@ -174,6 +192,7 @@ static int muxer_open(VideoWriter *writer, int fps, const char *name, Error *err
         return av_failed(writer, AVERROR(ENOMEM), "add a stream", error);
     writer->stream->time_base = writer->encoder->time_base;
     writer->stream->avg_frame_rate = writer->encoder->framerate;
+    writer->stream->sample_aspect_ratio = writer->encoder->sample_aspect_ratio;
     code = avcodec_parameters_from_context(writer->stream->codecpar, writer->encoder);
     if (code < 0)
         return av_failed(writer, code, "describe the stream", error);
@@ -187,23 +206,24 @@ static int muxer_open(VideoWriter *writer, int fps, const char *name, Error *err
     return code < 0 ? av_failed(writer, code, "write the header", error) : 0;
 }
 
-int video_writer_open_with(VideoWriter **out, const char *path, int width, int height, int fps,
-                           const char *encoder, Error *error) {
+int video_writer_open_spec(VideoWriter **out, const char *path, const VideoWriterSpec *spec,
+                           Error *error) {
+    int width = spec->width, height = spec->height;
     *out = NULL;
     if (width < 2 || height < 2 || width % 2 || height % 2 || width > SIZE_MAX_SIDE ||
         height > SIZE_MAX_SIDE)
         return error_set(error, ERROR_USAGE,
                          "%s: width and height must be even, 2 to %d, not %dx%d", path,
                          SIZE_MAX_SIDE, width, height);
-    if (fps < 1 || fps > 1000)
-        return error_set(error, ERROR_USAGE, "%s: frames per second must be 1 to 1000, not %d",
-                         path, fps);
     VideoWriter *writer = memory_new(1, sizeof *writer);
     writer->path = memory_text("%s", path);
     writer->partial = memory_text("%s.partial", path);
     writer->width = width;
     writer->height = height;
-    int result = muxer_open(writer, fps, encoder, error);
+    /* one frame at the average rate */
+    double ticks = spec->rate.num > 0 ? 1 / (av_q2d(spec->rate) * av_q2d(spec->time_base)) : 1;
+    writer->duration = ticks >= 1 && ticks < 1e9 ? (int64_t)(ticks + 0.5) : 1;
+    int result = muxer_open(writer, spec, error);
     if (result == 0)
         result = scaler_open(writer, error);
     if (result == 0) {
@@ -231,6 +251,16 @@ int video_writer_open_with(VideoWriter **out, const char *path, int width, int h
     return 0;
 }
 
+int video_writer_open_with(VideoWriter **out, const char *path, int width, int height, int fps,
+                           const char *encoder, Error *error) {
+    *out = NULL;
+    if (fps < 1 || fps > 1000)
+        return error_set(error, ERROR_USAGE, "%s: frames per second must be 1 to 1000, not %d",
+                         path, fps);
+    VideoWriterSpec spec = plain_spec(width, height, fps, encoder);
+    return video_writer_open_spec(out, path, &spec, error);
+}
+
 int video_writer_open(VideoWriter **writer, const char *path, int width, int height, int fps,
                       Error *error) {
     return video_writer_open_with(writer, path, width, height, fps, NULL, error);
@@ -244,7 +274,7 @@ static int encode(VideoWriter *writer, const AVFrame *frame, Error *error) {
     while ((code = avcodec_receive_packet(writer->encoder, writer->packet)) >= 0) {
         writer->packet->stream_index = writer->stream->index;
         if (writer->packet->duration == 0)
-            writer->packet->duration = 1;
+            writer->packet->duration = writer->duration;
         av_packet_rescale_ts(writer->packet, writer->encoder->time_base, writer->stream->time_base);
         code = av_interleaved_write_frame(writer->muxer, writer->packet);
         if (code < 0)
@@ -255,16 +285,27 @@ static int encode(VideoWriter *writer, const AVFrame *frame, Error *error) {
     return 0;
 }
 
-int video_writer_frame(VideoWriter *writer, const uint8_t *rgb, Error *error) {
+AVFrame *video_writer_picture(VideoWriter *writer, Error *error) {
     int code = av_frame_make_writable(writer->frame);
     if (code < 0)
-        return av_failed(writer, code, "allocate a picture", error);
+        av_failed(writer, code, "allocate a picture", error);
+    return code < 0 ? NULL : writer->frame;
+}
+
+int video_writer_put(VideoWriter *writer, int64_t pts, Error *error) {
+    writer->frames++;
+    writer->frame->pts = pts;
+    return encode(writer, writer->frame, error);
+}
+
+int video_writer_frame(VideoWriter *writer, const uint8_t *rgb, Error *error) {
+    if (!video_writer_picture(writer, error))
+        return -1;
     const uint8_t *const source[4] = {rgb};
     const int stride[4] = {writer->width * 3};
     sws_scale(writer->scaler, source, stride, 0, writer->height, writer->frame->data,
               writer->frame->linesize);
-    writer->frame->pts = writer->frames++;
-    return encode(writer, writer->frame, error);
+    return video_writer_put(writer, writer->frames, error);
 }
 
 /* Closes the file and reports every error that was held back, of a full disk for instance. */
