@@ -101,7 +101,7 @@ static void print_lengths(double *seconds, double *frames, size_t count) {
 
 static const char *colour_text(const VideoFile *f) {
     /* ITU-T H.273 */
-    bool hdr = f->colour[2] == 16 || f->colour[2] == 18;
+    bool hdr = video_file_is_hdr(f);
     const char *matrix = f->colour[0] == 1                         ? "BT.709"
                          : f->colour[0] == 5 || f->colour[0] == 6  ? "BT.601"
                          : f->colour[0] == 9 || f->colour[0] == 10 ? "BT.2020"
@@ -112,6 +112,17 @@ static const char *colour_text(const VideoFile *f) {
     snprintf(text, sizeof text, "%s%s%s", matrix, f->colour[1] == 2 ? " full range" : "",
              hdr ? " HDR" : "");
     return text;
+}
+
+/* Do frames lie further apart or closer than rounding to the time base explains? */
+static bool is_uneven(const VideoFile *f) {
+    int64_t least = INT64_MAX, most = 0;
+    for (int64_t i = 1; f->timed && f->pts && i < f->frames; i++) {
+        int64_t gap = (int64_t)((uint64_t)f->pts[i] - (uint64_t)f->pts[i - 1]);
+        least = gap < least ? gap : least;
+        most = gap > most ? gap : most;
+    }
+    return most > least && most - least > 1;
 }
 
 static void print_kinds(const VideoIndex *index) {
@@ -132,7 +143,7 @@ static void print_kinds(const VideoIndex *index) {
         tally_add(&formats, f.format);
         tally_add(&colours, colour_text(&f));
         rotated += f.rotation != 0;
-        variable += f.timed && !f.pts_step && f.frames > 2 && f.pts;
+        variable += is_uneven(&f);
         untimed += !f.timed && f.frames > 1;
         with_audio += f.streams[1] > 0;
         gaps[u] = (double)f.frames / (double)(f.key_count ? f.key_count : 1);
@@ -220,6 +231,8 @@ static int print_clips(const VideoIndex *index, const Recipe *recipe, Error *err
     printf("; %" PRIu64 " clips an epoch (sampling by %s)\n",
            sampler.units * (uint64_t)settings.num_clips,
            settings.mode == SAMPLER_DURATION ? "duration" : "video");
+    if (sampler.hdr)
+        printf("%-*s%zu videos are HDR and not drawn (data.hdr: refuse)\n", LABEL, "", sampler.hdr);
     if (is_short)
         printf("%-*s%zu videos are shorter than a clip: %s\n", LABEL, "", is_short,
                c->short_videos == CLIP_SHORT_SKIP   ? "not drawn (data.short_videos: skip)"

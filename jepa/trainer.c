@@ -369,6 +369,8 @@ static int prepare(Trainer *t, Error *error) {
     if (t->sampler.too_short)
         log_info("%zu videos are shorter than a clip and not drawn (data.short_videos: skip)",
                  t->sampler.too_short);
+    if (t->sampler.hdr)
+        log_info("%zu videos are HDR and not drawn (data.hdr: refuse)", t->sampler.hdr);
     t->schedule = recipe_schedule(recipe, (int64_t)t->sampler.units);
     t->clip = recipe_clip(recipe);
     t->mask_recipe = recipe_mask(recipe);

@@ -66,6 +66,8 @@ static inline int64_t video_file_pts(const VideoFile *file, int64_t frame) {
 }
 /* Seconds from the first frame to this one: by time stamps, else by the average rate. */
 double video_file_seconds(const VideoFile *file, int64_t frame);
+/* Is its transfer function that of PQ or HLG? */
+bool video_file_is_hdr(const VideoFile *file);
 /* Displayed size, rotation applied. */
 int video_file_width(const VideoFile *file);
 int video_file_height(const VideoFile *file);

@@ -34,6 +34,10 @@ static void fill_sets(Sampler *s) {
         uint32_t number = index->usable_files[u];
         ClipSpec spec = sampler_clip(s, number);
         VideoFile file = video_index_file(index, number);
+        if (spec.hdr == CLIP_HDR_REFUSE && video_file_is_hdr(&file)) {
+            s->hdr++;
+            continue;
+        }
         if (clip_windows(&file, &spec) < 1) {
             s->too_short++;
             continue;
@@ -91,7 +95,13 @@ int sampler_new(Sampler *s, const VideoIndex *index, const SamplerSettings *sett
     }
     fill_sets(s);
     if (!s->units) {
+        size_t hdr = s->hdr;
         sampler_free(s);
+        if (hdr)
+            return error_set(error, ERROR_RUN,
+                             "no video is left to draw: %zu are HDR, which data.hdr: refuse keeps "
+                             "out, the others too short",
+                             hdr);
         return error_set(error, ERROR_RUN,
                          "no video is as long as a clip (%zu are shorter): lower data.num_frames "
                          "or sampling_rate, or set data.short_videos to repeat or loop",

@@ -49,6 +49,7 @@ typedef struct Sampler {
     SamplerSet set[INDEX_SOURCES_MAX];
     uint64_t units;   /* of all sets */
     size_t too_short; /* videos that are not drawn because they are shorter than a clip */
+    size_t hdr;       /* videos that are not drawn because they are HDR (data.hdr: refuse) */
 } Sampler;
 
 /* `index` must outlive it. Errors: no video can give a clip, weights that do not fit. */

@@ -400,6 +400,10 @@ double video_file_seconds(const VideoFile *file, int64_t frame) {
     return (double)frame / (file->fps > 0 ? file->fps : FPS_GUESS);
 }
 
+bool video_file_is_hdr(const VideoFile *file) {
+    return file->colour[2] == AVCOL_TRC_SMPTE2084 || file->colour[2] == AVCOL_TRC_ARIB_STD_B67;
+}
+
 int video_file_width(const VideoFile *file) {
     return file->rotation % 180 ? file->height : file->width;
 }

@@ -89,6 +89,7 @@ if [ -n "${LONG:-}" ]; then
         "$build/jepa" index "$work/thousand" --check $check --out "$work/$check.index" 2>/dev/null | tail -1 |
             sed "s|$work/||"
     done
+    "$bench" million "$work/million.index" 1000000 1
     echo "100,000 clips, two workers:"
     "$build/jepa" transcode "$videos" --out "$work/small" --short-side 64 --gop 16 >/dev/null 2>&1
     "$bench" loader "$work/small" 1000 2

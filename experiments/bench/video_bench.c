@@ -3,6 +3,8 @@
  *   video_bench loader FOLDER CLIPS THREADS [SEED]   this project's loader
  *   video_bench naive  FOLDER CLIPS THREADS [SEED]   open, probe, count packets, seek, decode all,
  *                                                    whole frames to RGB24, crop and scale in float
+ *   video_bench million PATH N 1                     writes an index of N invented videos there and
+ *                                                    says how long opening it takes
  *   video_bench draws  FOLDER CLIPS 1 [SEED]         the draws as lines for other programs: path,
  *                                                    top, left, height, width, frames ...
  *
@@ -155,11 +157,52 @@ static void print_draws(const Bench *bench) {
     }
 }
 
+static int million(const char *path, size_t count) {
+    VideoFile *files = memory_new(count, sizeof *files);
+    const int64_t keys[3][4] = {{0, 60, 120, 180}, {0, 60, 120, 180}, {0, 60, 120, 180}};
+    VideoIndex index;
+    Error error = {0};
+    for (size_t i = 0; i < count; i++) {
+        files[i] = (VideoFile){.label = -1,
+                               .width = 340,
+                               .height = 256,
+                               .fps = 30,
+                               .frames = 300,
+                               .duration = 10,
+                               .bytes = 1000000,
+                               .modified = (int64_t)i,
+                               .packets = 300,
+                               .timed = true,
+                               .pts_step = 512,
+                               .key_count = 4,
+                               .time_base = {1, 15360},
+                               .key_pts = keys[0],
+                               .key_dts = keys[1],
+                               .key_frame = keys[2],
+                               .codec = "h264",
+                               .container = "mov,mp4"};
+        files[i].name = memory_text("class_%03zu/video_%09zu.mp4", i % 400, i);
+        files[i].path = memory_text("/data/kinetics/train/%s", files[i].name);
+    }
+    JEPA_ASSERT(!video_index_of_files(&index, files, count, NULL, 0, &error) &&
+                !video_index_save(&index, path, &error));
+    video_index_free(&index);
+    for (int i = 0; i < 3; i++) {
+        double started = time_now();
+        JEPA_ASSERT(!video_index_load(&index, path, &error));
+        printf("%zu videos opened in %.3f s\n", index.usable, time_now() - started);
+        video_index_free(&index);
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc < 5) {
         fprintf(stderr, "usage: video_bench loader|naive|draws FOLDER CLIPS THREADS [SEED]\n");
         return 2;
     }
+    if (!strcmp(argv[1], "million"))
+        return million(argv[2], strtoull(argv[3], NULL, 10));
     Bench bench = {.clips = strtoull(argv[3], NULL, 10)};
     int threads = atoi(argv[4]);
     Error error = {0};

@@ -16,13 +16,11 @@
 
 #include <cmocka.h>
 
-#define SHARED JEPA_SOURCE_DIR "/../shared/videos"
-#define SAMPLES                                                                                    \
-    5 /* positions that are compared in each file, the first and the last among them               \
-       */
-#define WIDTH  64
-#define HEIGHT 48
-#define FRAMES 20
+#define SHARED  JEPA_SOURCE_DIR "/../shared/videos"
+#define SAMPLES 12 /* positions that are compared in each file, first and last among them */
+#define WIDTH   64
+#define HEIGHT  48
+#define FRAMES  20
 
 static char *folder_new(void) {
     char *folder = memory_text("/tmp/jepa_frames_XXXXXX");
@@ -91,7 +89,7 @@ static int sample(int64_t positions[SAMPLES], int64_t count) {
     for (int i = 0; i < SAMPLES; i++) {
         /* 0, then odd places so that no keyframe distance is met, then the last */
         int64_t at = (count - 1) * i / (SAMPLES - 1);
-        at -= i > 0 && i < SAMPLES - 1 && at > 3 ? (i * 7) % 4 : 0;
+        at -= i > 0 && i < SAMPLES - 1 && at > 8 ? (i * 37) % 9 : 0;
         if (!kept || at > positions[kept - 1])
             positions[kept++] = at;
     }
