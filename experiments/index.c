@@ -27,6 +27,11 @@ static int make(const IndexArguments *a, const TextList *sources, Error *error) 
     settings.scan.check = strcmp(a->check, "packets") ? VIDEO_CHECK_DECODE : VIDEO_CHECK_PACKETS;
     for (size_t i = 0; i < sources->count; i++)
         settings.sources[i] = sources->items[i];
+    for (size_t i = 0; i < sources->count; i++)
+        if (columns_is(sources->items[i]))
+            return error_set(error, ERROR_USAGE,
+                             "%s is an index: give the folders or lists that it was made from",
+                             sources->items[i]);
     VideoIndex index;
     double started = time_now();
     if (video_index_make(&index, &settings, error))

@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHOWN_MOST 8  /* kinds in a line */
-#define GOP_LONG   60 /* frames from keyframe to keyframe from which transcoding pays */
-#define LABEL      17 /* columns before a line's value */
+#define KINDS_MOST 1024 /* told apart */
+#define SHOWN_MOST 8    /* kinds in a line */
+#define GOP_LONG   60   /* frames from keyframe to keyframe from which transcoding pays */
+#define LABEL      17   /* columns before a line's value */
 
 typedef struct InspectArguments {
     const char *recipe, *check;
@@ -25,12 +26,17 @@ typedef struct InspectArguments {
 typedef struct Tally {
     char **texts;
     size_t *counts, kinds;
+    size_t beyond; /* of more kinds than are told apart */
 } Tally;
 
 static void tally_add(Tally *t, const char *text) {
     size_t i = 0;
     while (i < t->kinds && strcmp(t->texts[i], text))
         i++;
+    if (i == KINDS_MOST) {
+        t->beyond++;
+        return;
+    }
     if (i == t->kinds) {
         t->texts = memory_grow(t->texts, t->kinds + 1, sizeof *t->texts);
         t->counts = memory_grow(t->counts, t->kinds + 1, sizeof *t->counts);
@@ -43,7 +49,7 @@ static void tally_add(Tally *t, const char *text) {
 /* The most frequent first; then frees it. */
 static void tally_print(Tally *t, const char *label) {
     printf("%-*s", LABEL, label);
-    size_t left = 0;
+    size_t left = t->beyond;
     for (size_t shown = 0; shown < t->kinds; shown++) {
         size_t best = 0;
         for (size_t i = 1; i < t->kinds; i++)
@@ -53,8 +59,6 @@ static void tally_print(Tally *t, const char *label) {
         else
             left += t->counts[best];
         t->counts[best] = 0;
-        if (shown >= 4096)
-            break;
     }
     if (left)
         printf(", %zu others", left);
@@ -179,11 +183,18 @@ static void print_classes(const VideoIndex *index) {
     Tally classes = {0};
     for (size_t u = 0; u < index->usable; u++) {
         int label = video_index_label(index, index->usable_files[u]);
-        if (label >= 0 && classes.kinds <= 4096)
+        if (label >= 0)
             tally_add(&classes, index->class_names[label]);
     }
     printf("%-*s%d\n", LABEL, "classes", index->classes);
     tally_print(&classes, "");
+}
+
+/* A name without what a terminal would obey. */
+static void print_plain(const char *name) {
+    printf("  ");
+    for (; *name; name++)
+        putchar((unsigned char)*name < 0x20 || *name == 0x7f ? '?' : *name);
 }
 
 static void print_unusable(const VideoIndex *index, int64_t most) {
@@ -194,8 +205,8 @@ static void print_unusable(const VideoIndex *index, int64_t most) {
     printf("unusable:\n");
     for (size_t i = 0; i < index->count && shown < most; i++)
         if (video_index_reason(index, (uint32_t)i)) {
-            printf("  %s: %s\n", video_index_name(index, (uint32_t)i),
-                   video_index_reason(index, (uint32_t)i));
+            print_plain(video_index_name(index, (uint32_t)i));
+            printf(": %s\n", video_index_reason(index, (uint32_t)i));
             shown++;
         }
     if ((int64_t)count > shown)
@@ -206,8 +217,10 @@ static void print_unusable(const VideoIndex *index, int64_t most) {
 static int print_clips(const VideoIndex *index, const Recipe *recipe, Error *error) {
     SamplerSettings settings = recipe_sampler(recipe);
     Sampler sampler;
-    if (settings.weighted && settings.weighted != index->sources_count)
-        settings.weighted = 0; /* the recipe's own data sets are not these */
+    if (settings.weighted && settings.weighted != index->sources_count) {
+        log_info("the recipe's weights are for other data sets than these: not used");
+        settings.weighted = 0;
+    }
     if (sampler_new(&sampler, index, &settings, error))
         return -1;
     double windows = 0;

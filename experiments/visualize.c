@@ -59,24 +59,20 @@ static int open_recipe(Scene *s, const VisualizeArguments *a, Error *error) {
     return 0;
 }
 
-/* Moves the clip so that its first frame is `start`. */
-static int move_clip(ClipDraw *draw, const VideoFile *file, int frames, int64_t start,
-                     Error *error) {
-    int64_t span = draw->frames[frames - 1] - draw->frames[0];
-    if (start > file->frames - 1 - span)
-        return error_set(error, ERROR_USAGE,
-                         "--start %" PRId64 ": a clip spans %" PRId64
-                         " frames and the video has %" PRId64 "; at most %" PRId64,
-                         start, span + 1, file->frames, file->frames - 1 - span);
-    int64_t shift = start - draw->frames[0];
-    for (int i = 0; i < frames; i++)
-        draw->frames[i] += shift;
-    return 0;
-}
-
 static bool is_list(const char *path) {
     size_t length = strlen(path);
     return length > 4 && (!strcmp(path + length - 4, ".csv") || !strcmp(path + length - 4, ".txt"));
+}
+
+/* The clip in the middle of the video, or where --start says. */
+static int choose_clip(Scene *s, const VisualizeArguments *a, Error *error) {
+    if (video_index_of_files(&s->index, &s->file, 1, NULL, 0, error))
+        return -1;
+    s->clip = recipe_clip(&s->recipe);
+    clip_draw_evaluation(&s->draw, &s->index, 0, &s->clip, 0, 1, 0, 1);
+    if (a->start != NOT_GIVEN)
+        return clip_draw_from(&s->draw, &s->file, &s->clip, a->start, error);
+    return 0;
 }
 
 /* The video itself, or the first usable one of a folder or list. */
@@ -84,6 +80,17 @@ static int open_video(Scene *s, const VisualizeArguments *a, Error *error) {
     SourceList list = {0};
     bool several = folder_exists(a->video) || is_list(a->video);
     av_log_set_level(AV_LOG_QUIET);
+    if (columns_is(a->video)) { /* the first usable one of an index */
+        VideoIndex all;
+        if (video_index_build(&all, a->video, 1, error))
+            return -1;
+        VideoFile first = video_index_file(&all, all.usable_files[0]);
+        s->file = video_file_copy(&first);
+        s->file.label = -1;
+        s->file.dataset = 0;
+        video_index_free(&all);
+        return choose_clip(s, a, error);
+    }
     if (several && source_list(&list, a->video, error))
         return -1;
     for (size_t i = 0; i == 0 || (i < list.count && s->file.reason); i++) {
@@ -95,13 +102,7 @@ static int open_video(Scene *s, const VisualizeArguments *a, Error *error) {
     source_list_free(&list);
     if (s->file.reason)
         return error_set(error, ERROR_RUN, "%s: %s", s->file.name, s->file.reason);
-    if (video_index_of_files(&s->index, &s->file, 1, NULL, 0, error))
-        return -1;
-    s->clip = recipe_clip(&s->recipe);
-    clip_draw_evaluation(&s->draw, &s->index, 0, &s->clip, 0, 1, 0, 1);
-    if (a->start != NOT_GIVEN)
-        return move_clip(&s->draw, &s->file, s->clip.frames, a->start, error);
-    return 0;
+    return choose_clip(s, a, error);
 }
 
 /* clip[3][frames][side][side] of the drawn frames; the caller frees. */

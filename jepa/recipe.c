@@ -203,6 +203,13 @@ int recipe_check_data(const Recipe *r, Error *error) {
                      r->data_aug.random_resize_aspect_ratio[0], 20,
                      "data_aug.random_resize_aspect_ratio", error))
         return -1;
+    if (r->data.fps > 0 && r->data.clip_duration > 0)
+        return error_set(error, ERROR_USAGE,
+                         "data.fps and data.clip_duration both say how far frames lie apart: give "
+                         "one");
+    if (r->data.cache_folder && !(r->data.cache_bytes > 0))
+        return error_set(error, ERROR_USAGE,
+                         "data.cache_folder needs a size: data.cache, for instance 20 GiB");
     int sets = r->data.datasets_count;
     double total = 0;
     for (int i = 0; i < r->data.weights_count; i++) {
@@ -214,11 +221,12 @@ int recipe_check_data(const Recipe *r, Error *error) {
     }
     if (r->data.weights_count && !(total > 0))
         return error_set(error, ERROR_USAGE, "data.datasets_weights: all are 0");
-    if (sets && r->data.weights_count && r->data.weights_count != sets)
+    bool one = sets == 1; /* an index file may hold several: the sampler looks */
+    if (sets && !one && r->data.weights_count && r->data.weights_count != sets)
         return error_set(error, ERROR_USAGE,
                          "data.datasets_weights: %d weights for %d data sets: expected one each",
                          r->data.weights_count, sets);
-    if (sets && r->data.fpcs_count && r->data.fpcs_count != sets)
+    if (sets && !one && r->data.fpcs_count && r->data.fpcs_count != sets)
         return error_set(error, ERROR_USAGE,
                          "data.dataset_fpcs: %d lengths for %d data sets: expected one each",
                          r->data.fpcs_count, sets);

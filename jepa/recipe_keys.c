@@ -210,7 +210,10 @@ static int apply_datasets(Recipe *r, const Key *key, const YamlNode *node, const
         r->data.datasets_count = 1;
         return 0;
     }
-    if (node->kind != YAML_LIST || node->count > RECIPE_SOURCES_MAX)
+    if (node->kind == YAML_LIST && node->count > RECIPE_SOURCES_MAX)
+        return error_set(error, ERROR_USAGE, "%s:%d: %s: expected at most %d paths, found %zu",
+                         name, node->line, key->path, RECIPE_SOURCES_MAX, node->count);
+    if (node->kind != YAML_LIST)
         return yaml_is_null(node) ? 0 : wrong(node, name, key->path, "a list of paths", error);
     for (size_t i = 0; i < node->count; i++)
         if (node->items[i]->kind != YAML_SCALAR)
@@ -282,9 +285,16 @@ static int read_size(double *bytes, const char *text) {
     static const struct {
         const char *name;
         double bytes;
-    } units[] = {{"", 1},      {"B", 1},          {"KiB", 1024},       {"MiB", 1048576},
-                 {"kB", 1000}, {"MB", 1e6},       {"GiB", 1073741824}, {"GB", 1e9},
-                 {"TB", 1e12}, {"TiB", 1.0995e12}};
+    } units[] = {{"", 1},
+                 {"B", 1},
+                 {"KiB", 1024},
+                 {"MiB", 1048576},
+                 {"kB", 1000},
+                 {"MB", 1e6},
+                 {"GiB", 1073741824},
+                 {"GB", 1e9},
+                 {"TB", 1e12},
+                 {"TiB", 1099511627776.}};
     char *end;
     double value = strtod(text, &end);
     if (end == text || !(value >= 0) || value > 1e15)
@@ -387,6 +397,8 @@ static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char
             return null ? 0 : wrong(node, name, key->path, "true or false", error);
         if (flag)
             r->data.short_videos = CLIP_SHORT_SKIP;
+        else if (r->data.short_videos == CLIP_SHORT_SKIP)
+            r->data.short_videos = CLIP_SHORT_REPEAT;
         return 0;
     case KEY_SIZE:
         if (null)
@@ -406,7 +418,12 @@ static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char
         r->mask.batch = text[0] == 'p' ? MASK_PACKED : MASK_TRUNCATE;
         return 0;
     case KEY_FPCS:
-        return null ? 0 : apply_fpcs(r, key, node, name, error);
+        if (null) {
+            r->data.fpcs_count = 0;
+            memset(r->data.fpcs, 0, sizeof r->data.fpcs);
+            return 0;
+        }
+        return apply_fpcs(r, key, node, name, error);
     case KEY_EVERY:
         return apply_every(r, key, node, name, error);
     }

@@ -186,6 +186,13 @@ static int go_on(Run *run, Error *error) {
     if (same_recipe(run, error))
         return -1;
     char *path = path_join(run->folder, INDEX_NAME);
+    if (!file_exists(path)) {
+        free(path);
+        return error_set(error, ERROR_RUN,
+                         "%s has no " INDEX_NAME ": it was made by another version of this program "
+                         "and cannot be gone on with",
+                         run->folder);
+    }
     int result = video_index_load(&run->index, path, error);
     free(path);
     if (!result)

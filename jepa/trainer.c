@@ -26,6 +26,7 @@ typedef struct Trainer {
     Loader *loader;
     int groups, samples; /* groups in a step, slots in a group */
     int64_t step, total;
+    bool starved;            /* the loader could not go on */
     int64_t replaced, saved; /* saved: step of the newest checkpoint, -1: none */
     double saved_at;         /* seconds */
     uint8_t *mirror;         /* [samples] of the current group */
@@ -78,7 +79,8 @@ static LoaderConfig loader_config(Trainer *t) {
 }
 
 /* Says what memory the run will take, before it is taken. */
-static size_t print_plan(const ModelPlan *plan, const LoaderConfig *loader, Device *device) {
+static size_t print_plan(const ModelPlan *plan, const LoaderConfig *loader, const Recipe *recipe,
+                         Device *device) {
     Arena arena;
     size_t scratch, ring = loader_bytes(loader);
     model_measure(&arena, &scratch, plan, device);
@@ -86,7 +88,11 @@ static size_t print_plan(const ModelPlan *plan, const LoaderConfig *loader, Devi
     for (int k = 0; k < MEMORY_KINDS; k++)
         snprintf(parts + strlen(parts), sizeof parts - strlen(parts), "%s %.1f, ",
                  memory_kind_name((MemoryKind)k), mib(arena.by_kind[k]));
-    size_t total = arena.used + scratch + ring;
+    size_t cache = recipe->data.cache_folder ? 0 : (size_t)recipe->data.cache_bytes;
+    size_t total = arena.used + scratch + ring + cache;
+    if (cache)
+        snprintf(parts + strlen(parts), sizeof parts - strlen(parts), "cache of frames %.1f, ",
+                 mib(cache));
     log_info("memory plan: %.1f MiB (%sscratch %.1f, clips ahead %.1f)", mib(total), parts,
              mib(scratch), mib(ring));
     return total;
@@ -140,13 +146,16 @@ static void note_replaced(Trainer *t, const LoaderBatch *batch, int group) {
 
 static int run_group(Trainer *t, int group, StepReport *report, Error *error) {
     const LoaderBatch *batch = loader_next(t->loader, error);
-    if (!batch)
+    if (!batch) {
+        t->starved = true;
         return error_prefix(error, "step %" PRId64, t->step);
+    }
     JEPA_ASSERT(batch->count == t->samples);
     uint8_t *mirror = t->mirror;
     for (int b = 0; b < t->samples; b++) {
         const LoaderSlot *slot = &batch->slots[b];
         if (slot->failed) {
+            t->starved = true;
             return error_set(
                 error, ERROR_RUN,
                 "step %" PRId64 ": no clip could be decoded for slot %d in many attempts; "
@@ -334,8 +343,12 @@ static int train(Trainer *t, TrainerResult *result, Error *error) {
     progress_start(&progress, "step", (double)t->total, (double)t->step);
     while (t->step < t->total) {
         StepReport report;
-        if (train_step(t, &report, error))
+        if (train_step(t, &report, error)) {
+            Error ignored = {0};
+            if (t->starved) /* the weights are those after the last whole step: nothing is lost */
+                save(t, &ignored);
             return -1;
+        }
         TrainDecision decision = TRAIN_CONTINUE;
         if (t->config->hooks.observe)
             decision = t->config->hooks.observe(t->config->hooks.context, &report);
@@ -388,7 +401,7 @@ static int prepare(Trainer *t, Error *error) {
                       .float_input = t->clip.interpolation == CLIP_PUBLISHED};
     mask_capacity(&plan.context, &plan.target, &t->mask_recipe);
     LoaderConfig loader = loader_config(t);
-    if (memory_enough(print_plan(&plan, &loader, t->config->device), error) ||
+    if (memory_enough(print_plan(&plan, &loader, recipe, t->config->device), error) ||
         model_new(&t->model, &plan, t->config->device, error))
         return -1;
     t->masks = memory_new((size_t)t->groups, sizeof *t->masks);

@@ -38,13 +38,12 @@ void clip_frames_published(int64_t *frames, int64_t video_frames, int count, int
         frames[0] = 0;
 }
 
-/* Frames per second of a clip that goes by time; 0: it goes by frames. A duration in seconds goes
- * by time, unless the published rule is asked for, which makes a step of it. */
+/* Frames per second of a clip that goes by time; 0: it goes by frames. The published rules make a
+ * step of a rate or a duration. */
 static double rate_of(const ClipSpec *spec) {
-    if (spec->fps > 0)
-        return spec->fps;
-    bool by_time = spec->duration > 0 && spec->spacing == CLIP_SPACING_STEP;
-    return by_time ? spec->frames / spec->duration : 0;
+    if (spec->spacing == CLIP_SPACING_PUBLISHED)
+        return 0;
+    return spec->fps > 0 ? spec->fps : spec->duration > 0 ? spec->frames / spec->duration : 0;
 }
 
 /* Seconds from the first frame of a clip to its last, where it goes by time. */
@@ -67,11 +66,13 @@ static void frames_by_time(int64_t *frames, const VideoFile *file, const ClipSpe
     }
 }
 
-/* The step; that of a duration in seconds is int(duration · fps / frames), as published. */
+/* The step: as published, of a duration in seconds int(duration · rate / frames), of frames a
+ * second ceil(rate) // fps, with the video's average rate. */
 static int step_of(const VideoFile *file, const ClipSpec *spec) {
-    if (spec->duration <= 0)
+    if (spec->duration <= 0 && spec->fps <= 0)
         return spec->step;
-    double step = spec->duration * file->fps / spec->frames;
+    double step = spec->fps > 0 ? floor(ceil(file->fps) / fmax(floor(spec->fps), 1))
+                                : spec->duration * file->fps / spec->frames;
     return step >= 1 ? (int)fmin(step, STEP_MAX) : 1; /* a file may claim any rate, or none */
 }
 
@@ -87,7 +88,10 @@ bool clip_is_short(const VideoFile *file, const ClipSpec *spec) {
         return false;
     if (rate_of(spec) > 0)
         return video_file_seconds(file, file->frames - 1) + 1e-6 < time_span(spec);
-    return file->frames < frame_span(file, spec);
+    /* published: a video of exactly frames · step frames is not left out, but spread like a short
+     * one */
+    bool published = spec->spacing == CLIP_SPACING_PUBLISHED;
+    return file->frames < frame_span(file, spec) - published;
 }
 
 int64_t clip_stretches(const VideoFile *file, const ClipSpec *spec) {
@@ -107,7 +111,28 @@ int64_t clip_windows(const VideoFile *file, const ClipSpec *spec) {
         double last = video_file_seconds(file, file->frames - 1);
         return video_file_frame_at(file, fmax(last - time_span(spec), 0)) + 1;
     }
-    return file->frames - frame_span(file, spec) + 1;
+    int64_t windows = file->frames - frame_span(file, spec) + 1;
+    return windows < 1 ? 1 : windows;
+}
+
+int clip_draw_from(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, int64_t first,
+                   Error *error) {
+    int64_t last = clip_windows(file, spec) - 1;
+    if (last < 0 || clip_is_short(file, spec))
+        last = 0;
+    if (first < 0 || first > last)
+        return error_set(
+            error, ERROR_USAGE,
+            "a clip of this recipe can begin at frames 0 to %lld of this video, not at "
+            "%lld",
+            (long long)last, (long long)first);
+    double share = ((double)first + 0.5) / (double)(last + 1);
+    if (rate_of(spec) > 0) {
+        double room = video_file_seconds(file, file->frames - 1) - time_span(spec);
+        share = room > 0 ? video_file_seconds(file, first) / room : 0;
+    }
+    clip_draw_frames(draw, file, spec, share);
+    return 0;
 }
 
 void clip_draw_frames(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, double share) {

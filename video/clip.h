@@ -42,7 +42,8 @@ typedef enum ClipHdr { CLIP_HDR_TONEMAP, CLIP_HDR_REFUSE } ClipHdr;
 typedef struct ClipSpec {
     int frames;      /* frames in a clip, 1..CLIP_FRAMES_MAX */
     int step;        /* sampling_rate: frames from one to the next, >= 1 */
-    double fps;      /* > 0: instead of `step`, this many frames per second, by time stamps */
+    double fps;      /* > 0: instead of `step`, this many frames per second: by time stamps; with
+                        published spacing by a step, ceil(average rate) // fps */
     double duration; /* > 0: instead of `step`, the clip spans this many seconds (clip_duration): by
                         time stamps; with published spacing by a step, int(duration fps / frames) */
     ClipSpacing spacing;
@@ -69,6 +70,9 @@ typedef struct ClipDraw {
 /* The window at `share` of those possible (0: the first, towards 1: the last) into draw->frames and
  * draw->count; videos shorter than a clip as spec->short_videos says (skip: repeated). */
 void clip_draw_frames(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, double share);
+/* The clip whose first frame is `first`; an error says which ones are possible. */
+int clip_draw_from(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, int64_t first,
+                   Error *error);
 /* A random resized crop of the upright frame, one for all frames. */
 void clip_draw_crop(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *random);
 

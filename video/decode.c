@@ -147,8 +147,9 @@ static int by_time(VideoReader *reader, const int64_t *key_pts, Wanted *wanted, 
         if (hand_on(reader, next, wanted, error))
             return -1;
     }
+    /* what else went wrong on this way may go right on the next */
     if (wanted->done < wanted->count)
-        return more < 0 ? -1 : 0;
+        return more < 0 && reader->input.timed_out ? -1 : 0;
     return 1;
 }
 

@@ -1,6 +1,7 @@
 /* The cache of decoded frames. See video/frame_cache.h. */
 #include "video/frame_cache.h"
 #include "base/file.h"
+#include "video/index_columns.h"
 #include "video/input.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define BUCKETS     4096
 #define FILE_MAGIC  "jepafrm1"
@@ -45,11 +47,17 @@ static void frames_free(Frames *f) {
     *f = (Frames){0};
 }
 
+static size_t frame_bytes(const AVFrame *frame) {
+    size_t bytes = 0;
+    for (int b = 0; b < AV_NUM_DATA_POINTERS && frame->buf[b]; b++)
+        bytes += (size_t)frame->buf[b]->size;
+    return bytes;
+}
+
 static size_t frames_bytes(const Frames *f) {
     size_t bytes = 0;
     for (size_t i = 0; i < f->count; i++)
-        for (int b = 0; b < AV_NUM_DATA_POINTERS && f->frames[i]->buf[b]; b++)
-            bytes += (size_t)f->frames[i]->buf[b]->size;
+        bytes += frame_bytes(f->frames[i]);
     return bytes;
 }
 
@@ -200,7 +208,11 @@ static void put_folder(FrameCache *c, const Hash *key, const Frames *frames) {
     memcpy(data + 8, hash.bytes, HASH_BYTES);
     char *path = entry_path(c, key);
     Error ignored;
-    file_write(path, data, bytes, &ignored);
+    if (file_write(path, data, bytes, &ignored)) {
+        pthread_mutex_lock(&c->lock);
+        c->held -= bytes;
+        pthread_mutex_unlock(&c->lock);
+    }
     free(path);
     free(data);
 }
@@ -277,7 +289,10 @@ static size_t folder_bytes(const char *folder) {
     DIR *open = opendir(folder);
     struct stat about;
     for (struct dirent *entry; open && (entry = readdir(open));)
-        if (strstr(entry->d_name, ".frames") && !fstatat(dirfd(open), entry->d_name, &about, 0))
+        if (strstr(entry->d_name, ".frames.partial")) /* of a run that was killed */
+            unlinkat(dirfd(open), entry->d_name, 0);
+        else if (strstr(entry->d_name, ".frames") &&
+                 !fstatat(dirfd(open), entry->d_name, &about, 0))
             bytes += (size_t)about.st_size;
     if (open)
         closedir(open);
@@ -314,16 +329,21 @@ FrameCacheStats frame_cache_stats(FrameCache *c) {
     return stats;
 }
 
-/* Keeps a reference of each frame on its way. */
+/* Keeps a reference of each frame on its way, as long as they may be kept at all. */
 typedef struct Keep {
     Frames frames;
     VideoTake take;
     void *context;
+    size_t bytes, limit;
 } Keep;
 
 static int keep_frame(void *context, size_t i, const AVFrame *frame, Error *error) {
     Keep *keep = context;
-    keep->frames.frames[i] = av_frame_clone(frame);
+    keep->bytes += frame_bytes(frame);
+    if (keep->bytes <= keep->limit)
+        keep->frames.frames[i] = av_frame_clone(frame);
+    for (size_t k = 0; keep->bytes > keep->limit && k < keep->frames.count; k++)
+        av_frame_free(&keep->frames.frames[k]);
     return keep->take(keep->context, i, frame, error);
 }
 
@@ -338,6 +358,14 @@ static int decode(const VideoFile *file, const int64_t *frames, size_t count, do
     return result;
 }
 
+/* Bytes that one clip may have: of a folder what is left of it. */
+static size_t room_for(FrameCache *c) {
+    pthread_mutex_lock(&c->lock);
+    size_t room = !c->folder ? c->limit : c->held < c->limit ? c->limit - c->held : 0;
+    pthread_mutex_unlock(&c->lock);
+    return room;
+}
+
 int frame_cache_read(FrameCache *c, const VideoFile *file, const int64_t *frames, size_t count,
                      double seconds, bool *timed_out, VideoTake take, void *context, Error *error) {
     *timed_out = false;
@@ -345,6 +373,8 @@ int frame_cache_read(FrameCache *c, const VideoFile *file, const int64_t *frames
         return decode(file, frames, count, seconds, timed_out, take, context, error);
     HashState state;
     hash_start(&state);
+    hash_add(&state, index_scanner(), strlen(index_scanner())); /* another FFmpeg, other pictures */
+    hash_add(&state, &file->stream, sizeof file->stream);
     hash_add(&state, file->hash.bytes, HASH_BYTES);
     hash_add(&state, frames, count * sizeof *frames);
     Hash key = hash_end(&state);
@@ -354,7 +384,10 @@ int frame_cache_read(FrameCache *c, const VideoFile *file, const int64_t *frames
         frames_free(&got);
         return result;
     }
-    Keep keep = {{memory_new(count, sizeof(AVFrame *)), count}, take, context};
+    Keep keep = {.frames = {memory_new(count, sizeof(AVFrame *)), count},
+                 .take = take,
+                 .context = context,
+                 .limit = room_for(c)};
     int result = decode(file, frames, count, seconds, timed_out, keep_frame, &keep, error);
     bool whole = !result;
     for (size_t i = 0; i < count; i++)

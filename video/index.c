@@ -21,6 +21,8 @@ typedef struct Making {
     bool *known;      /* [count] taken over from a kept index or the journal */
     size_t count, unknown;
     Journal journal;
+    int owner;  /* lock beside the kept index; -1: none */
+    bool keeps; /* the result is written to the kept index */
     pthread_mutex_t lock;
     size_t next, done;
     Progress progress;
@@ -162,8 +164,7 @@ static void take_known(Making *m, const VideoFile *known, size_t count) {
     free(order);
 }
 
-/* The kept index, if it can be read and was made by the same scanner. Its image may serve as it is:
- * *same says whether packing the files anew would give the same. */
+/* The kept index, if it can be read and was made by the same scanner. */
 static void take_kept(Making *m) {
     const char *path = m->settings->kept;
     VideoIndex kept;
@@ -174,7 +175,7 @@ static void take_kept(Making *m) {
         log_warn("%s: the index is made anew", error.text);
         return;
     }
-    if (index_same_scanner(&kept, m->settings->scan.check)) {
+    if (index_same_scanner(&kept, m->settings->scan.check) && !index_verify_lists(&kept, &error)) {
         VideoFile *views = memory_new(kept.count, sizeof *views);
         for (size_t i = 0; i < kept.count; i++)
             views[i] = video_index_file(&kept, (uint32_t)i);
@@ -185,6 +186,14 @@ static void take_kept(Making *m) {
 }
 
 /* ---- making ---- */
+
+/* So that an index can be used from any folder. */
+static char *absolute(const char *path) {
+    char *here = *path == '/' ? NULL : getcwd(NULL, 0);
+    char *whole = here ? path_join(here, path) : memory_text("%s", path);
+    free(here);
+    return whole;
+}
 
 static int list_sources(Making *m, IndexAbout *about, Error *error) {
     const IndexSettings *settings = m->settings;
@@ -209,7 +218,7 @@ static int list_sources(Making *m, IndexAbout *about, Error *error) {
             for (size_t i = 0; i < lists[s].count; i++) {
                 const SourceFile *file = &lists[s].files[i];
                 labels[m->count] = file->label;
-                m->files[m->count++] = (VideoFile){.path = memory_text("%s", file->path),
+                m->files[m->count++] = (VideoFile){.path = absolute(file->path),
                                                    .name = memory_text("%s", file->name),
                                                    .dataset = s};
             }
@@ -243,18 +252,55 @@ static int pack(VideoIndex *index, const VideoFile *files, size_t count, const I
     return index_take(index, &file, error);
 }
 
-/* A kept index is written where something is new; that it cannot be written may be no error. */
-static int keep(const VideoIndex *index, const IndexSettings *settings, Error *error) {
-    Error reason = {0};
-    if (!settings->kept || !video_index_save(index, settings->kept, &reason))
+/* That the index cannot be kept may be no error. */
+static int not_kept(const IndexSettings *settings, const Error *reason, Error *error) {
+    if (settings->kept_may_fail) {
+        log_warn("the index is not kept for the next time: %s", reason->text);
         return 0;
-    if (!settings->kept_may_fail) {
-        if (error)
-            *error = reason;
-        return -1;
     }
-    log_warn("the index is not kept for the next time: %s", reason.text);
-    return 0;
+    if (error)
+        *error = *reason;
+    return -1;
+}
+
+/* Before anything is read: may the index be written there, and does nobody else do so? */
+static int claim(Making *m, long whole, Error *error) {
+    const char *kept = m->settings->kept;
+    Error reason = {0};
+    m->owner = -1;
+    if (!kept)
+        return 0;
+    char *lock = memory_text("%s.lock", kept), *folder = path_folder(kept);
+    if (file_exists(kept) && !columns_is(kept))
+        error_set(&reason, ERROR_USAGE, "%s is there already and no index: give another name",
+                  kept);
+    else if (!folder_make(folder, &reason))
+        m->owner = lock_take(lock, &reason);
+    free(lock);
+    free(folder);
+    if (m->owner >= 0 &&
+        !journal_open(&m->journal, kept, m->settings->scan.check, whole, &reason)) {
+        m->keeps = true;
+        return 0;
+    }
+    return not_kept(m->settings, &reason, error);
+}
+
+/* Writes what is new and lets go. The journal goes once it is not needed any more. */
+static int keep(Making *m, const VideoIndex *index, bool same, Error *error) {
+    Error reason = {0};
+    bool saved = same || !video_index_save(index, m->settings->kept, &reason);
+    journal_close(&m->journal, saved);
+    return saved ? 0 : not_kept(m->settings, &reason, error);
+}
+
+static void let_go(Making *m) {
+    if (m->owner < 0)
+        return;
+    char *lock = memory_text("%s.lock", m->settings->kept);
+    unlink(lock);
+    lock_release(m->owner);
+    free(lock);
 }
 
 static int load_and_verify(VideoIndex *index, const char *path, Error *error) {
@@ -289,7 +335,7 @@ static bool kept_is_same(const VideoIndex *index, const IndexSettings *settings,
 }
 
 int video_index_make(VideoIndex *index, const IndexSettings *settings, Error *error) {
-    Making m = {.settings = settings};
+    Making m = {.settings = settings, .owner = -1};
     IndexAbout about = {.check = settings->scan.check};
     memset(index, 0, sizeof *index);
     JEPA_ASSERT(settings->sources_count >= 1 && settings->sources_count <= INDEX_SOURCES_MAX);
@@ -305,21 +351,23 @@ int video_index_make(VideoIndex *index, const IndexSettings *settings, Error *er
         }
     int result = list_sources(&m, &about, error);
     if (!result) {
-        take_kept(&m);
         VideoFile *journalled;
         size_t count;
-        journal_read(&journalled, &count, settings->kept, settings->scan.check);
-        take_known(&m, journalled, count);
-        journal_free_files(journalled, count);
-        bool all_known = m.unknown == 0;
-        if (!all_known) {
-            journal_open(&m.journal, settings->kept, settings->scan.check);
-            scan_unknown(&m);
+        long whole = journal_read(&journalled, &count, settings->kept, settings->scan.check);
+        result = claim(&m, whole, error);
+        if (!result) {
+            take_kept(&m);
+            take_known(&m, journalled, count);
+            bool all_known = m.unknown == 0;
+            if (!all_known)
+                scan_unknown(&m);
+            result = pack(index, m.files, m.count, &about, error);
+            if (!result && m.keeps)
+                result = keep(&m, index, all_known && kept_is_same(index, settings, &about), error);
         }
-        result = pack(index, m.files, m.count, &about, error);
-        if (!result && !(all_known && kept_is_same(index, settings, &about)))
-            result = keep(index, settings, error);
-        journal_close(&m.journal, !result);
+        journal_close(&m.journal, false);
+        journal_free_files(journalled, count);
+        let_go(&m);
     }
     if (!result && !index->usable && !settings->may_be_unusable) {
         error_set(error, ERROR_RUN, "%s: none of its %zu videos can be used; the first: %s: %s",
@@ -380,6 +428,10 @@ int video_index_load(VideoIndex *index, const char *path, Error *error) {
 
 int video_index_verify(const VideoIndex *index, Error *error) {
     const IndexColumns *c = index->columns;
+    if (!index_same_scanner(index, index->check))
+        log_warn("%s was made with other versions of this program or of FFmpeg, which may count "
+                 "frames otherwise",
+                 c->file.name);
     for (size_t u = 0; u < index->usable; u++) {
         size_t i = index->usable_files[u];
         const char *path = c->texts + c->path[i];

@@ -21,6 +21,10 @@
 
 #define INDEX_SOURCES_MAX 64
 #define INDEX_EXTENSION   ".index"
+/* Time stamps and steps beyond these are not kept as numbers of frames: differences and products of
+ * them with the most frames must not overflow. */
+#define INDEX_PTS_MAX  (INT64_MAX / 8)
+#define INDEX_STEP_MAX (INT64_MAX / 8 / 10000001)
 
 typedef struct VideoKey {
     int64_t pts; /* stream time base; AV_NOPTS_VALUE if unknown */

@@ -212,8 +212,8 @@ static int check_row(const IndexColumns *c, size_t i, int64_t texts, const Video
     /* timed: either a step, or a list */
     if (c->timed[i] && usable && (c->pts_step[i] > 0) == (listed > 0))
         return damaged(c, i, "its time stamps", error);
-    if (c->pts_step[i] < 0 || c->pts_step[i] > INT64_MAX / 4 / (INPUT_FRAMES_MAX + 1) ||
-        c->pts_first[i] < INT64_MIN / 4 || c->pts_first[i] > INT64_MAX / 4)
+    if (c->pts_step[i] < 0 || c->pts_step[i] > INDEX_STEP_MAX || c->pts_first[i] < -INDEX_PTS_MAX ||
+        c->pts_first[i] > INDEX_PTS_MAX)
         return damaged(c, i, "its time stamps", error);
     return 0;
 }
@@ -310,11 +310,24 @@ int index_take(VideoIndex *index, ColumnFile *file, Error *error) {
     memset(index, 0, sizeof *index);
     index->columns = memory_new(1, sizeof *index->columns);
     index->columns->file = *file;
+    /* the root lies inside the struct that has just been copied */
+    index->columns->file.header.root = &index->columns->file.header.unpacked.data;
     if (open_columns(index, index->columns, error)) {
         video_index_free(index);
         return -1;
     }
     derive(index);
+    return 0;
+}
+
+int index_verify_lists(const VideoIndex *index, Error *error) {
+    static const char *const names[] = {"pts", "key_pts", "key_dts", "key_frame"};
+    const void *data;
+    size_t count;
+    for (int i = 0; i < 4; i++)
+        if (columns_get(&data, &count, &index->columns->file, names[i], COLUMN_I64, SIZE_MAX, true,
+                        error))
+            return -1;
     return 0;
 }
 

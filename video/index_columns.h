@@ -45,6 +45,9 @@ void index_pack(uint8_t **image, size_t *bytes, const VideoFile *files, size_t c
  * freed. */
 int index_take(VideoIndex *index, ColumnFile *file, Error *error);
 
+/* Holds the lists of time stamps and keyframes against their hashes, which opening does not. */
+int index_verify_lists(const VideoIndex *index, Error *error);
+
 #define INDEX_FORMAT  "jepa.c video index"
 #define INDEX_VERSION 2
 

@@ -5,6 +5,7 @@
 #include "video/index_journal.h"
 #include "base/file.h"
 #include "video/index_columns.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,16 +17,19 @@ static char *journal_path(const char *kept) {
     return memory_text("%s.journal", kept);
 }
 
-void journal_open(Journal *journal, const char *kept, VideoCheck check) {
-    Error ignored;
+int journal_open(Journal *journal, const char *kept, VideoCheck check, long whole, Error *error) {
     *journal = (Journal){.check = check};
     if (!kept)
-        return;
+        return 0;
     char *folder = path_folder(kept);
-    folder_make(folder, &ignored);
+    int result = folder_make(folder, error);
     free(folder);
     journal->path = journal_path(kept);
-    journal->file = fopen(journal->path, "ae");
+    if (!result && file_exists(journal->path) && truncate(journal->path, whole))
+        whole = 0;
+    if (!result && !(journal->file = fopen(journal->path, "ae")))
+        result = error_set(error, ERROR_RUN, "cannot write %s: %s", journal->path, strerror(errno));
+    return result;
 }
 
 void journal_add(Journal *journal, const VideoFile *file) {
@@ -74,7 +78,7 @@ static bool read_entry(VideoFile *file, bool *same, FILE *journal, uint64_t left
         index_take(&index, &columns, &ignored))
         return false;
     bool one = index.count == 1;
-    *same = one && index_same_scanner(&index, check);
+    *same = one && index_same_scanner(&index, check) && !index_verify_lists(&index, &ignored);
     if (*same) {
         VideoFile view = video_index_file(&index, 0);
         *file = video_file_copy(&view);
@@ -83,7 +87,8 @@ static bool read_entry(VideoFile *file, bool *same, FILE *journal, uint64_t left
     return one;
 }
 
-void journal_read(VideoFile **files, size_t *count, const char *kept, VideoCheck check) {
+long journal_read(VideoFile **files, size_t *count, const char *kept, VideoCheck check) {
+    long whole = 0;
     *files = NULL;
     *count = 0;
     char *path = kept ? journal_path(kept) : NULL;
@@ -91,17 +96,20 @@ void journal_read(VideoFile **files, size_t *count, const char *kept, VideoCheck
     struct stat about;
     free(path);
     if (!journal)
-        return;
+        return 0;
     uint64_t left = fstat(fileno(journal), &about) ? 0 : (uint64_t)about.st_size;
     VideoFile file;
     bool same;
-    while (read_entry(&file, &same, journal, left, check))
+    while (read_entry(&file, &same, journal, left, check)) {
+        whole = ftell(journal);
         if (same) {
             if (!(*count & (*count - 1)))
                 *files = memory_grow(*files, *count ? 2 * *count : 1, sizeof **files);
             (*files)[(*count)++] = file;
         }
+    }
     fclose(journal);
+    return whole;
 }
 
 void journal_free_files(VideoFile *files, size_t count) {

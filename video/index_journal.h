@@ -13,13 +13,15 @@ typedef struct Journal {
     VideoCheck check;
 } Journal;
 
-/* `kept` NULL, or a folder that cannot be written: nothing is journalled. */
-void journal_open(Journal *journal, const char *kept, VideoCheck check);
+/* `kept` NULL: nothing is journalled. What stands behind `whole` bytes, the end of a record that
+ * was cut short, is dropped. Error: the journal cannot be written. */
+int journal_open(Journal *journal, const char *kept, VideoCheck check, long whole, Error *error);
 void journal_add(Journal *journal, const VideoFile *file);
 void journal_close(Journal *journal, bool remove_it);
 
-/* The entries of a journal that the same scanner wrote; a damaged end is left out. */
-void journal_read(VideoFile **files, size_t *count, const char *kept, VideoCheck check);
+/* The entries of a journal that the same scanner wrote. Returns the bytes up to which it is whole.
+ */
+long journal_read(VideoFile **files, size_t *count, const char *kept, VideoCheck check);
 void journal_free_files(VideoFile *files, size_t count);
 
 #endif

@@ -27,8 +27,9 @@ struct Loader {
     uint64_t taken;         /* batches handed back by the consumer */
     bool holding;           /* the consumer has batch `taken` */
     bool stopping;
-    Error fatal; /* code set: a clip took too long */
-    int threads; /* started */
+    Error fatal;          /* code set: a clip took too long */
+    uint64_t fatal_batch; /* the batch it belongs to; those before it are still handed on */
+    int threads;          /* started */
     pthread_t *workers;
 };
 
@@ -111,10 +112,11 @@ static void *work(void *argument) {
         double spent = time_now() - started;
 
         pthread_mutex_lock(&loader->lock);
-        if (fatal.code && !loader->fatal.code) {
+        if (fatal.code && (!loader->fatal.code || job / size < loader->fatal_batch)) {
             loader->fatal = fatal;
-            loader->stopping = true;
+            loader->fatal_batch = job / size;
         }
+        loader->stopping = loader->stopping || fatal.code;
         place->batch.decode += spent;
         place->done++;
         pthread_cond_broadcast(&loader->changed);
@@ -185,9 +187,12 @@ const LoaderBatch *loader_next(Loader *loader, Error *error) {
         return NULL;
     }
     Place *place = &loader->ring[loader->taken % (uint64_t)loader->config.ring];
-    while (place->done < place->batch.count && !loader->fatal.code)
+    /* jobs are begun in order: whatever comes before the fatal one is being finished */
+    while (place->done < place->batch.count &&
+           !(loader->fatal.code && loader->taken >= loader->fatal_batch))
         pthread_cond_wait(&loader->changed, &loader->lock);
-    if (loader->fatal.code) {
+    if (place->done < place->batch.count ||
+        (loader->fatal.code && loader->taken >= loader->fatal_batch)) {
         if (error)
             *error = loader->fatal;
         pthread_mutex_unlock(&loader->lock);

@@ -48,8 +48,6 @@ static void fill_sets(Sampler *s) {
             set->ends[set->count] = set->units;
         set->files[set->count++] = number;
     }
-    for (int d = 0; d < s->sets; d++)
-        s->units += s->set[d].units;
 }
 
 /* Whole samples of a block for each set: the largest remainders get what rounding down leaves. */
@@ -73,6 +71,10 @@ static int share_block(Sampler *s, Error *error) {
     }
     for (int d = 0; d < s->sets; d++) {
         s->set[d].start = d ? s->set[d - 1].start + s->set[d - 1].quota : 0;
+        if (s->settings.weights[d] > 0 && !s->set[d].quota)
+            return error_set(error, ERROR_USAGE,
+                             "data.datasets_weights: %g of %g is less than one sample in %d",
+                             s->settings.weights[d], total, SAMPLER_BLOCK);
         if (s->set[d].quota && !s->set[d].units)
             return error_set(error, ERROR_RUN,
                              "data set %d (%s) has a weight but no video that can be drawn", d + 1,
@@ -94,6 +96,12 @@ int sampler_new(Sampler *s, const VideoIndex *index, const SamplerSettings *sett
         s->sets = settings->weighted;
     }
     fill_sets(s);
+    if (settings->weighted && share_block(s, error)) {
+        sampler_free(s);
+        return -1;
+    }
+    for (int d = 0; d < s->sets; d++)
+        s->units += !settings->weighted || s->set[d].quota ? s->set[d].units : 0;
     if (!s->units) {
         size_t hdr = s->hdr;
         sampler_free(s);
@@ -106,10 +114,6 @@ int sampler_new(Sampler *s, const VideoIndex *index, const SamplerSettings *sett
                          "no video is as long as a clip (%zu are shorter): lower data.num_frames "
                          "or sampling_rate, or set data.short_videos to repeat or loop",
                          index->usable);
-    }
-    if (settings->weighted && share_block(s, error)) {
-        sampler_free(s);
-        return -1;
     }
     return 0;
 }
@@ -175,7 +179,8 @@ void sampler_draw(const Sampler *s, ClipDraw *draw, uint64_t step, uint64_t slot
         uint64_t key = (own / set->units) * INDEX_SOURCES_MAX + (uint64_t)(set - s->set);
         unit = random_permute(seed, RANDOM_ORDER, key, own % set->units, set->units);
     } else {
-        Random random = stream(s, RANDOM_REDRAW, step, slot, attempt);
+        /* clips of one video share their replacement, should both fail */
+        Random random = stream(s, RANDOM_REDRAW, step, slot - clip * width, attempt);
         unit = random_below(&random, set->units);
     }
     uint64_t part, parts;

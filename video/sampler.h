@@ -11,8 +11,9 @@
  * twice before all has been drawn once. (The published sampler draws with replacement,
  * independently.)
  *
- * num_clips > 1: each unit gives that many clips to the batch, one from each of its equal parts
- * (the published partitions); slots b, b + B/num_clips, ... of a group belong together.
+ * num_clips > 1: each unit gives that many clips to the batch, their first frames one from each
+ * equal part of those that are possible (the published code cuts the video itself into parts; where
+ * it is long the two are the same); slots b, b + B/num_clips, ... of a group belong together.
  */
 #ifndef JEPA_VIDEO_SAMPLER_H
 #define JEPA_VIDEO_SAMPLER_H

@@ -18,8 +18,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define PTS_MAX                                                                                    \
-    ((int64_t)1 << 61)   /* so that differences cannot overflow; AV_NOPTS_VALUE is below */
 #define TRIAL_FRAMES 48  /* decoded to see whether packets tell the frames */
 #define FPS_GUESS    25. /* of a file that tells neither times nor a rate */
 
@@ -87,7 +85,8 @@ static void add_pts(Scan *scan, int64_t pts) {
         scan->pts_room = scan->pts_room ? 2 * scan->pts_room : 256;
         scan->pts = memory_grow(scan->pts, scan->pts_room, sizeof *scan->pts);
     }
-    if (pts < -PTS_MAX || pts > PTS_MAX || (file->frames && pts <= scan->pts[file->frames - 1]))
+    if (pts < -INDEX_PTS_MAX || pts > INDEX_PTS_MAX ||
+        (file->frames && pts <= scan->pts[file->frames - 1]))
         scan->ordered = false;
     scan->pts[file->frames++] = pts;
 }
@@ -139,6 +138,9 @@ static int scan_frames(Scan *scan, int64_t most, Error *error) {
     int more = 1;
     while (file->frames < most && (more = video_input_next(&scan->input, error)) == 1) {
         const AVFrame *frame = scan->input.frame;
+        if (frame->width > INPUT_SIDE_MAX || frame->height > INPUT_SIDE_MAX)
+            return error_set(error, ERROR_RUN, "%d x %d pixels, more than the %d that are read",
+                             frame->width, frame->height, INPUT_SIDE_MAX);
         if (check_format(frame, error) || (file->frames == 0 && look_at_first(scan, error)))
             return -1;
         if (frame->width != file->width || frame->height != file->height)
@@ -270,7 +272,7 @@ static void keep_times(Scan *scan) {
     file->pts_first = pts[0];
     file->pts_step = file->frames > 1 ? pts[1] - pts[0] : 1;
     for (int64_t i = 1; i < file->frames && file->pts_step; i++)
-        if (pts[i] - pts[i - 1] != file->pts_step)
+        if (pts[i] - pts[i - 1] != file->pts_step || file->pts_step > INDEX_STEP_MAX)
             file->pts_step = 0;
     if (!file->pts_step) {
         file->pts = pts;

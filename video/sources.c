@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -53,18 +54,43 @@ typedef struct Seen {
 typedef struct Walk {
     SourceList *list;
     Seen *seen;
-    size_t seen_count;
-    SourceFile *links; /* path and name */
+    size_t seen_count, seen_room; /* room: a power of two, or 0 */
+    SourceFile *links;            /* path and name */
     size_t link_count;
 } Walk;
 
-/* Was the folder walked already? If not, it counts as walked now. */
+static size_t seen_place(const Walk *walk, const Seen *seen) {
+    uint64_t mixed = ((uint64_t)seen->inode ^ (uint64_t)seen->device << 48) * 0x9e3779b97f4a7c15u;
+    return (size_t)(mixed >> 20) & (walk->seen_room - 1);
+}
+
+static void seen_put(Walk *walk, Seen seen) {
+    size_t at = seen_place(walk, &seen);
+    while (walk->seen[at].inode)
+        at = (at + 1) & (walk->seen_room - 1);
+    walk->seen[at] = seen;
+}
+
+/* Was the folder walked already? If not, it counts as walked now. A table with open places; inode 0
+ * is no folder's. */
 static bool seen_before(Walk *walk, const struct stat *about) {
-    for (size_t i = 0; i < walk->seen_count; i++)
-        if (walk->seen[i].device == about->st_dev && walk->seen[i].inode == about->st_ino)
+    Seen seen = {about->st_dev, about->st_ino ? about->st_ino : 1};
+    for (size_t at = walk->seen_room ? seen_place(walk, &seen) : 0;
+         walk->seen_room && walk->seen[at].inode; at = (at + 1) & (walk->seen_room - 1))
+        if (walk->seen[at].device == seen.device && walk->seen[at].inode == seen.inode)
             return true;
-    walk->seen = memory_grow(walk->seen, walk->seen_count + 1, sizeof *walk->seen);
-    walk->seen[walk->seen_count++] = (Seen){about->st_dev, about->st_ino};
+    if (2 * (walk->seen_count + 1) > walk->seen_room) {
+        Seen *old = walk->seen;
+        size_t room = walk->seen_room;
+        walk->seen_room = room ? 2 * room : 64;
+        walk->seen = memory_new(walk->seen_room, sizeof *walk->seen);
+        for (size_t i = 0; i < room; i++)
+            if (old[i].inode)
+                seen_put(walk, old[i]);
+        free(old);
+    }
+    seen_put(walk, seen);
+    walk->seen_count++;
     return false;
 }
 
@@ -136,8 +162,11 @@ static void drop_thumbnails(SourceList *list) {
 static int read_folder(SourceList *list, const char *source, Error *error) {
     Walk walk = {.list = list};
     int result = walk_folder(&walk, source, "", 0, error);
+    size_t sorted = 0; /* links that have been put in order */
     for (size_t next = 0; next < walk.link_count; next++) {
-        qsort(walk.links + next, walk.link_count - next, sizeof *walk.links, by_name);
+        if (walk.link_count != sorted)
+            qsort(walk.links + next, walk.link_count - next, sizeof *walk.links, by_name);
+        sorted = walk.link_count;
         SourceFile link = walk.links[next]; /* the array may move below */
         if (!result)
             result = walk_folder(&walk, link.path, link.name, 0, error);

@@ -6,6 +6,7 @@
 #include "video/encode.h"
 #include "video/input.h"
 #include "video/scale.h"
+#include <libavutil/opt.h>
 #include <libswscale/swscale.h>
 #include <math.h>
 #include <stdlib.h>
@@ -85,11 +86,25 @@ static int open_scalers(Transcoder *t, const AVFrame *first, Error *error) {
     int height = through_rgb(t) ? t->spec.height : first->height;
     int format = through_rgb(t) ? AV_PIX_FMT_GBRP : t->colour.format;
     bool full = through_rgb(t) || t->colour.full;
-    *made = sws_getContext(width, height, (enum AVPixelFormat)format, t->spec.width, t->spec.height,
-                           AV_PIX_FMT_YUV420P, flags, NULL, NULL, NULL);
-    if (!*made)
+    /* both ranges must be known when it is made: between pictures of one size it would else become
+     * a plain copy */
+    struct SwsContext *scaler = *made = sws_alloc_context();
+    if (!scaler)
+        return error_set(error, ERROR_RUN, "not enough memory for a scaler");
+    const struct {
+        const char *name;
+        int64_t value;
+    } options[] = {{"srcw", width},         {"srch", height},
+                   {"src_format", format},  {"src_range", full},
+                   {"dstw", t->spec.width}, {"dsth", t->spec.height},
+                   {"dst_range", 0},        {"dst_format", AV_PIX_FMT_YUV420P},
+                   {"sws_flags", flags}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        av_opt_set_int(scaler, options[i].name, options[i].value, 0);
+    sws_setColorspaceDetails(scaler, matrix, full, matrix, 0, 0, 1 << 16, 1 << 16);
+    if (sws_init_context(scaler, NULL, NULL) < 0)
         return error_set(error, ERROR_RUN, "its pictures cannot be scaled");
-    sws_setColorspaceDetails(*made, matrix, full, matrix, 0, 0, 1 << 16, 1 << 16);
+    sws_setColorspaceDetails(scaler, matrix, full, matrix, 0, 0, 1 << 16, 1 << 16);
     if (through_rgb(t)) {
         size_t plane = (size_t)t->spec.width * (size_t)t->spec.height + SCALE_PADDING;
         t->scaler = scaler_new();

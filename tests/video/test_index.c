@@ -419,9 +419,11 @@ static void test_refresh(void **state) {
     assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_PACKETS), 0);
     assert_string_not_equal(named(&index, "1.mp4").codec, "marked");
     video_index_free(&index);
-    /* a damaged kept index is made anew */
+    /* what is no index is not overwritten; a damaged one is made anew */
     Error error = {0};
     assert_int_equal(file_write(kept, "rubbish", 7, &error), 0);
+    assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_DECODE), -1);
+    assert_int_equal(file_write(kept, "jepacol\nrubbish", 15, &error), 0);
     assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_DECODE), 0);
     assert_int_equal(index.usable, 3);
     video_index_free(&index);
@@ -448,7 +450,8 @@ static void test_journal(void **state) {
     file.name = memory_text("1.mp4");
     strcpy(file.codec, "marked");
     Journal journal;
-    journal_open(&journal, kept, VIDEO_CHECK_DECODE);
+    Error error = {0};
+    assert_int_equal(journal_open(&journal, kept, VIDEO_CHECK_DECODE, 0, &error), 0);
     journal_add(&journal, &file);
     journal_add(&journal, &file);
     journal_close(&journal, false);

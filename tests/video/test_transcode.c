@@ -212,6 +212,37 @@ static void test_real_files(void **state) {
         video_file_free(&made);
         free(path);
     }
+    /* full range becomes limited, whether the size changes or not */
+    const int sides[] = {64, 4096};
+    for (int i = 0; i < 2; i++) {
+        VideoFile from = scan(SHARED "/edge_cases/bt601_full_range.mp4");
+        Error error = {0};
+        settings.short_side = sides[i];
+        if (transcode_video(&result, to, &from, &settings, &error))
+            fail_msg("%s", error.text);
+        VideoFile made = scan(to);
+        uint8_t *before = frame_rgb(&from, 3), *after = frame_rgb(&made, 3);
+        double sums[2] = {0, 0}, squares[2] = {0, 0};
+        for (int k = 0; k < from.width * from.height * 3; k++)
+            sums[0] += before[k], squares[0] += before[k] * before[k];
+        for (int k = 0; k < made.width * made.height * 3; k++)
+            sums[1] += after[k], squares[1] += after[k] * after[k];
+        double count[2] = {3. * from.width * from.height, 3. * made.width * made.height};
+        double mean[2], spread[2];
+        for (int k = 0; k < 2; k++) {
+            mean[k] = sums[k] / count[k];
+            spread[k] = sqrt(squares[k] / count[k] - mean[k] * mean[k]);
+        }
+        /* mistaken ranges change the contrast by 255 / 219 */
+        if (fabs(mean[0] - mean[1]) > 3 || fabs(spread[1] / spread[0] - 1) > 0.06)
+            fail_msg("side %d: mean %.1f to %.1f, spread %.1f to %.1f", sides[i], mean[0], mean[1],
+                     spread[0], spread[1]);
+        free(before);
+        free(after);
+        video_file_free(&from);
+        video_file_free(&made);
+    }
+    settings = plain();
     char *path = path_join(SHARED, "damaged/h264_flip0.0001.mp4");
     VideoFile claimed = scan(SHARED "/containers/vfr.mp4"); /* an entry that does not fit */
     free((void *)(uintptr_t)claimed.path);
