@@ -185,7 +185,7 @@ static void refusals(void **state) {
     free(empty);
     refuses(f, f->run, f->video, out, "--mask 2", 2, "0 to 1");
     refuses(f, f->run, f->video, out, "--mask=-1", 2, "--mask");
-    refuses(f, f->run, f->video, out, "--start 12", 2, "at most");
+    refuses(f, f->run, f->video, out, "--start 12", 2, "0 to");
     refuses(f, f->run, f->video, out, "--device abacus", 2, "abacus");
     assert_false(folder_exists(out)); /* nothing was begun */
     refuses(f, f->run, f->video, file, "", 1, "said");

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -472,6 +473,77 @@ static void test_journal(void **state) {
     free(left);
 }
 
+/* A journal that was torn more than once still goes on where it was. */
+static void test_torn_twice(void **state) {
+    make_sub(state, "data");
+    make_video(state, "data/1.mp4", 5, 1);
+    make_video(state, "data/2.mp4", 6, 2);
+    char *kept = in(state, "kept.index");
+    char *left = memory_text("%s.journal", kept);
+    Error error = {0};
+    for (int i = 1; i <= 2; i++) {
+        char *name = memory_text("data/%d.mp4", i), *path = in(state, name);
+        VideoFile *known, file = {0};
+        size_t count;
+        long whole = journal_read(&known, &count, kept, VIDEO_CHECK_DECODE);
+        assert_int_equal(count, i - 1);
+        journal_free_files(known, count);
+        video_file_scan(&file, path, NULL);
+        file.name = memory_text("%s", name);
+        strcpy(file.codec, "marked");
+        Journal journal;
+        assert_int_equal(journal_open(&journal, kept, VIDEO_CHECK_DECODE, whole, &error), 0);
+        journal_add(&journal, &file);
+        fwrite("torn", 1, 4, journal.file);
+        journal_close(&journal, false);
+        video_file_free(&file);
+        free(name);
+        free(path);
+    }
+    VideoIndex index;
+    assert_int_equal(make_kept(&index, state, kept, VIDEO_CHECK_DECODE), 0);
+    assert_string_equal(named(&index, "1.mp4").codec, "marked");
+    assert_string_equal(named(&index, "2.mp4").codec, "marked");
+    assert_false(file_exists(left));
+    video_index_free(&index);
+    free(kept);
+    free(left);
+}
+
+/* Odd files are a matter of their own: huge steps of time, and the folder named otherwise. */
+static void test_odd(void **state) {
+    make_sub(state, "data");
+    make_video(state, "data/1.mp4", 5, 1);
+    /* far apart in a fine time base: kept as a list */
+    const int64_t far[3] = {0, INT64_C(300000000000), INT64_C(600000000000)};
+    VideoFile odd = {.label = -1,
+                     .width = 64,
+                     .height = 48,
+                     .frames = 3,
+                     .timed = true,
+                     .pts = far,
+                     .time_base = {1, 1000000000}};
+    VideoIndex paper;
+    Error error = {0};
+    assert_int_equal(video_index_of_files(&paper, &odd, 1, NULL, 0, &error), 0);
+    VideoFile view = entry(&paper, 0);
+    assert_true(fabs(video_file_seconds(&view, 2) - 600) < 1e-6);
+    video_index_free(&paper);
+    VideoIndex index, again;
+    build(&index, state, "data", 1);
+    /* from another folder by a relative path: the entries open wherever one stands */
+    char *here = getcwd(NULL, 0);
+    assert_int_equal(chdir(((Fixture *)*state)->folder), 0);
+    assert_int_equal(video_index_build(&again, "data", 1, &error), 0);
+    assert_int_equal(chdir(here), 0);
+    assert_int_equal(entry(&again, 0).path[0], '/');
+    assert_int_equal(video_index_verify(&again, &error), 0);
+    assert_true(hash_same(&index.hash, &again.hash));
+    video_index_free(&again);
+    video_index_free(&index);
+    free(here);
+}
+
 /* From packets alone the same frames, times and keys as from decoding. */
 static void test_packets(void **state) {
     make_video(state, "long.mp4", 150, 1);
@@ -595,6 +667,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_verify, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_refresh, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_journal, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_torn_twice, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_odd, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_packets, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_timeout, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_cut_short, make_folder, remove_folder),
