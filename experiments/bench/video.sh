@@ -7,11 +7,13 @@
 #       VIDEOS    a folder of real videos; the sets of other codecs are made from its first files
 #       PYTHON    an interpreter with torch, torchvision, decord and torchcodec; "" for none
 #       CHECKOUT  a checkout of the published V-JEPA code, for its data set class
-#   REPEATS=3 CLIPS=60 LONG=1   LONG: 100,000 clips for leaks, 1,000 files and a million for the index
-# Prints a table of medians: clips a second on one core (taskset), then on two.
+#   REPEATS=3 CLIPS=60 PARTS="one two long"
+#       one: every set on one core (taskset); two: the given videos on two cores; long: 100,000 clips
+#       for leaks, an index of 1,000 files and one of a million
+# Prints a table of medians, clips a second and the highest resident memory.
 set -euo pipefail
 build=$1 videos=$2 python=${3:-} checkout=${4:-}
-repeats=${REPEATS:-3} clips=${CLIPS:-60}
+repeats=${REPEATS:-3} clips=${CLIPS:-60} parts=${PARTS:-one two long}
 bench=$build/video_bench
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -29,13 +31,18 @@ make_set() { # name, filter, encoder options
             "$work/sets/$name/$i.${ending:-mp4}"
     done
 }
-echo "making the sets"
-make_set h264-240p-gop12 scale=320:240 -c:v libx264 -g 12 -crf 23
-make_set h264-240p-gop250 scale=320:240 -c:v libx264 -g 250 -crf 23
-make_set h264-720p-gop12 scale=1280:720 -c:v libx264 -g 12 -crf 23
-make_set h264-720p-gop250 scale=1280:720 -c:v libx264 -g 250 -crf 23
-make_set hevc-360p-gop250 scale=640:360 -c:v libx265 -x265-params log-level=none:keyint=250 -crf 26
-ending=webm make_set vp9-360p-gop128 scale=640:360 -c:v libvpx-vp9 -b:v 500k -cpu-used 6 -deadline realtime
+: >"$work/rows"
+: >"$work/errors"
+if [[ $parts == *one* ]]; then
+    echo "making the sets" >&2
+    make_set h264-240p-gop12 scale=320:240 -c:v libx264 -g 12 -crf 23
+    make_set h264-240p-gop250 scale=320:240 -c:v libx264 -g 250 -crf 23
+    make_set h264-720p-gop12 scale=1280:720 -c:v libx264 -g 12 -crf 23
+    make_set h264-720p-gop250 scale=1280:720 -c:v libx264 -g 250 -crf 23
+    make_set hevc-360p-gop250 scale=640:360 -c:v libx265 -x265-params log-level=none:keyint=250 -crf 26
+    ending=webm make_set vp9-360p-gop128 scale=640:360 -c:v libvpx-vp9 -b:v 500k -cpu-used 6 -deadline realtime
+fi
+mkdir -p "$work/sets"
 ln -s "$(cd "$videos" && pwd)" "$work/sets/given"
 
 measure() { # loader, set, workers, cpus
@@ -53,21 +60,24 @@ measure() { # loader, set, workers, cpus
 loaders=(loader naive)
 if [ -n "$python" ]; then loaders+=(decord torchcodec torchcodec-approximate); fi
 if [ -n "$checkout" ]; then loaders+=(published); fi
-sets=(given h264-240p-gop12 h264-240p-gop250 h264-720p-gop12 h264-720p-gop250 hevc-360p-gop250 vp9-360p-gop128)
-for set in "${sets[@]}"; do
-    "$bench" draws "$work/sets/$set/" "$clips" 1 >"$work/$set.draws" 2>/dev/null
+sets=()
+for set in "$work"/sets/*; do
+    sets+=("$(basename "$set")")
+    "$bench" draws "$set/" "$clips" 1 >"$work/$(basename "$set").draws" 2>/dev/null
 done
 for repeat in $(seq "$repeats"); do
-    for set in "${sets[@]}"; do
-        for loader in "${loaders[@]}"; do
-            measure "$loader" "$set" 1 0
-        done
-    done
     for loader in "${loaders[@]}"; do
-        measure "$loader" given 2 0,1
+        if [[ $parts == *one* ]]; then
+            for set in "${sets[@]}"; do
+                # the published class is slow on large pictures: only on the given videos
+                if [ "$loader" != published ] || [ "$set" = given ]; then measure "$loader" "$set" 1 0; fi
+            done
+        fi
+        if [[ $parts == *two* ]]; then measure "$loader" given 2 0,1; fi
     done
     echo "round $repeat of $repeats done" >&2
 done
+if [ -n "${ROWS:-}" ]; then cp "$work/rows" "$ROWS"; fi
 date -u +"%Y-%m-%d %H:%M UTC"
 grep -m1 "model name" /proc/cpuinfo | sed 's/.*: //'
 echo "$clips clips of 16 frames, step 4, to 224 x 224; median of $repeats rounds; clips a second (MiB)"
@@ -76,11 +86,11 @@ sort -k1,1 -k2,2 -k3,3n -k4,4n "$work/rows" | awk -v n="$repeats" '
      count++; rate[key, count] = $4; if ($5 > mib[key]) mib[key] = $5; total[key] = count}
     END {for (k in total) {split(k, p, " "); m = rate[k, int((total[k] + 1) / 2)]; print p[2], p[3], p[1], m, mib[k]}}' |
     sort -k1,1 -k2,2n -k3,3 | awk '
-    {if ($1 " " $2 != last) {printf "%s%s, %d core%s:", NR > 1 ? "\n" : "", $1, $2, $2 > 1 ? "s" : ""; last = $1 " " $2}
+    {if ($1 " " $2 != last) {if (NR > 1) print ""; printf "%s, %d core(s):", $1, $2; last = $1 " " $2}
      printf "  %s %.1f (%d)", $3, $4, $5} END {print ""}'
-[ -s "$work/errors" ] && sort "$work/errors" | uniq -c | sort -rn | head -5
+sort "$work/errors" | uniq -c | sort -rn | head -5
 
-if [ -n "${LONG:-}" ]; then
+if [[ $parts == *long* ]]; then
     echo "index, decode and packets, of the given videos copied to 1,000 files:"
     mkdir -p "$work/thousand"
     mapfile -t files < <(find "$videos" -name '*.mp4' | sort)

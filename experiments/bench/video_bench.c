@@ -3,10 +3,10 @@
  *   video_bench loader FOLDER CLIPS THREADS [SEED]   this project's loader
  *   video_bench naive  FOLDER CLIPS THREADS [SEED]   open, probe, count packets, seek, decode all,
  *                                                    whole frames to RGB24, crop and scale in float
- *   video_bench million PATH N 1                     writes an index of N invented videos there and
- *                                                    says how long opening it takes
- *   video_bench draws  FOLDER CLIPS 1 [SEED]         the draws as lines for other programs: path,
- *                                                    top, left, height, width, frames ...
+ *   video_bench difference FOLDER CLIPS 1 [SEED]     how far the fast pictures are from the
+ * published video_bench million PATH N 1                     writes an index of N invented videos
+ * there and says how long opening it takes video_bench draws  FOLDER CLIPS 1 [SEED]         the
+ * draws as lines for other programs: path, top, left, height, width, frames ...
  *
  * Clips are the published ones of ViT-L: 16 frames, step 4, random resized crop to 224 x 224.
  * The index is made before the clock starts. Prints clips, seconds, clips a second, CPU seconds and
@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <libavutil/imgutils.h>
 #include <libswscale/swscale.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +146,44 @@ static void run_naive(Bench *bench, int threads) {
     pthread_mutex_destroy(&bench->lock);
 }
 
+/* Mean, largest and root mean square of fast minus published, in 255ths. */
+static void print_difference(const Bench *bench) {
+    size_t count = (size_t)3 * 16 * 224 * 224;
+    uint8_t *pixels = memory_new(count, 1);
+    float *values = memory_new(count, sizeof *values);
+    ClipDecoder *decoder = clip_decoder_new(0, NULL);
+    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    double sum = 0, squares = 0, most = 0, seconds[2] = {0, 0};
+    for (uint64_t job = 0; job < bench->clips; job++) {
+        ClipDraw d;
+        Error error = {0};
+        draw((void *)(uintptr_t)bench, job, 0, &d);
+        d.flip = false;
+        VideoFile file = video_index_file(&bench->index, d.file);
+        double started = time_now();
+        JEPA_ASSERT(!clip_decode(pixels, decoder, &file, &d, &bench->spec, &error));
+        double middle = time_now();
+        JEPA_ASSERT(!clip_decode_values(values, decoder, &file, &d, &bench->spec, &error));
+        seconds[0] += middle - started;
+        seconds[1] += time_now() - middle;
+        for (size_t i = 0; i < count; i++) {
+            size_t c = i / (count / 3);
+            double off = fabs((double)pixels[i] - ((double)values[i] * std[c] + mean[c]) * 255);
+            sum += off;
+            squares += off * off;
+            most = fmax(most, off);
+        }
+    }
+    double n = (double)count * (double)bench->clips;
+    printf("%" PRIu64 " clips: mean %.2f, largest %.0f, PSNR %.1f dB; fast %.1f, published %.1f "
+           "clips/s\n",
+           bench->clips, sum / n, most, 10 * log10(255 * 255 / (squares / n)),
+           (double)bench->clips / seconds[0], (double)bench->clips / seconds[1]);
+    clip_decoder_free(decoder);
+    free(pixels);
+    free(values);
+}
+
 static void print_draws(const Bench *bench) {
     for (uint64_t job = 0; job < bench->clips; job++) {
         ClipDraw d;
@@ -198,7 +237,8 @@ static int million(const char *path, size_t count) {
 
 int main(int argc, char **argv) {
     if (argc < 5) {
-        fprintf(stderr, "usage: video_bench loader|naive|draws FOLDER CLIPS THREADS [SEED]\n");
+        fprintf(stderr,
+                "usage: video_bench loader|naive|difference|draws FOLDER CLIPS THREADS [SEED]\n");
         return 2;
     }
     if (!strcmp(argv[1], "million"))
@@ -229,6 +269,8 @@ int main(int argc, char **argv) {
     double started = time_now();
     if (!strcmp(argv[1], "draws"))
         print_draws(&bench);
+    else if (!strcmp(argv[1], "difference"))
+        print_difference(&bench);
     else if (!strcmp(argv[1], "naive"))
         run_naive(&bench, threads);
     else
@@ -239,7 +281,7 @@ int main(int argc, char **argv) {
                  (double)(after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
                  1e-6 * (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec) +
                  1e-6 * (double)(after.ru_stime.tv_usec - before.ru_stime.tv_usec);
-    if (strcmp(argv[1], "draws"))
+    if (strcmp(argv[1], "draws") && strcmp(argv[1], "difference"))
         printf("%s %" PRIu64 " clips %.2f s %.1f clips/s %.1f clips/cpu-s %.0f MiB\n", argv[1],
                bench.clips, seconds, (double)bench.clips / seconds, (double)bench.clips / cpu,
                (double)after.ru_maxrss / 1024);
