@@ -49,6 +49,19 @@ refused 1 "cannot read" probe --checkpoint nowhere --data videos
 refused 2 "frame 99" frames "$video" --indices 0,99 --out pictures
 refused 1 "empty: 0 bytes" frames bad/zero.mp4 --indices 0 --out pictures
 refused 2 "expected numbers" frames "$video" --indices 0,x --out pictures
+refused 2 "the video lasts" frames "$video" --times 0,900 --out pictures
+refused 2 "--out is missing" index videos
+refused 2 "expected decode or packets" index videos --out x.index --check everything
+refused 2 "is there already and no index" index videos --out none/readme.txt
+grep -q hello none/readme.txt || fail "a file that is no index was overwritten"
+refused 1 "no such folder" inspect nowhere
+refused 2 "expected \"video|duration\"\|expected video|duration" inspect videos --set data.sampling=often
+printf 'data: {datasets: [videos, bad], datasets_weights: [1, 2, 3]}\n' >mix.yaml
+refused 2 "weights for" pretrain --recipe mix.yaml --out run
+refused 2 "both say" pretrain --data videos --out run "${tiny[@]}" --set data.fps=4 --set data.clip_duration=2
+refused 2 "needs a size" pretrain --data videos --out run "${tiny[@]}" --set data.cache_folder=frames
+refused 1 "HDR\|as long as a clip" pretrain --data videos --out run "${tiny[@]}" --set data.sampling_rate=50 --set data.short_videos=skip
+refused 2 "lies in the folder" transcode videos --out videos/small
 [ -e pictures ] && fail "a folder for pictures that were refused"
 
 # Among good videos, bad ones are put in quarantine with their reasons, and the run goes on.
@@ -65,6 +78,16 @@ printf '"mixed/with space/ünï/clip one.mp4" 3\n%s 1\nbad/zero.mp4 0\n' "$video
 "$jepa" pretrain --data list.csv --out list-run "${tiny[@]}" >out.txt 2>err.txt || { fail "a list"; cat err.txt; }
 # a video shorter than the clip works: it repeats its last frame
 "$jepa" pretrain --data videos --out short "${tiny[@]}" --set data.sampling_rate=50 >/dev/null 2>&1 || fail "short videos"
+
+# An index stands for its videos, wherever one is; a clip that takes too long ends the run.
+"$jepa" index videos --out videos.index >out.txt 2>&1 || { fail "jepa index"; cat out.txt; }
+(cd / && "$jepa" inspect "$OLDPWD/videos.index" >/dev/null 2>&1) || fail "an index from another folder"
+"$jepa" pretrain --data videos.index --out index-run "${tiny[@]}" >/dev/null 2>err.txt || { fail "training from an index"; cat err.txt; }
+refused 2 "give the folders" index videos.index --out other.index
+refused 1 "data.timeout" pretrain --data videos --out slow "${tiny[@]}" --set data.timeout=1e-9
+# damage everywhere is still summed up
+"$jepa" inspect bad >out.txt 2>&1 || fail "inspect of what cannot be used"
+grep -q "zero.mp4: empty" out.txt || fail "inspect does not name what cannot be used"
 
 # A loss that is not finite stops the run and leaves the checkpoint before.
 "$jepa" pretrain --data videos --out wild "${tiny[@]}" --set optimization.lr=100 --set optimization.start_lr=100 \
