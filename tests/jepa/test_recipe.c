@@ -225,6 +225,73 @@ static void giants_are_refused(void **state) {
     recipe_free(&r);
 }
 
+/* What the data section says about clips survives being written, and means what it says. */
+static void test_clips(void **state) {
+    (void)state;
+    static const char *const sets[] = {"data.datasets=[a, b, c]",
+                                       "data.datasets_weights=[0.335, 0.1, 0.565]",
+                                       "data.dataset_fpcs=[16, 16, 16]",
+                                       "data.num_clips=2",
+                                       "data.sampling=duration",
+                                       "data.spacing=published",
+                                       "data.filter_short_videos=true",
+                                       "data.interpolation=published",
+                                       "data.hdr=refuse",
+                                       "data.index_check=packets",
+                                       "data.timeout=30",
+                                       "data.cache=1.5 GiB",
+                                       "data.cache_folder=/tmp/frames",
+                                       "data_aug.auto_augment=true",
+                                       "data_aug.reprob=0.25",
+                                       "data_aug.color_jitter=0.5"};
+    Recipe recipe, again;
+    Error error = {0};
+    YamlNode *root = NULL;
+    recipe_default(&recipe);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (recipe_set(&recipe, sets[i], &error))
+            fail_msg("%s: %s", sets[i], error.text);
+    assert_int_equal(recipe_check(&recipe, &error), 0);
+    char *text = recipe_text(&recipe);
+    recipe_default(&again);
+    assert_int_equal(yaml_parse(&root, text, strlen(text), "text", &error), 0);
+    assert_int_equal(recipe_apply(&again, root, "text", &error), 0);
+    char *twice = recipe_text(&again);
+    assert_string_equal(text, twice);
+    SamplerSettings sampler = recipe_sampler(&again);
+    assert_int_equal(sampler.mode, SAMPLER_DURATION);
+    assert_int_equal(sampler.weighted, 3);
+    assert_true(sampler.weights[2] == 0.565);
+    assert_int_equal(sampler.frames[0], 0); /* all alike: num_frames */
+    assert_int_equal(sampler.clip.frames, 16);
+    assert_int_equal(sampler.num_clips, 2);
+    assert_int_equal(sampler.clip.short_videos, CLIP_SHORT_SKIP);
+    assert_int_equal(sampler.clip.interpolation, CLIP_PUBLISHED);
+    assert_int_equal(sampler.clip.hdr, CLIP_HDR_REFUSE);
+    assert_true(sampler.clip.augment.rand_augment && sampler.clip.augment.reprob == 0.25);
+    assert_true(again.data.cache_bytes == 1.5 * 1024 * 1024 * 1024);
+    assert_int_equal(recipe_slots(&again), 2 * again.data.batch_size);
+    free(twice);
+    free(text);
+    yaml_release(root);
+    recipe_free(&again);
+
+    /* several lengths: drawn, but not taken by the networks */
+    assert_int_equal(recipe_set(&recipe, "data.dataset_fpcs=[16, 8, 4]", &error), 0);
+    assert_int_equal(recipe_sampler(&recipe).frames[2], 4);
+    assert_int_equal(recipe_check_data(&recipe, &error), 0);
+    assert_int_equal(recipe_check(&recipe, &error), -1);
+    assert_int_equal(recipe_set(&recipe, "data.dataset_fpcs=null", &error), 0);
+    assert_int_equal(recipe_check(&recipe, &error), 0);
+    assert_int_equal(recipe_set(&recipe, "data.filter_short_videos=false", &error), 0);
+    assert_int_equal(recipe_sampler(&recipe).clip.short_videos, CLIP_SHORT_REPEAT);
+    static const char *const wrong[] = {"data.sampling=often", "data.cache=much", "data.hdr=1",
+                                        "data.datasets_weights=[a]", "data.dataset_fpcs=[0]"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(recipe_set(&recipe, wrong[i], &error), -1);
+    recipe_free(&recipe);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_vjepa1),
@@ -234,6 +301,7 @@ int main(void) {
         cmocka_unit_test(what_is_written_is_read_back),
         cmocka_unit_test(sizes_must_fit),
         cmocka_unit_test(giants_are_refused),
+        cmocka_unit_test(test_clips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
