@@ -10,11 +10,15 @@ typedef struct NamedSize {
 } NamedSize;
 
 /* hidden = 4 dim, but giant: 48/11 dim. The published ViT-gigantic asks for 64/13 and, by a typo in
- * a keyword, gets 4. */
+ * a keyword, gets 4. V-JEPA 2's "ViT-g" is giant_xformers: giant with 22 heads. */
 static const NamedSize sizes[] = {
-    {"vit_tiny", 192, 12, 3, 768},        {"vit_small", 384, 12, 6, 1536},
-    {"vit_base", 768, 12, 12, 3072},      {"vit_large", 1024, 24, 16, 4096},
-    {"vit_huge", 1280, 32, 16, 5120},     {"vit_giant", 1408, 40, 16, 6144},
+    {"vit_tiny", 192, 12, 3, 768},
+    {"vit_small", 384, 12, 6, 1536},
+    {"vit_base", 768, 12, 12, 3072},
+    {"vit_large", 1024, 24, 16, 4096},
+    {"vit_huge", 1280, 32, 16, 5120},
+    {"vit_giant", 1408, 40, 16, 6144},
+    {"vit_giant_xformers", 1408, 40, 22, 6144},
     {"vit_gigantic", 1664, 48, 16, 6656},
 };
 #define SIZES (sizeof sizes / sizeof *sizes)
@@ -53,6 +57,10 @@ int config_set_name(ModelConfig *config, const char *name, Error *error) {
         "model.model_name: there is no \"%s\"%s%s%s; known: %s; or give model.embed_dim, "
         "depth and num_heads",
         name, near ? ", did you mean " : "", near ? near : "", near ? "?" : "", list);
+}
+
+int config_swiglu_hidden(int hidden, bool wide) {
+    return wide ? (2 * hidden / 3 + 7) / 8 * 8 : hidden;
 }
 
 static int check_size(int value, int low, int high, const char *name, Error *error) {
@@ -99,6 +107,15 @@ int config_check(const ModelConfig *c, Error *error) {
         return error_set(
             error, ERROR_USAGE,
             "the size that the positions were trained for is no multiple of the patch");
+    if (c->positions != POSITIONS_SINCOS &&
+        ((c->dim / c->heads) % 2 || (c->pred_dim / c->pred_heads) % 2 || c->dim / c->heads < 6 ||
+         c->pred_dim / c->pred_heads < 6))
+        return error_set(error, ERROR_USAGE,
+                         "model.use_rope: heads of %d and %d channels (encoder, predictor): rotary "
+                         "positions need an even number, 6 or more",
+                         c->dim / c->heads, c->pred_dim / c->pred_heads);
+    if (!(c->drop_path >= 0 && c->drop_path < 1))
+        return error_set(error, ERROR_USAGE, "model.drop_path_rate: expected 0 up to below 1");
     if (!(c->init_std > 0 && c->init_std < 1))
         return error_set(error, ERROR_USAGE, "model.init_std: expected a number above 0 below 1");
     return 0;

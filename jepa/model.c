@@ -26,8 +26,13 @@ static void lay_out(Model *model, Arena *arena) {
     arena->kind = MEMORY_WEIGHTS;
     model->weights = arena_floats(arena, total);
     model->target = arena_floats(arena, encoder);
-    model->position = arena_floats(arena, n * c->dim);
-    model->predictor_position = arena_floats(arena, n * c->pred_dim);
+    if (c->positions == POSITIONS_SINCOS) {
+        model->position = arena_floats(arena, n * c->dim);
+        model->predictor_position = arena_floats(arena, n * c->pred_dim);
+    } else {
+        model->rope = arena_floats(arena, n * 2 * (c->dim / c->heads));
+        model->predictor_rope = arena_floats(arena, n * 2 * (c->pred_dim / c->pred_heads));
+    }
     if (plan->training) {
         arena->kind = MEMORY_GRADIENTS;
         model->gradients = arena_floats(arena, total);
@@ -51,7 +56,12 @@ static void lay_out(Model *model, Arena *arena) {
         model->target_row = arena_indices(arena, rt);
         model->target_token = arena_indices(arena, rt);
         model->target_place = arena_indices(arena, rt);
+        model->predictor_token = arena_indices(arena, rp);
         model->zeros = arena_indices(arena, rt);
+        if (plan->training && c->drop_path > 0) {
+            model->keep = arena_floats(arena, 2 * c->depth * m * b);
+            model->predictor_keep = arena_floats(arena, 2 * c->pred_depth * m * b);
+        }
     }
 
     arena->kind = MEMORY_ACTIVATIONS;
@@ -80,10 +90,8 @@ static void lay_out(Model *model, Arena *arena) {
         arena->kind = MEMORY_WORKSPACE;
         /* One set of scratch for the encoder's and the predictor's backward pass, in turn. */
         int64_t wide = max_i64(rc * c->dim, rp * c->pred_dim);
-        int64_t hidden = max_i64(rc * c->hidden, rp * c->pred_hidden);
-        model->scratch.da = arena_floats(arena, wide);
-        model->scratch.dqkv = arena_floats(arena, 3 * wide);
-        model->scratch.dh = arena_floats(arena, hidden);
+        stack_scratch_take(&model->scratch, model->encoder_shape, rc, model->predictor_shape, rp,
+                           arena);
         model->dx = arena_floats(arena, wide);
         model->dz = arena_floats(arena, rt * c->dim);
         model->dlast = arena_floats(arena, rt * c->pred_dim);
@@ -105,9 +113,10 @@ static void prepare(Model *model, const ModelPlan *plan, Device *device) {
         model->target_chunk = 1;
     if (model->target_chunk > plan->samples || plan->keep_target)
         model->target_chunk = plan->samples;
-    model->encoder_shape = (StackShape){c->depth, c->dim, c->heads, c->hidden};
-    model->predictor_shape = (StackShape){c->pred_depth, c->pred_dim, c->pred_heads,
-                                          c->pred_hidden};
+    bool drops = plan->training && c->drop_path > 0;
+    model->encoder_shape = (StackShape){c->depth, c->dim, c->heads, c->hidden, c->swiglu, drops};
+    model->predictor_shape = (StackShape){c->pred_depth,  c->pred_dim,    c->pred_heads,
+                                          c->pred_hidden, c->pred_swiglu, drops};
     parameter_table_new(&model->table, c);
 }
 
@@ -156,6 +165,15 @@ static void place_positions(float *device_table, const Model *model, int width) 
     free(out);
 }
 
+static void place_rope(float *device_table, const Model *model, int head) {
+    const ModelConfig *c = &model->plan.config;
+    size_t count = (size_t)model->tokens * 2 * (size_t)head;
+    float *table = memory_new(count, sizeof *table);
+    positions_rope(table, model->grid, head, c->positions, c->rope_side);
+    model->device->upload(device_table, table, count * sizeof *table, model->device);
+    free(table);
+}
+
 int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error) {
     prepare(model, plan, device);
     Arena measure = {0};
@@ -176,7 +194,7 @@ int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error)
     model->cu_context = memory_new((size_t)sequences + 1, sizeof *model->cu_context);
     model->cu_target = memory_new((size_t)sequences + 1, sizeof *model->cu_target);
     model->cu_predictor = memory_new((size_t)sequences + 1, sizeof *model->cu_predictor);
-    int64_t most = max_i64(b * n, max_i64(plan->context, plan->target));
+    int64_t most = max_i64(b * n, plan->context + plan->target);
     model->staging = memory_new((size_t)most, sizeof *model->staging);
     for (int64_t i = 0; i < b * n; i++)
         model->staging[i] = (int32_t)(i / n);
@@ -184,8 +202,14 @@ int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error)
     for (int64_t i = 0; i < b * n; i++)
         model->staging[i] = (int32_t)(i % n);
     device->upload(model->all_token, model->staging, (size_t)(b * n) * sizeof(int32_t), device);
-    place_positions(model->position, model, plan->config.dim);
-    place_positions(model->predictor_position, model, plan->config.pred_dim);
+    const ModelConfig *c = &plan->config;
+    if (c->positions == POSITIONS_SINCOS) {
+        place_positions(model->position, model, c->dim);
+        place_positions(model->predictor_position, model, c->pred_dim);
+    } else {
+        place_rope(model->rope, model, c->dim / c->heads);
+        place_rope(model->predictor_rope, model, c->pred_dim / c->pred_heads);
+    }
     return 0;
 }
 

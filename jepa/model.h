@@ -49,8 +49,9 @@ typedef struct Model {
 
     /* flat buffers [table.total]; target: [encoder part] */
     float *weights, *gradients, *first_moment, *second_moment, *target;
-    float *position;           /* [N][D] */
-    float *predictor_position; /* [N][Dp] */
+    float *position;              /* [N][D] */
+    float *predictor_position;    /* [N][Dp]; both NULL with rotary positions */
+    float *rope, *predictor_rope; /* [N][2][D/H], [N][2][Dp/Hp]: kernels/rope.h; or NULL */
 
     /* target encoder */
     StackShape encoder_shape, predictor_shape;
@@ -84,11 +85,13 @@ typedef struct Model {
         *context_place;                                /* [Rc] clip, token, row in the predictor */
     int32_t *target_row, *target_token, *target_place; /* [Rt] row of target_out, token, row in
                                                           the predictor */
+    int32_t *predictor_token;                          /* [Rp] token of each predictor row */
     int32_t *zeros;                                    /* [Rt] */
+    float *keep, *predictor_keep; /* [depth][2][M·B] of each network: stochastic depth; or NULL */
     /* host: packed lengths and staging */
     int32_t *cu_target_clips;                       /* [B + 1] N each */
     int32_t *cu_context, *cu_target, *cu_predictor; /* [M·B + 1] */
-    int32_t *staging;                               /* [max(Rc, Rt, B N)] */
+    int32_t *staging;                               /* [max(Rp, B N)] */
     int64_t context_rows, target_rows;              /* of the current group */
 } Model;
 
@@ -123,6 +126,9 @@ void model_begin_step(Model *model);
 /* Uploads a group and its masks. */
 void model_set_input(Model *model, const ModelInput *input);
 void model_set_masks(Model *model, const MaskGroup *masks, int samples);
+/* Draws which branches of which sequences are dropped, for config.drop_path > 0: a pure function of
+ * (seed, step, group). After model_set_masks, before the forward pass. */
+void model_set_drops(Model *model, int samples, uint64_t seed, uint64_t step, uint64_t group);
 /* target_out of all samples, then h; needs masks when the plan has settings */
 void model_forward_target(Model *model, int samples);
 /* context_out, z and the losses */

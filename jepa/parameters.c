@@ -60,7 +60,7 @@ static void add_linear(Builder *builder, int64_t *w, int64_t *b, ParameterOwner 
 }
 
 static void add_blocks(Builder *builder, BlockOffsets *blocks, ParameterOwner owner, int depth,
-                       int64_t dim, int64_t hidden, bool rescale, const char *name) {
+                       int64_t dim, int64_t hidden, bool swiglu, bool rescale, const char *name) {
     for (int i = 0; i < depth; i++) {
         BlockOffsets *b = &blocks[i];
         char prefix[48];
@@ -73,7 +73,11 @@ static void add_blocks(Builder *builder, BlockOffsets *blocks, ParameterOwner ow
         add_vector(builder, &b->norm2_w, owner, INIT_ONE, dim, prefix, "norm2.weight");
         add_vector(builder, &b->norm2_b, owner, INIT_ZERO, dim, prefix, "norm2.bias");
         add_linear(builder, &b->fc1_w, &b->fc1_b, owner, dim, hidden, 1, prefix, "mlp.fc1");
-        add_linear(builder, &b->fc2_w, &b->fc2_b, owner, hidden, dim, scale, prefix, "mlp.fc2");
+        /* the published rescaling goes by name: with SwiGLU it meets the second factor */
+        if (swiglu)
+            add_linear(builder, &b->fc2_w, &b->fc2_b, owner, dim, hidden, scale, prefix, "mlp.fc2");
+        add_linear(builder, &b->out_w, &b->out_b, owner, hidden, dim, swiglu ? 1 : scale, prefix,
+                   swiglu ? "mlp.fc3" : "mlp.fc2");
     }
 }
 
@@ -111,7 +115,7 @@ void parameter_table_new(ParameterTable *table, const ModelConfig *c) {
     add(&builder, &table->patch_w, e, INIT_NORMAL, 1, 5, conv, "encoder.patch_embed.proj.weight");
     add_vector(&builder, &table->patch_b, e, INIT_ZERO, c->dim, "encoder.",
                "patch_embed.proj.bias");
-    add_blocks(&builder, table->blocks, e, c->depth, c->dim, c->hidden, c->rescale_init,
+    add_blocks(&builder, table->blocks, e, c->depth, c->dim, c->hidden, c->swiglu, c->rescale_init,
                "encoder.blocks");
     add_vector(&builder, &table->norm_w, e, INIT_ONE, c->dim, "encoder.", "norm.weight");
     add_vector(&builder, &table->norm_b, e, INIT_ZERO, c->dim, "encoder.", "norm.bias");
@@ -119,11 +123,15 @@ void parameter_table_new(ParameterTable *table, const ModelConfig *c) {
     add_linear(&builder, &table->embed_w, &table->embed_b, p, c->dim, c->pred_dim, 1, "predictor.",
                "predictor_embed");
     int64_t token[3] = {1, 1, c->pred_dim};
-    for (int m = 0; m < c->mask_tokens; m++)
+    for (int m = 0; m < c->mask_tokens; m++) {
         add(&builder, &table->mask_token[m], p, c->zero_init_mask_tokens ? INIT_ZERO : INIT_NORMAL,
             1, 3, token, "predictor.mask_tokens.%d", m);
+        /* PyTorch leaves a tensor without a gradient alone: no decay either */
+        if (m >= c->used_mask_tokens)
+            table->parameters[table->count - 1].decays = false;
+    }
     add_blocks(&builder, table->pred_blocks, p, c->pred_depth, c->pred_dim, c->pred_hidden,
-               c->rescale_init, "predictor.predictor_blocks");
+               c->pred_swiglu, c->rescale_init, "predictor.predictor_blocks");
     add_vector(&builder, &table->pred_norm_w, p, INIT_ONE, c->pred_dim, "predictor.",
                "predictor_norm.weight");
     add_vector(&builder, &table->pred_norm_b, p, INIT_ZERO, c->pred_dim, "predictor.",

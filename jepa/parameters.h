@@ -36,7 +36,9 @@ typedef struct ParameterRange {
 /* Offsets of one transformer block and of a stack of them, in elements. */
 typedef struct BlockOffsets {
     int64_t norm1_w, norm1_b, qkv_w, qkv_b, proj_w, proj_b;
-    int64_t norm2_w, norm2_b, fc1_w, fc1_b, fc2_w, fc2_b;
+    int64_t norm2_w, norm2_b, fc1_w, fc1_b;
+    int64_t fc2_w, fc2_b; /* SwiGLU's second factor */
+    int64_t out_w, out_b; /* back to the width: named fc2, or fc3 with SwiGLU */
 } BlockOffsets;
 
 typedef struct ParameterTable {

@@ -27,6 +27,37 @@ void positions_sincos(float *table, MaskGrid grid, int width, bool uniform_power
             }
 }
 
+void positions_sincos_image(float *table, MaskGrid grid, int width) {
+    float *row = table;
+    for (int h = 0; h < grid.height; h++)
+        for (int w = 0; w < grid.width; w++, row += width) {
+            int at = axis(row, 0, width, w, width / 2);
+            at = axis(row, at, width, h, width / 2);
+            while (at < width)
+                row[at++] = 0;
+        }
+}
+
+void positions_rope(float *table, MaskGrid grid, int head, Positions form, int side) {
+    int d = head / 3 / 2 * 2, half = d / 2;
+    double rows = side && grid.height > 1 ? (side - 1.0) / (grid.height - 1) : 1;
+    double columns = side && grid.width > 1 ? (side - 1.0) / (grid.width - 1) : 1;
+    float *out = table;
+    for (int t = 0; t < grid.time; t++)
+        for (int h = 0; h < grid.height; h++)
+            for (int w = 0; w < grid.width; w++, out += 2 * head) {
+                const double position[3] = {t, h * rows, w * columns};
+                for (int j = 0; j < head; j++) {
+                    int k = j % (d ? d : 1);
+                    k = form == POSITIONS_ROPE_TILED ? k % (half ? half : 1) : k / 2;
+                    double angle = j < 3 * d ? position[j / d] * pow(10000.0, -(double)k / half)
+                                             : 0;
+                    out[j] = (float)cos(angle);
+                    out[head + j] = (float)sin(angle);
+                }
+            }
+}
+
 typedef struct Blend {
     int low, high;
     double share; /* of high */

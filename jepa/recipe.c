@@ -103,7 +103,7 @@ static int resolve_model(ModelConfig *c, const Recipe *r, Error *error) {
     c->pred_depth = r->model.pred_depth;
     c->pred_heads = r->model.pred_num_heads ? r->model.pred_num_heads : c->heads;
     c->pred_hidden = 4 * c->pred_dim;
-    c->mask_tokens = r->mask.count;
+    c->mask_tokens = c->used_mask_tokens = r->mask.count;
     c->uniform_power = r->model.uniform_power;
     c->zero_init_mask_tokens = r->model.zero_init_mask_tokens;
     c->rescale_init = r->model.rescale_init;

@@ -12,6 +12,8 @@ int64_t schedule_steps(const Schedule *s) {
 
 double schedule_lr(const Schedule *s, int64_t step) {
     double at = (double)(step + 1), warm = floor(s->warmup * s->ipe);
+    if (s->anneal)
+        return s->lr + at / horizon(s) * (s->final_lr - s->lr);
     if (at < warm)
         return s->start_lr + at / fmax(1, warm) * (s->lr - s->start_lr);
     double progress = (at - warm) / fmax(1, horizon(s) - warm);

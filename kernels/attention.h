@@ -1,7 +1,11 @@
 /* Multi-head self-attention over packed sequences: tokens of sequence s are rows
  * cu_seqlens[s] .. cu_seqlens[s+1]-1, and attend to each other only.
  *     P = softmax(Q Kᵀ / √(D/H)) row by row,  O = P V
- * The N x N matrix is never kept: the backward pass recomputes P from the row's log-sum-exp. */
+ * The N x N matrix is never kept: the backward pass recomputes P from the row's log-sum-exp.
+ *
+ * Causal order: with `block`, a query of row i attends to the keys of those rows j of its sequence
+ * with block[j] <= block[i]. Blocks are time steps for frame-causal attention; a class token of
+ * block INT32_MAX reads the whole clip and is read by nobody else (LeVJEPA's block-causal form). */
 #ifndef JEPA_KERNELS_ATTENTION_H
 #define JEPA_KERNELS_ATTENTION_H
 
@@ -10,15 +14,17 @@
 typedef struct Device Device;
 
 /* out[R][D], lse[R][H] (natural log of the sum of exponentials; NULL: not wanted) from
- * qkv[R][3][H][D/H]. cu_seqlens[S+1] lies in host memory. */
+ * qkv[R][3][H][D/H]. cu_seqlens[S+1] lies in host memory, block[R] in the device's (NULL: all
+ * attend to all). */
 typedef void AttentionForward(float *out, float *lse, const float *qkv, const int32_t *cu_seqlens,
-                              int64_t sequences, int64_t width, int64_t heads, Device *device);
+                              const int32_t *block, int64_t sequences, int64_t width, int64_t heads,
+                              Device *device);
 /* dqkv[R][3][H][D/H] from dout[R][D] and what the forward pass read and wrote. With
  * delta_i = Σ_d dout_i out_i:  dV = Pᵀ dO,  dS = P (dO Vᵀ - delta),  dQ = dS K/√d,  dK = dSᵀ Q/√d
  */
 typedef void AttentionBackward(float *dqkv, const float *dout, const float *qkv, const float *out,
-                               const float *lse, const int32_t *cu_seqlens, int64_t sequences,
-                               int64_t width, int64_t heads, Device *device);
+                               const float *lse, const int32_t *cu_seqlens, const int32_t *block,
+                               int64_t sequences, int64_t width, int64_t heads, Device *device);
 
 AttentionForward cpu_attention_forward, reference_attention_forward;
 AttentionBackward cpu_attention_backward, reference_attention_backward;

@@ -49,7 +49,10 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
     .linear_backward_weight = device##_linear_backward_weight,                                     \
     .layernorm_forward = device##_layernorm_forward,                                               \
     .layernorm_backward = device##_layernorm_backward, .gelu_forward = device##_gelu_forward,      \
-    .gelu_backward = device##_gelu_backward, .attention_forward = device##_attention_forward,      \
+    .gelu_backward = device##_gelu_backward, .swiglu_forward = device##_swiglu_forward,            \
+    .swiglu_backward = device##_swiglu_backward, .rope_forward = device##_rope_forward,            \
+    .rope_backward = device##_rope_backward, .rows_blend = device##_rows_blend,                    \
+    .rows_columns = device##_rows_columns, .attention_forward = device##_attention_forward,        \
     .attention_backward = device##_attention_backward, .patches_cut = device##_patches_cut,        \
     .rows_gather = device##_rows_gather, .rows_scatter_add = device##_rows_scatter_add,            \
     .rows_sum = device##_rows_sum, .rows_mean = device##_rows_mean,                                \
@@ -94,7 +97,8 @@ void device_close(Device *device) {
 
 size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t elements) {
     int64_t attention = (cpu_attention_scratch(longest) + 63) / 64 * 64 * device->threads;
-    int64_t partial_sums = TILES(elements, FLAT_TILE) * (int64_t)sizeof(double);
+    /* a tile of whole rows may be half as large as a flat one */
+    int64_t partial_sums = (2 * TILES(elements, FLAT_TILE) + 1) * (int64_t)sizeof(double);
     return (size_t)(attention > partial_sums ? attention : partial_sums);
 }
 

@@ -24,7 +24,9 @@
 #include "kernels/linear.h"
 #include "kernels/loss.h"
 #include "kernels/patches.h"
+#include "kernels/rope.h"
 #include "kernels/rows.h"
+#include "kernels/swiglu.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,6 +53,10 @@ struct Device {
     LayernormBackward *layernorm_backward;
     GeluForward *gelu_forward;
     GeluBackward *gelu_backward;
+    SwigluForward *swiglu_forward;
+    SwigluBackward *swiglu_backward;
+    RopeForward *rope_forward;
+    RopeBackward *rope_backward;
     AttentionForward *attention_forward;
     AttentionBackward *attention_backward;
     PatchesCut *patches_cut;
@@ -58,6 +64,8 @@ struct Device {
     RowsScatterAdd *rows_scatter_add;
     RowsSum *rows_sum;
     RowsMean *rows_mean;
+    RowsBlend *rows_blend;
+    RowsColumns *rows_columns;
     LossForward *loss_forward;
     LossBackward *loss_backward;
     LossTotal *loss_total;

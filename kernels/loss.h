@@ -11,12 +11,17 @@ typedef struct Device Device;
 
 #define SPREAD_EPS 1e-4 /* added to the variance, published value */
 
-/* *loss += weight Σ |z - h|^p / p over z[R][D], h[R][D] */
+/* Instead of a power: Huber's smooth L1 with β = 1 (I-JEPA, src/train.py), e²/2 below 1, else
+ * |e| - 1/2. */
+#define LOSS_SMOOTH_L1 0.0
+
+/* *loss += weight Σ_i row_weight[i] Σ_d |z - h|^p / p over z[R][D], h[R][D]; row_weight[R] in
+ * device memory, NULL: all 1 */
 typedef void LossForward(double *loss, const float *z, const float *h, int64_t rows, int64_t width,
-                         double power, double weight, Device *device);
-/* dz[R][D] = weight |z - h|^(p-1) sign(z - h); zero where z = h */
+                         double power, double weight, const float *row_weight, Device *device);
+/* dz[R][D] = weight row_weight |z - h|^(p-1) sign(z - h); zero where z = h */
 typedef void LossBackward(float *dz, const float *z, const float *h, int64_t rows, int64_t width,
-                          double power, double weight, Device *device);
+                          double power, double weight, const float *row_weight, Device *device);
 
 /* z is packed by mask setting, then sample: sequence m·B + b is setting m of sample b.
  * spread[M·B][D]; *reg += weight Σ_b Σ_d relu(1 - Σ_m spread[m·B + b][d] / M).

@@ -22,9 +22,20 @@ typedef void RowsSum(float *sum, const float *x, const int32_t *from, int64_t ro
 typedef void RowsMean(float *mean, const float *x, const int32_t *cu_seqlens, int64_t sequences,
                       int64_t width, Device *device);
 
+/* y[i] = (x ? x[i] : 0) + scale[s] y[i] for the rows i of each packed sequence s: a residual branch
+ * that is dropped (0) or scaled up (stochastic depth). scale[S] in device memory, cu_seqlens[S+1]
+ * in the host's. */
+typedef void RowsBlend(float *y, const float *x, const float *scale, const int32_t *cu_seqlens,
+                       int64_t sequences, int64_t width, Device *device);
+/* y[i][to .. to+width-1] = x[i][from .. from+width-1], i < rows, rows of y_width and x_width */
+typedef void RowsColumns(float *y, int64_t y_width, int64_t to, const float *x, int64_t x_width,
+                         int64_t from, int64_t rows, int64_t width, Device *device);
+
 RowsGather cpu_rows_gather, reference_rows_gather;
 RowsScatterAdd cpu_rows_scatter_add, reference_rows_scatter_add;
 RowsSum cpu_rows_sum, reference_rows_sum;
 RowsMean cpu_rows_mean, reference_rows_mean;
+RowsBlend cpu_rows_blend, reference_rows_blend;
+RowsColumns cpu_rows_columns, reference_rows_columns;
 
 #endif

@@ -40,6 +40,13 @@ MANY_CPUS static float softmax_row(float *p, int64_t count) {
     return (float)(top + log(total));
 }
 
+/* Scores of keys that the query may not see become -inf: probability 0. */
+static void hide_later(float *p, const int32_t *block, int32_t own, int64_t count) {
+    for (int64_t j = 0; j < count; j++)
+        if (block[j] > own)
+            p[j] = -INFINITY;
+}
+
 MANY_CPUS static void probabilities_row(float *p, float lse, int64_t count) {
     for (int64_t j = 0; j < count; j++)
         p[j] = exp_f32(p[j] - lse);
@@ -52,7 +59,8 @@ MANY_CPUS static void score_gradient_row(float *dp, const float *p, float delta,
 }
 
 void cpu_attention_forward(float *out, float *lse, const float *qkv, const int32_t *cu_seqlens,
-                           int64_t sequences, int64_t width, int64_t heads, Device *device) {
+                           const int32_t *block, int64_t sequences, int64_t width, int64_t heads,
+                           Device *device) {
     int64_t head = width / heads, stride = 3 * width;
     float scale = (float)(1.0 / sqrt((double)head));
     char *scratch = device->scratch;
@@ -69,6 +77,8 @@ void cpu_attention_forward(float *out, float *lse, const float *qkv, const int32
             int64_t queries = min_i64(QUERY_BLOCK, count - i);
             gemm(p, count, q + i * stride, stride, 0, k, stride, 1, queries, count, head, scale, 0);
             for (int64_t r = 0; r < queries; r++) {
+                if (block)
+                    hide_later(p + r * count, block + first, block[first + i + r], count);
                 float value = softmax_row(p + r * count, count);
                 if (lse)
                     lse[(first + i + r) * heads + h] = value;
@@ -79,8 +89,8 @@ void cpu_attention_forward(float *out, float *lse, const float *qkv, const int32
 }
 
 void cpu_attention_backward(float *dqkv, const float *dout, const float *qkv, const float *out,
-                            const float *lse, const int32_t *cu_seqlens, int64_t sequences,
-                            int64_t width, int64_t heads, Device *device) {
+                            const float *lse, const int32_t *cu_seqlens, const int32_t *block,
+                            int64_t sequences, int64_t width, int64_t heads, Device *device) {
     int64_t head = width / heads, stride = 3 * width;
     float scale = (float)(1.0 / sqrt((double)head));
     char *scratch = device->scratch;
@@ -105,6 +115,8 @@ void cpu_attention_backward(float *dqkv, const float *dout, const float *qkv, co
                 double delta = 0;
                 for (int64_t d = 0; d < head; d++)
                     delta += (double)d_o[(i + r) * width + d] * o[(i + r) * width + d];
+                if (block)
+                    hide_later(p + r * count, block + first, block[first + i + r], count);
                 probabilities_row(p + r * count, lse[(first + i + r) * heads + h], count);
                 score_gradient_row(ds + r * count, p + r * count, (float)delta, count);
             }

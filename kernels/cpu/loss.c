@@ -3,53 +3,65 @@
 #include "kernels/device.h"
 #include <math.h>
 
-static double loss_tile(const float *z, const float *h, int64_t count, double power) {
+/* Σ over one row. Each element is added in the same order with and without weights. */
+static double loss_row(const float *z, const float *h, int64_t width, double power) {
     double sum = 0;
     if (power == 1.0)
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < width; i++)
             sum += fabs((double)z[i] - h[i]);
     else if (power == 2.0)
-        for (int64_t i = 0; i < count; i++) {
+        for (int64_t i = 0; i < width; i++) {
             double d = (double)z[i] - h[i];
-            sum += d * d;
+            sum += d * d / 2;
+        }
+    else if (power == LOSS_SMOOTH_L1)
+        for (int64_t i = 0; i < width; i++) {
+            double e = fabs((double)z[i] - h[i]);
+            sum += e < 1 ? 0.5 * e * e : e - 0.5;
         }
     else
-        for (int64_t i = 0; i < count; i++)
-            sum += pow(fabs((double)z[i] - h[i]), power);
+        for (int64_t i = 0; i < width; i++)
+            sum += pow(fabs((double)z[i] - h[i]), power) / power;
     return sum;
 }
 
 void cpu_loss_forward(double *loss, const float *z, const float *h, int64_t rows, int64_t width,
-                      double power, double weight, Device *device) {
-    int64_t count = rows * width;
+                      double power, double weight, const float *row_weight, Device *device) {
     double *partial = device->scratch;
-    JEPA_ASSERT(TILES(count, FLAT_TILE) * (int64_t)sizeof(double) <=
-                (int64_t)device->scratch_bytes);
+    int64_t height = width < FLAT_TILE ? FLAT_TILE / width : 1; /* rows of a tile */
+    JEPA_ASSERT(TILES(rows, height) * (int64_t)sizeof(double) <= (int64_t)device->scratch_bytes);
 #pragma omp parallel for schedule(static) num_threads(device->threads)
-    for (int64_t tile = 0; tile < TILES(count, FLAT_TILE); tile++) {
-        int64_t first = tile * FLAT_TILE;
-        partial[tile] = loss_tile(z + first, h + first, min_i64(FLAT_TILE, count - first), power);
+    for (int64_t tile = 0; tile < TILES(rows, height); tile++) {
+        double sum = 0;
+        for (int64_t i = tile * height; i < min_i64(rows, (tile + 1) * height); i++)
+            sum += (row_weight ? row_weight[i] : 1.0) *
+                   loss_row(z + i * width, h + i * width, width, power);
+        partial[tile] = sum;
     }
     double sum = 0;
-    for (int64_t tile = 0; tile < TILES(count, FLAT_TILE); tile++)
+    for (int64_t tile = 0; tile < TILES(rows, height); tile++)
         sum += partial[tile];
-    *loss += weight * sum / power;
+    *loss += weight * sum;
 }
 
 /* loss = weight Σ |z - h|^p / p  =>  dz = weight |z - h|^(p-1) sign(z - h) */
 void cpu_loss_backward(float *dz, const float *z, const float *h, int64_t rows, int64_t width,
-                       double power, double weight, Device *device) {
-    float w = (float)weight;
-    int64_t count = rows * width;
+                       double power, double weight, const float *row_weight, Device *device) {
 #pragma omp parallel for schedule(static) num_threads(device->threads)
-    for (int64_t i = 0; i < count; i++) {
-        float d = z[i] - h[i];
-        if (power == 1.0)
-            dz[i] = d > 0 ? w : d < 0 ? -w : 0.0f;
-        else if (power == 2.0)
-            dz[i] = w * d;
-        else
-            dz[i] = d == 0 ? 0.0f : (float)(weight * pow(fabs(d), power - 1) * (d > 0 ? 1 : -1));
+    for (int64_t r = 0; r < rows; r++) {
+        double exact = weight * (row_weight ? row_weight[r] : 1.0);
+        float w = (float)exact;
+        for (int64_t i = r * width; i < (r + 1) * width; i++) {
+            float d = z[i] - h[i];
+            if (power == 1.0)
+                dz[i] = d > 0 ? w : d < 0 ? -w : 0.0f;
+            else if (power == 2.0)
+                dz[i] = w * d;
+            else if (power == LOSS_SMOOTH_L1)
+                dz[i] = w * (d < -1 ? -1.0f : d > 1 ? 1.0f : d);
+            else
+                dz[i] = d == 0 ? 0.0f : (float)(exact * pow(fabs(d), power - 1) * (d > 0 ? 1 : -1));
+        }
     }
 }
 

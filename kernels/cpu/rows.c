@@ -66,3 +66,18 @@ void cpu_rows_mean(float *mean, const float *x, const int32_t *cu_seqlens, int64
         }
     }
 }
+
+void cpu_rows_blend(float *y, const float *x, const float *scale, const int32_t *cu_seqlens,
+                    int64_t sequences, int64_t width, Device *device) {
+#pragma omp parallel for schedule(static) num_threads(device->threads)
+    for (int64_t s = 0; s < sequences; s++)
+        for (int64_t i = cu_seqlens[s] * width; i < cu_seqlens[s + 1] * width; i++)
+            y[i] = (x ? x[i] : 0) + scale[s] * y[i];
+}
+
+void cpu_rows_columns(float *y, int64_t y_width, int64_t to, const float *x, int64_t x_width,
+                      int64_t from, int64_t rows, int64_t width, Device *device) {
+#pragma omp parallel for schedule(static) num_threads(device->threads)
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(y + i * y_width + to, x + i * x_width + from, (size_t)width * sizeof *y);
+}

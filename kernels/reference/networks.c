@@ -108,9 +108,53 @@ void reference_gelu_backward(float *dx, const float *dy, const float *x, int64_t
     }
 }
 
+void reference_swiglu_forward(float *y, const float *a, const float *b, int64_t count,
+                              Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++)
+        y[i] = (float)(a[i] / (1 + exp(-(double)a[i])) * b[i]);
+}
+
+void reference_swiglu_backward(float *da, float *db, const float *dy, const float *a,
+                               const float *b, int64_t count, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++) {
+        double s = 1 / (1 + exp(-(double)a[i])), d = dy[i];
+        db[i] = (float)(d * a[i] * s);
+        da[i] = (float)(d * b[i] * s * (1 + a[i] * (1 - s)));
+    }
+}
+
+/* The 2 x 2 matrix of a pair of channels, or its transpose. */
+static void turn_rows(float *qkv, const float *table, const int32_t *token, int64_t rows,
+                      int64_t width, int64_t heads, bool transpose) {
+    int64_t head = width / heads;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t h = 0; h < 2 * heads && token[i] >= 0; h++)
+            for (int64_t j = 0; j + 1 < head; j += 2) {
+                const float *c = table + (int64_t)token[i] * 2 * head + j, *s = c + head;
+                float *x = qkv + i * 3 * width + h * head + j;
+                double a = x[0], b = x[1];
+                x[0] = (float)(a * c[0] + (transpose ? b * s[1] : -b * s[0]));
+                x[1] = (float)(b * c[1] + (transpose ? -a * s[0] : a * s[1]));
+            }
+}
+
+void reference_rope_forward(float *qkv, const float *table, const int32_t *token, int64_t rows,
+                            int64_t width, int64_t heads, Device *device) {
+    (void)device;
+    turn_rows(qkv, table, token, rows, width, heads, false);
+}
+
+void reference_rope_backward(float *dqkv, const float *table, const int32_t *token, int64_t rows,
+                             int64_t width, int64_t heads, Device *device) {
+    (void)device;
+    turn_rows(dqkv, table, token, rows, width, heads, true);
+}
+
 /* Scores of one query against its sequence, times 1/√d; returns their log-sum-exp. */
-static double scores(double *s, const float *qkv, int64_t query, int64_t first, int64_t count,
-                     int64_t width, int64_t head, int64_t h) {
+static double scores(double *s, const float *qkv, const int32_t *block, int64_t query,
+                     int64_t first, int64_t count, int64_t width, int64_t head, int64_t h) {
     double top = -INFINITY, sum = 0;
     for (int64_t j = 0; j < count; j++) {
         s[j] = 0;
@@ -118,6 +162,8 @@ static double scores(double *s, const float *qkv, int64_t query, int64_t first, 
             s[j] += (double)qkv[(first + query) * 3 * width + h * head + d] *
                     qkv[(first + j) * 3 * width + width + h * head + d];
         s[j] /= sqrt((double)head);
+        if (block && block[first + j] > block[first + query])
+            s[j] = -INFINITY;
         top = fmax(top, s[j]);
     }
     for (int64_t j = 0; j < count; j++)
@@ -126,8 +172,8 @@ static double scores(double *s, const float *qkv, int64_t query, int64_t first, 
 }
 
 void reference_attention_forward(float *out, float *lse, const float *qkv,
-                                 const int32_t *cu_seqlens, int64_t sequences, int64_t width,
-                                 int64_t heads, Device *device) {
+                                 const int32_t *cu_seqlens, const int32_t *block, int64_t sequences,
+                                 int64_t width, int64_t heads, Device *device) {
     (void)device;
     int64_t head = width / heads;
     for (int64_t s = 0; s < sequences; s++) {
@@ -135,7 +181,7 @@ void reference_attention_forward(float *out, float *lse, const float *qkv,
         double *p = memory_new((size_t)count + 1, sizeof *p);
         for (int64_t h = 0; h < heads; h++)
             for (int64_t i = 0; i < count; i++) {
-                double total = scores(p, qkv, i, first, count, width, head, h);
+                double total = scores(p, qkv, block, i, first, count, width, head, h);
                 for (int64_t d = 0; d < head; d++) {
                     double sum = 0;
                     for (int64_t j = 0; j < count; j++)
@@ -152,7 +198,8 @@ void reference_attention_forward(float *out, float *lse, const float *qkv,
 
 void reference_attention_backward(float *dqkv, const float *dout, const float *qkv,
                                   const float *out, const float *lse, const int32_t *cu_seqlens,
-                                  int64_t sequences, int64_t width, int64_t heads, Device *device) {
+                                  const int32_t *block, int64_t sequences, int64_t width,
+                                  int64_t heads, Device *device) {
     (void)device, (void)out, (void)lse;
     int64_t head = width / heads, stride = 3 * width;
     for (int64_t s = 0; s < sequences; s++) {
@@ -162,7 +209,7 @@ void reference_attention_backward(float *dqkv, const float *dout, const float *q
         double *gradient = memory_new((size_t)(count * stride) + 1, sizeof *gradient);
         for (int64_t h = 0; h < heads; h++)
             for (int64_t i = 0; i < count; i++) {
-                double total = scores(p, qkv, i, first, count, width, head, h), delta = 0;
+                double total = scores(p, qkv, block, i, first, count, width, head, h), delta = 0;
                 for (int64_t j = 0; j < count; j++) {
                     p[j] = exp(p[j] - total);
                     dp[j] = 0; /* out_i = Σ_j p_j v_j  =>  dp_j = dout_i · v_j */

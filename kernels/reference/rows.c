@@ -70,21 +70,46 @@ void reference_rows_mean(float *mean, const float *x, const int32_t *cu_seqlens,
         }
 }
 
+void reference_rows_blend(float *y, const float *x, const float *scale, const int32_t *cu_seqlens,
+                          int64_t sequences, int64_t width, Device *device) {
+    (void)device;
+    for (int64_t s = 0; s < sequences; s++)
+        for (int64_t i = cu_seqlens[s] * width; i < cu_seqlens[s + 1] * width; i++)
+            y[i] = (float)((x ? x[i] : 0.0) + (double)scale[s] * y[i]);
+}
+
+void reference_rows_columns(float *y, int64_t y_width, int64_t to, const float *x, int64_t x_width,
+                            int64_t from, int64_t rows, int64_t width, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t d = 0; d < width; d++)
+            y[i * y_width + to + d] = x[i * x_width + from + d];
+}
+
 void reference_loss_forward(double *loss, const float *z, const float *h, int64_t rows,
-                            int64_t width, double power, double weight, Device *device) {
+                            int64_t width, double power, double weight, const float *row_weight,
+                            Device *device) {
     (void)device;
     double sum = 0;
-    for (int64_t i = 0; i < rows * width; i++)
-        sum += pow(fabs((double)z[i] - h[i]), power) / power;
+    for (int64_t i = 0; i < rows * width; i++) {
+        double e = fabs((double)z[i] - h[i]), w = row_weight ? row_weight[i / width] : 1;
+        if (power == LOSS_SMOOTH_L1)
+            sum += w * (e < 1 ? 0.5 * e * e : e - 0.5);
+        else
+            sum += w * pow(e, power) / power;
+    }
     *loss += weight * sum;
 }
 
 void reference_loss_backward(float *dz, const float *z, const float *h, int64_t rows, int64_t width,
-                             double power, double weight, Device *device) {
+                             double power, double weight, const float *row_weight, Device *device) {
     (void)device;
     for (int64_t i = 0; i < rows * width; i++) {
-        double d = (double)z[i] - h[i];
-        dz[i] = d == 0 ? 0 : (float)(weight * pow(fabs(d), power - 1) * (d > 0 ? 1 : -1));
+        double d = (double)z[i] - h[i], w = weight * (row_weight ? row_weight[i / width] : 1);
+        if (power == LOSS_SMOOTH_L1)
+            dz[i] = (float)(w * fmax(-1, fmin(1, d)));
+        else
+            dz[i] = d == 0 ? 0 : (float)(w * pow(fabs(d), power - 1) * (d > 0 ? 1 : -1));
     }
 }
 

@@ -122,6 +122,7 @@ static void passes_agree_with_the_loss(void **state) {
                           .pred_heads = 2,
                           .pred_hidden = 24,
                           .mask_tokens = 2,
+                                   .used_mask_tokens = 2,
                           .init_std = 0.2};
     MaskGrid grid = config_grid(&config);
     MaskGroup masks;

@@ -30,6 +30,7 @@ static const ModelConfig config = {.frames = 2,
                                    .pred_heads = 1,
                                    .pred_hidden = 16,
                                    .mask_tokens = 1,
+                                   .used_mask_tokens = 1,
                                    .init_std = 0.02};
 
 typedef struct Fixture {

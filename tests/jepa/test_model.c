@@ -31,6 +31,7 @@ static const ModelConfig config = {.frames = 4,
                                    .pred_heads = 2,
                                    .pred_hidden = 40,
                                    .mask_tokens = 2,
+                                   .used_mask_tokens = 2,
                                    .uniform_power = true,
                                    .init_std = 0.2};
 

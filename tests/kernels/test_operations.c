@@ -219,9 +219,16 @@ static Outcome run_attention(Device *d, const int64_t *s) {
     float *out = malloc(sizeof *out * (size_t)(rows * width));
     float *lse = malloc(sizeof *lse * (size_t)(rows * count));
     float *dqkv = malloc(sizeof *dqkv * (size_t)(rows * 3 * width));
-    d->attention_forward(out, lse, qkv, cu, lengths->count, width, count, d);
-    d->attention_backward(dqkv, dout, qkv, out, lse, cu, lengths->count, width, count, d);
-    free(qkv), free(dout);
+    /* causal: steps of time in any order, and a class token that nobody else may read */
+    int32_t *block = malloc(sizeof *block * (size_t)(rows + 1));
+    for (int64_t i = 0; i < rows; i++)
+        block[i] = (int32_t)(i * 7 % 5);
+    for (int i = 0; i < lengths->count; i++)
+        block[cu[i]] = INT32_MAX;
+    const int32_t *order = s[4] ? block : NULL;
+    d->attention_forward(out, lse, qkv, cu, order, lengths->count, width, count, d);
+    d->attention_backward(dqkv, dout, qkv, out, lse, cu, order, lengths->count, width, count, d);
+    free(qkv), free(dout), free(block);
     Outcome o = {0};
     keep(&o, 0, out, rows * width);
     keep(&o, 1, lse, rows * count);
@@ -238,7 +245,88 @@ static void attention(void **state) {
     (void)state;
     for (int64_t p = 0; p < (int64_t)(sizeof packings / sizeof *packings); p++)
         for (size_t h = 0; h < sizeof heads / sizeof *heads; h++)
-            compare("attention", run_attention, (int64_t[]){p, heads[h][0], heads[h][1], 0});
+            for (int64_t causal = 0; causal < 2; causal++)
+                compare("attention", run_attention,
+                        (int64_t[]){p, heads[h][0], heads[h][1], 0, causal});
+}
+
+/* What comes later changes nothing earlier: the defining property of causal attention. */
+static void attention_does_not_see_the_future(void **state) {
+    (void)state;
+    enum { ROWS = 12, WIDTH = 16 };
+    Device *d = open_device("cpu", 2);
+    int32_t cu[2] = {0, ROWS}, block[ROWS] = {INT32_MAX, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2};
+    float *qkv = fill(ROWS * 3 * WIDTH, 1, 1), before[ROWS * WIDTH], after[ROWS * WIDTH];
+    d->attention_forward(before, NULL, qkv, cu, block, 1, WIDTH, 2, d);
+    for (int64_t i = 8 * 3 * WIDTH; i < ROWS * 3 * WIDTH; i++)
+        qkv[i] += 1; /* the last step of time */
+    d->attention_forward(after, NULL, qkv, cu, block, 1, WIDTH, 2, d);
+    assert_memory_equal(before + WIDTH, after + WIDTH, 7 * WIDTH * sizeof(float));
+    assert_memory_not_equal(before, after, WIDTH * sizeof(float)); /* the class token sees all */
+    free(qkv);
+    device_close(d);
+}
+
+/* ---- rotary positions, SwiGLU ---- */
+
+static Outcome run_rope(Device *d, const int64_t *s) {
+    int64_t rows = s[0], count = s[1], head = s[2], width = count * head;
+    float *qkv = fill(rows * 3 * width, 1, 1), *dqkv = fill(rows * 3 * width, 1, 2);
+    float *table = fill(9 * 2 * head, 1, 3);
+    int32_t *token = malloc(sizeof *token * (size_t)rows);
+    for (int64_t i = 0; i < rows; i++)
+        token[i] = (int32_t)(i * 5 % 10) - 1; /* some rows lie nowhere */
+    d->rope_forward(qkv, table, token, rows, width, count, d);
+    d->rope_backward(dqkv, table, token, rows, width, count, d);
+    free(table), free(token);
+    Outcome o = {0};
+    keep(&o, 0, qkv, rows * 3 * width);
+    keep(&o, 1, dqkv, rows * 3 * width);
+    return o;
+}
+
+static void rope(void **state) {
+    (void)state;
+    for (size_t r = 0; r < 6; r++)
+        for (size_t h = 1; h < sizeof heads / sizeof *heads; h++)
+            compare("rope", run_rope, (int64_t[]){row_counts[r], heads[h][0], heads[h][1]});
+    /* forward and backward are transposes: <y, R x> = <Rᵀ y, x>, values included */
+    Device *d = open_device("cpu", 1);
+    enum { WIDTH = 32 };
+    float *x = fill(3 * WIDTH, 1, 1), *y = fill(3 * WIDTH, 1, 2), *table = fill(2 * 16, 1, 3);
+    float *rx = copy(x, 3 * WIDTH), *ry = copy(y, 3 * WIDTH);
+    int32_t token = 0;
+    d->rope_forward(rx, table, &token, 1, WIDTH, 2, d);
+    d->rope_backward(ry, table, &token, 1, WIDTH, 2, d);
+    double one = 0, two = 0;
+    for (int i = 0; i < 3 * WIDTH; i++) {
+        one += (double)y[i] * rx[i];
+        two += (double)ry[i] * x[i];
+    }
+    assert_true(fabs(one - two) < 1e-5 * fabs(one));
+    free(x), free(y), free(table), free(rx), free(ry);
+    device_close(d);
+}
+
+static Outcome run_swiglu(Device *d, const int64_t *s) {
+    int64_t count = s[0];
+    float *a = fill(count, 4, 1), *b = fill(count, 1, 2), *dy = fill(count, 1, 3);
+    float *y = malloc(sizeof *y * (size_t)count), *db = malloc(sizeof *db * (size_t)count);
+    d->swiglu_forward(y, a, b, count, d);
+    d->swiglu_backward(dy, db, dy, a, b, count, d); /* in place */
+    free(a), free(b);
+    Outcome o = {0};
+    keep(&o, 0, y, count);
+    keep(&o, 1, dy, count);
+    keep(&o, 2, db, count);
+    return o;
+}
+
+static void swiglu(void **state) {
+    (void)state;
+    const int64_t counts[] = {1, 7, 1000, 8192, 20001};
+    for (size_t i = 0; i < 5; i++)
+        compare("swiglu", run_swiglu, (int64_t[]){counts[i]});
 }
 
 /* ---- patches, rows ---- */
@@ -281,6 +369,11 @@ static Outcome run_rows(Device *d, const int64_t *s) {
     d->rows_sum(sum, x, NULL, 40, width, d);
     d->rows_sum(sum, x, from, 4, width, d);
     d->rows_mean(mean, x, cu, 3, width, d);
+    const float scale[] = {0, 1, 1.25f};
+    d->rows_blend(y, x, scale, cu, 3, width, d);
+    d->rows_blend(dx, NULL, scale, cu, 3, width, d);
+    if (width > 4)
+        d->rows_columns(dx, width, 1, x, width, 2, 9, 3, d);
     free(x), free(table);
     Outcome o = {0};
     keep(&o, 0, y, 40 * width);
@@ -308,8 +401,13 @@ static Outcome run_loss(Device *d, const int64_t *s) {
     float *spread = malloc(sizeof *spread * (size_t)(4 * width)), *sums = malloc(3 * sizeof *sums);
     int32_t cu[] = {0, 10, 11, 30, 50}; /* 2 settings of 2 samples; one of a single token */
     double loss = 1, reg = 2, all;
-    d->loss_forward(&loss, z, h, total, width, power, 0.01, d);
-    d->loss_backward(dz, z, h, total, width, power, 0.01, d);
+    float *row_weight = fill(total, 1, 3);
+    for (int64_t i = 0; i < total; i++)
+        row_weight[i] = fabsf(row_weight[i]);
+    const float *weights = s[2] ? row_weight : NULL;
+    d->loss_forward(&loss, z, h, total, width, power, 0.01, weights, d);
+    d->loss_backward(dz, z, h, total, width, power, 0.01, weights, d);
+    free(row_weight);
     d->spread_forward(&reg, spread, z, cu, 2, 2, width, 0.1, d);
     d->spread_backward(dz, spread, z, cu, 2, 2, width, 0.1, d);
     d->loss_total(&all, &loss, 1, &reg, 0.5, d);
@@ -324,9 +422,10 @@ static Outcome run_loss(Device *d, const int64_t *s) {
 
 static void losses(void **state) {
     (void)state;
-    for (int64_t power = 2; power <= 4; power++)
-        for (size_t k = 0; k < 4; k++)
-            compare("loss", run_loss, (int64_t[]){widths[k], power});
+    for (int64_t power = 0; power <= 4; power++) /* halves; 0: smooth L1 */
+        for (size_t k = 0; k < 4 && power != 1; k++)
+            for (int64_t weighted = 0; weighted < 2; weighted++)
+                compare("loss", run_loss, (int64_t[]){widths[k], power, weighted});
 }
 
 static Outcome run_adamw(Device *d, const int64_t *s) {
@@ -374,9 +473,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear),    cmocka_unit_test(layernorm),
         cmocka_unit_test(gelu),      cmocka_unit_test(gelu_is_exact_in_the_tail),
-        cmocka_unit_test(attention), cmocka_unit_test(patches),
-        cmocka_unit_test(rows),      cmocka_unit_test(losses),
-        cmocka_unit_test(adamw),
+        cmocka_unit_test(attention), cmocka_unit_test(attention_does_not_see_the_future),
+        cmocka_unit_test(rope),      cmocka_unit_test(swiglu),
+        cmocka_unit_test(patches),   cmocka_unit_test(rows),
+        cmocka_unit_test(losses),    cmocka_unit_test(adamw),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
