@@ -1,6 +1,7 @@
 /* Reading and writing safetensors. See base/safetensors.h. */
 #include "base/safetensors.h"
 #include "base/file.h"
+#include "base/half.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -32,6 +33,32 @@ size_t tensor_type_bytes(TensorType type) {
 
 const char *tensor_type_name(TensorType type) {
     return types[type].name;
+}
+
+bool tensor_type_is_float(TensorType type) {
+    return type == TENSOR_F64 || type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16;
+}
+
+void tensor_type_floats(float *out, const void *values, size_t count, TensorType type) {
+    JEPA_ASSERT(tensor_type_is_float(type));
+    const unsigned char *at = values;
+    if (!count)
+        return;
+    if (type == TENSOR_F32) {
+        memcpy(out, values, count * sizeof *out);
+    } else if (type == TENSOR_F64) {
+        for (size_t i = 0; i < count; i++, at += sizeof(double)) {
+            double value;
+            memcpy(&value, at, sizeof value);
+            out[i] = (float)value;
+        }
+    } else {
+        for (size_t i = 0; i < count; i++, at += sizeof(uint16_t)) {
+            uint16_t bits;
+            memcpy(&bits, at, sizeof bits);
+            out[i] = type == TENSOR_F16 ? float16_to_float(bits) : bfloat16_to_float(bits);
+        }
+    }
 }
 
 static int bad(const Safetensors *file, Error *error, const char *name, const char *what) {
@@ -190,23 +217,14 @@ int safetensors_floats(float *out, size_t count, const Safetensors *file, const 
     const TensorInfo *t = safetensors_find(file, name);
     if (!t)
         return error_set(error, ERROR_RUN, "%s: no tensor %s", file->path, name);
-    if (t->type != TENSOR_F32 && t->type != TENSOR_F64)
-        return error_set(error, ERROR_RUN, "%s: %s is %s, expected F32 or F64", file->path, name,
-                         tensor_type_name(t->type));
+    if (!tensor_type_is_float(t->type))
+        return error_set(error, ERROR_RUN, "%s: %s is %s, expected F64, F32, F16 or BF16",
+                         file->path, name, tensor_type_name(t->type));
     size_t found = t->bytes / tensor_type_bytes(t->type);
     if (found != count)
         return error_set(error, ERROR_RUN, "%s: %s has %zu values, expected %zu", file->path, name,
                          found, count);
-    if (!count)
-        return 0;
-    if (t->type == TENSOR_F32)
-        memcpy(out, t->data, count * sizeof *out);
-    else
-        for (size_t i = 0; i < count; i++) {
-            double value;
-            memcpy(&value, (const char *)t->data + i * sizeof value, sizeof value);
-            out[i] = (float)value;
-        }
+    tensor_type_floats(out, t->data, count, t->type);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,6 +30,11 @@ typedef enum TensorType {
 
 size_t tensor_type_bytes(TensorType type);
 const char *tensor_type_name(TensorType type); /* "F32", ... as in the file */
+bool tensor_type_is_float(TensorType type);    /* F64, F32, F16, BF16 */
+
+/* `count` values one after another, maybe unaligned, as float32: F32, F16 and BF16 exactly, F64 to
+ * the nearest. Other types are a bug of the caller. */
+void tensor_type_floats(float *out, const void *values, size_t count, TensorType type);
 
 typedef struct TensorInfo {
     char *name;
@@ -52,7 +58,7 @@ int safetensors_open(Safetensors *file, const char *path, Error *error);
 void safetensors_close(Safetensors *file);
 const TensorInfo *safetensors_find(const Safetensors *file, const char *name); /* NULL if absent */
 
-/* Copies a tensor as float32 (F32 and F64 sources only, count must match). */
+/* Copies a tensor as float32 (F64, F32, F16 and BF16 sources only, count must match). */
 int safetensors_floats(float *out, size_t count, const Safetensors *file, const char *name,
                        Error *error);
 

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/safetensors.h"
 #include <glob.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -103,6 +104,28 @@ static void test_round_trip(void **state) {
     assert_non_null(strstr(error.text, "nobody"));
     assert_null(safetensors_find(&file, "nobody"));
     safetensors_close(&file);
+    safetensors_close(&file);
+}
+
+/* 16-bit sources at odd places: 1, -2, the smallest float16, 65504; 1, -3.140625, infinity. */
+static void test_half_floats(void **state) {
+    Place *place = *state;
+    Error error = {0};
+    const uint16_t halves[4] = {0x3c00, 0xc000, 0x0001, 0x7bff},
+                   brains[3] = {0x3f80, 0xc049, 0x7f80};
+    const float expected[4] = {1, -2, 0x1p-24f, 65504}, brain[3] = {1, -3.140625f, INFINITY};
+    TensorInfo tensors[] = {
+        {.name = "odd", .type = TENSOR_U8, .dims = 1, .shape = {1}, .data = flags, .bytes = 1},
+        {.name = "h", .type = TENSOR_F16, .dims = 1, .shape = {4}, .data = halves, .bytes = 8},
+        {.name = "b", .type = TENSOR_BF16, .dims = 1, .shape = {3}, .data = brains, .bytes = 6}};
+    Safetensors file;
+    assert_int_equal(safetensors_write(place->path, tensors, 3, NULL, &error), 0);
+    assert_int_equal(safetensors_open(&file, place->path, &error), 0);
+    float out[4];
+    assert_int_equal(safetensors_floats(out, 4, &file, "h", &error), 0);
+    assert_memory_equal(out, expected, sizeof expected);
+    assert_int_equal(safetensors_floats(out, 3, &file, "b", &error), 0);
+    assert_memory_equal(out, brain, sizeof brain);
     safetensors_close(&file);
 }
 
@@ -378,6 +401,7 @@ static void test_published_files(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, make_place, drop_place),
+        cmocka_unit_test_setup_teardown(test_half_floats, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_same_bytes, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_exact_bytes, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_no_tensors, make_place, drop_place),
