@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fuzzes what reads strangers' bytes: index files, recipes, lists and journals, videos.
+# Fuzzes what reads strangers' bytes: index files, recipes, lists and journals, videos, weights as
+# safetensors and as PyTorch checkpoints.
 #   tests/fuzz/run.sh [SECONDS]     in all, shared by the targets (default 600); 60 in CI
 # Needs clang with libFuzzer. Findings are left in the build folder, whose path is printed. FFmpeg
 # itself is not instrumented: a crash in it is seen, its paths are not followed.
@@ -8,7 +9,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-600}
 build=${JEPA_FUZZ_BUILD:-build-fuzz}
 jobs=$(nproc)
-targets=(index recipe list video)
+targets=(index recipe list video safetensors torch)
 source experiments/packages.sh
 install_packages "${build_packages[@]}" "${fuzz_packages[@]}" || exit 1
 if ! command -v clang >/dev/null; then
