@@ -136,7 +136,7 @@ static void append(PickleValue *list, PickleValue *const *values, size_t count) 
 static int gather(Machine *m, PickleKind kind, size_t count, const PickleClass *class) {
     PickleValue *value = value_new(m, kind);
     m->height -= count;
-    append(value, m->stack + m->height, count);
+    append(value, count ? m->stack + m->height : NULL, count);
     value->class = class;
     return push(m, value);
 }

@@ -72,7 +72,7 @@ typedef struct Walk {
 } Walk;
 
 #define bad(walk, format, ...)                                                                     \
-    error_set((walk)->error, ERROR_RUN, "%s: data.pkl: %s: " format, (walk)->file->store.path,     \
+    error_set((walk)->error, ERROR_RUN, "%s: data.pkl: %.200s: " format, (walk)->file->store.path, \
               (walk)->length ? (walk)->path : "the root", ##__VA_ARGS__)
 
 static int spend(Walk *walk, uint64_t bytes) {
@@ -312,7 +312,7 @@ static int refuse_duplicates(Walk *walk) {
     for (size_t i = 1; i < count && !result; i++)
         if (!strcmp(paths[i], paths[i - 1]))
             result = error_set(walk->error, ERROR_RUN,
-                               "%s: data.pkl: two values have the path %s: refused",
+                               "%s: data.pkl: two values have the path %.200s: refused",
                                file->store.path, paths[i]);
     free(paths);
     return result;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ZIP_PARTS 8
+#define ZIP_PARTS 10
 
 typedef struct ZipPart {
     const char *name;

@@ -1,6 +1,6 @@
 /* Hostile PyTorch checkpoints: whatever opens must be safe to read in full. Random bytes hardly
  * ever become a zip, so the input is a whole file only where its first byte is odd; else it is the
- * pickle of a file that is made here around it, with three storages to refer to. */
+ * pickle of a file that is made here around it, with eight storages to refer to. */
 #include "base/torch_file.h"
 #include "tests/base/zip_bytes.h"
 #include "tests/fuzz/fuzz.h"
@@ -30,7 +30,7 @@ static void look_at(const TorchFile *file) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    static const uint8_t bytes[64] = {0, 0, 0x80, 0x3f, 1, 2, 3};
+    static const uint8_t bytes[24] = {0, 0, 0x80, 0x3f, 1, 2, 3};
     if (size < 1)
         return 0;
     char path[64];
@@ -42,7 +42,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                  {"x/byteorder", "little", 6},
                                  {"x/data/0", bytes, 24},
                                  {"x/data/1", bytes, 8},
-                                 {"x/data/2", bytes, 64}};
+                                 {"x/data/2", bytes, 4},
+                                 {"x/data/3", bytes, 24},
+                                 {"x/data/4", bytes, 24},
+                                 {"x/data/5", bytes, 4},
+                                 {"x/data/6", bytes, 8},
+                                 {"x/data/7", bytes, 8}};
         ZipBytes zip = zip_build(parts, sizeof parts / sizeof *parts, data[0] & 2);
         descriptor = fuzz_file(path, zip.data, zip.count);
         free(zip.data);
