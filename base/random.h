@@ -21,7 +21,8 @@ typedef enum RandomPurpose {
     RANDOM_CROP = 4,        /* random resized crop */
     RANDOM_FLIP = 5,        /* horizontal flip */
     RANDOM_MASK_SIZE = 6,   /* block size, shared by a group; slot = group * 64 + mask setting */
-    RANDOM_MASK_PLACE = 7,  /* block positions; slot = slot * 64 + mask setting */
+    RANDOM_MASK_PLACE = 7,  /* block positions; slot = slot * 64 + mask setting (I-JEPA's contexts:
+                               + 32 + context) */
     RANDOM_REDRAW = 8,      /* which video replaces an unreadable one */
     RANDOM_SPLIT = 9,       /* train / validation split */
     RANDOM_SYNTH = 10,      /* synthetic videos; slot = video */
@@ -30,6 +31,7 @@ typedef enum RandomPurpose {
     RANDOM_TEST = 13,
     RANDOM_MIX = 14,      /* which data set of a mix; step = block of samples */
     RANDOM_AUGMENT = 15,  /* colour jitter, RandAugment, erasing */
+    RANDOM_DROP = 16,     /* which tokens an encoder sees */
     RANDOM_DROP_PATH = 20 /* stochastic depth; slot = group */
 } RandomPurpose;
 

@@ -178,7 +178,7 @@ static int predict(Scene *s, const VisualizeArguments *a, Error *error) {
         result = checkpoint_load(&s->model, &s->checkpoint, error);
     if (!result) {
         mask_group_new(&s->masks, &recipe, most, most);
-        mask_group_draw(&s->masks, &recipe, (uint64_t)a->mask_seed, 0, 0);
+        mask_group_draw(&s->masks, &recipe, (uint64_t)a->mask_seed, 0, 0, NULL);
         ModelInput input = {.samples = 1, .pixels = clip, .values = values};
         result = latents_compute(&s->latents, &s->model, &input, &s->masks, error);
     }

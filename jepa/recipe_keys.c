@@ -465,9 +465,11 @@ static int apply_mask_setting(MaskSetting *s, const YamlNode *map, int m, const 
         } else if (!strcmp(key, "full_complement") || !strcmp(key, "pred_full_complement") ||
                    !strcmp(key, "inv_block")) {
             bad = yaml_bool(node, &flag);
-            if (!bad && flag)
-                return error_set(error, ERROR_USAGE, "%s:%d: %s is not built yet", name, node->line,
-                                 path);
+            if (bad)
+                return wrong(node, name, path, "true or false", error);
+            *(key[0] == 'f'   ? &s->full_complement
+              : key[0] == 'p' ? &s->pred_full_complement
+                              : &s->inv_block) = flag;
         } else {
             const char *near = nearest_word(key, mask_keys, MASK_KEYS);
             return error_set(error, ERROR_USAGE, "%s:%d: unknown key mask.%s%s%s%s", name,
@@ -655,6 +657,12 @@ static void write_key(FILE *out, const Recipe *r, const Key *key) {
                         s->max_temporal_keep);
             if (s->max_keep)
                 fprintf(out, "      max_keep: %d\n", s->max_keep);
+            if (s->full_complement)
+                fprintf(out, "      full_complement: true\n");
+            if (s->pred_full_complement)
+                fprintf(out, "      pred_full_complement: true\n");
+            if (s->inv_block)
+                fprintf(out, "      inv_block: true\n");
         }
         break;
     case KEY_EVERY:

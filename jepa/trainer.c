@@ -252,7 +252,7 @@ static int train_step(Trainer *t, StepReport *report, Error *error) {
     int every = t->recipe->logging.diagnostics_every;
     report->measure = t->step % every == 0 || t->step + 1 == t->total;
     for (int g = 0; g < t->groups; g++) {
-        mask_group_draw(&t->masks[g], &t->mask_recipe, seed, (uint64_t)t->step, (uint64_t)g);
+        mask_group_draw(&t->masks[g], &t->mask_recipe, seed, (uint64_t)t->step, (uint64_t)g, NULL);
         report->mask_redraws += t->masks[g].redraws;
     }
     model_begin_step(&t->model);

@@ -1,104 +1,59 @@
-/* The published mask sampler on counter-based random numbers. See masking/mask.h. */
+/* The masks of a group: draw, cut, complement, swap, pack. See masking/mask.h. */
 #include "masking/mask.h"
-#include <math.h>
+#include "masking/sample.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define SIMULATED_GROUPS 512
-#define ATTEMPTS         4096
-#define EMPTY_TRIES                                                                                \
-    1000 /* draws of a sample before its group is drawn again, block size included */
+#define ATTEMPTS     4096
+#define STREAMS      64 /* streams of a slot or group: one a setting, then one an I-JEPA context */
+#define IJEPA_STREAM 32 /* the first of the latter */
 
-/* multiblock3d.py _sample_block_size: int() truncates, round() goes to even on ties */
-void mask_block_size(int block[3], const MaskSetting *setting, MaskGrid grid, Random *random) {
-    double temporal = random_between(random, setting->temporal_scale[0],
-                                     setting->temporal_scale[1]);
-    double spatial = random_between(random, setting->spatial_scale[0], setting->spatial_scale[1]);
-    double aspect = random_between(random, setting->aspect_ratio[0], setting->aspect_ratio[1]);
-    int time = (int)(grid.time * temporal);
-    double area = (int)(grid.height * grid.width * spatial);
-    int height = (int)nearbyint(sqrt(area * aspect)), width = (int)nearbyint(sqrt(area / aspect));
-    block[0] = time < 1 ? 1 : time;
-    block[1] = height < grid.height ? height : grid.height;
-    block[2] = width < grid.width ? width : grid.width;
-}
+/* One attempt at a group. */
+typedef struct Draw {
+    const MaskRecipe *recipe;
+    const int *time; /* [B], or NULL: every clip has grid.time */
+    uint64_t seed, step, group;
+    bool cut; /* lists are cut to fit instead of giving up */
+} Draw;
 
-static void mark_blocks(uint8_t *hidden, const MaskSetting *setting, MaskGrid grid,
-                        const int block[3], Random *random) {
-    for (int n = 0; n < setting->num_blocks; n++) {
-        int top = (int)random_below(random, (uint64_t)(grid.height - block[1] + 1));
-        int left = (int)random_below(random, (uint64_t)(grid.width - block[2] + 1));
-        int start = (int)random_below(random, (uint64_t)(grid.time - block[0] + 1));
-        for (int t = start; t < start + block[0]; t++)
-            for (int h = top; h < top + block[1]; h++)
-                memset(hidden + (t * grid.height + h) * grid.width + left, 1, (size_t)block[2]);
-    }
-    /* The context spans the first frames only; what comes later is predicted. */
-    int span = (int)(grid.time * setting->max_temporal_keep), plane = grid.height * grid.width;
-    span = span < 1 ? 1 : span;
-    if (span < grid.time)
-        memset(hidden + span * plane, 1, (size_t)((grid.time - span) * plane));
-}
-
-/* random_tube.py: int(positions (1 - ratio)) positions are kept, in every frame. The first `kept`
- * of a shuffle are chosen by selection sampling, in order of position. */
-static void mark_tubes(uint8_t *hidden, const MaskSetting *setting, MaskGrid grid, Random *random) {
-    int plane = grid.height * grid.width, left = (int)(plane * (1 - setting->ratio));
-    for (int i = 0; i < plane; i++) {
-        int keep = random_below(random, (uint64_t)(plane - i)) < (uint64_t)left;
-        left -= keep;
-        for (int t = 0; t < grid.time; t++)
-            hidden[t * plane + i] = !keep;
+void mask_ijepa(MaskRecipe *recipe, const MaskSetting *setting, int num_targets) {
+    JEPA_ASSERT(num_targets >= 1 && num_targets <= MASK_SETTINGS_MAX);
+    recipe->settings = num_targets;
+    recipe->contexts = 1;
+    memset(recipe->context_of, 0, sizeof recipe->context_of);
+    for (int m = 0; m < num_targets; m++) {
+        recipe->setting[m] = *setting;
+        recipe->setting[m].kind = MASK_IJEPA;
     }
 }
 
-/* 1 if the sample has a context */
-static int draw_once(int32_t *context, int *contexts, int32_t *target, int *targets,
-                     const MaskSetting *setting, MaskGrid grid, const int block[3],
-                     Random *random) {
-    int tokens = mask_grid_tokens(grid);
-    /* target doubles as the map of hidden tokens: bytes first, numbers after */
-    uint8_t *hidden = (uint8_t *)target + (size_t)tokens * (sizeof *target - 1);
-    memset(hidden, 0, (size_t)tokens);
-    if (setting->kind == MASK_TUBE)
-        mark_tubes(hidden, setting, grid, random);
-    else
-        mark_blocks(hidden, setting, grid, block, random);
-    int kept = 0, cut = 0;
-    for (int i = 0; i < tokens; i++)
-        if (!hidden[i])
-            context[kept++] = i;
-    /* hidden[i] lies at or behind target[i]'s last byte, so numbers never overwrite flags unread */
-    for (int i = 0; i < tokens; i++)
-        if (hidden[i])
-            target[cut++] = i;
-    *contexts = kept;
-    *targets = cut;
-    return kept > 0;
-}
-
-int mask_sample(int32_t *context, int *contexts, int32_t *target, int *targets,
-                const MaskSetting *setting, MaskGrid grid, const int block[3], Random *random) {
-    int tries = 0;
-    while (!draw_once(context, contexts, target, targets, setting, grid, block, random))
-        if (++tries == EMPTY_TRIES)
-            return -1;
-    if (setting->max_keep && *contexts > setting->max_keep)
-        *contexts = setting->max_keep;
-    return 0;
+/* The settings that share the context of setting m are m .. result - 1. */
+static int context_end(const MaskRecipe *recipe, int m) {
+    int e = mask_context_of(recipe, m), end = m + 1;
+    while (end < recipe->settings && mask_context_of(recipe, end) == e)
+        end++;
+    return end;
 }
 
 void mask_group_new(MaskGroup *group, const MaskRecipe *recipe, int64_t capacity_context,
                     int64_t capacity_target) {
-    size_t sequences = (size_t)(recipe->settings * recipe->samples);
-    /* One sample is drawn in place behind those already there, before it is known to fit. */
-    size_t spare = (size_t)mask_grid_tokens(recipe->grid);
+    size_t samples = (size_t)recipe->samples, contexts = (size_t)mask_contexts(recipe);
+    int widest = 1;
+    for (int m = 0; m < recipe->settings; m = context_end(recipe, m))
+        widest = context_end(recipe, m) - m > widest ? context_end(recipe, m) - m : widest;
+    /* A context and its targets are drawn whole behind those already there, and cut only then. */
+    size_t spare = samples * (size_t)mask_grid_tokens(recipe->grid);
     group->context = memory_new((size_t)capacity_context + spare, sizeof *group->context);
-    group->target = memory_new((size_t)capacity_target + spare, sizeof *group->target);
-    group->cu_context = memory_new(sequences + 1, sizeof *group->cu_context);
-    group->cu_target = memory_new(sequences + 1, sizeof *group->cu_target);
+    group->target = memory_new((size_t)capacity_target + (size_t)widest * spare,
+                               sizeof *group->target);
+    group->cu_context = memory_new(contexts * samples + 1, sizeof *group->cu_context);
+    group->cu_target = memory_new((size_t)recipe->settings * samples + 1, sizeof *group->cu_target);
+    group->shortest = memory_new((size_t)recipe->grid.time + 1, sizeof *group->shortest);
     group->capacity_context = capacity_context;
     group->capacity_target = capacity_target;
+    group->contexts = (int)contexts;
+    for (int m = 0; m < MASK_SETTINGS_MAX; m++)
+        group->context_of[m] = m < recipe->settings ? mask_context_of(recipe, m) : 0;
     group->redraws = 0;
 }
 
@@ -107,166 +62,221 @@ void mask_group_free(MaskGroup *group) {
     free(group->target);
     free(group->cu_context);
     free(group->cu_target);
+    free(group->shortest);
     memset(group, 0, sizeof *group);
 }
 
-/* multiblock3d.py: lists are cut to the shortest of the group, `list[:shortest]`, which takes the
- * latest time steps away first. Sequences first .. first + samples - 1 are the group. */
-static void truncate_setting(int32_t *tokens, int32_t *cu, int first, int samples) {
-    int32_t shortest = INT32_MAX;
-    for (int s = first; s < first + samples; s++)
-        shortest = cu[s + 1] - cu[s] < shortest ? cu[s + 1] - cu[s] : shortest;
-    int32_t from = cu[first];
-    for (int b = 0; b < samples; b++) {
-        int32_t next = cu[first + b + 1];
-        memmove(tokens + cu[first] + b * shortest, tokens + from,
-                (size_t)shortest * sizeof *tokens);
-        cu[first + b] = cu[first] + b * shortest;
-        from = next;
-    }
-    cu[first + samples] = cu[first] + samples * shortest;
+static MaskGrid grid_of(const Draw *draw, int b) {
+    MaskGrid grid = draw->recipe->grid;
+    if (draw->time)
+        grid.time = draw->time[b];
+    return grid;
 }
 
-/* 1 if all fits. With `cut`, lists are cut to fit instead. */
-static int draw_group(MaskGroup *group, const MaskRecipe *recipe, uint64_t seed, uint64_t step,
-                      uint64_t group_number, int cut) {
-    int32_t contexts = 0, targets = 0;
-    group->cu_context[0] = group->cu_target[0] = 0;
-    for (int m = 0; m < recipe->settings; m++) {
-        const MaskSetting *setting = &recipe->setting[m];
-        int block[3] = {0};
-        Random size = random_at(seed, RANDOM_MASK_SIZE, step, group_number * 64 + (uint64_t)m);
-        if (setting->kind == MASK_MULTIBLOCK)
-            mask_block_size(block, setting, recipe->grid, &size);
+/* Each clip length has a block size of its own: the longest takes the first three numbers of the
+ * stream, a clip that is n steps shorter the n-th three after them. */
+static Random size_stream(const Draw *draw, int m, int time) {
+    Random random = random_at(draw->seed, RANDOM_MASK_SIZE, draw->step,
+                              draw->group * STREAMS + (uint64_t)m);
+    for (int i = 0; i < 3 * (draw->recipe->grid.time - time); i++)
+        random_unit(&random);
+    return random;
+}
+
+static Random place_stream(const Draw *draw, int b, int stream) {
+    uint64_t slot = draw->group * (uint64_t)draw->recipe->samples + (uint64_t)b;
+    return random_at(draw->seed, RANDOM_MASK_PLACE, draw->step, slot * STREAMS + (uint64_t)stream);
+}
+
+/* Setting m, with its own context e: every sample, uncut. 0 when one never has a context. */
+static int draw_blocks(MaskGroup *group, const Draw *draw, int e, int m) {
+    const MaskRecipe *recipe = draw->recipe;
+    const MaskSetting *setting = &recipe->setting[m];
+    int32_t *cu_context = group->cu_context + e * recipe->samples;
+    int32_t *cu_target = group->cu_target + m * recipe->samples;
+    int block[3] = {0};
+    for (int b = 0; b < recipe->samples; b++) {
+        MaskGrid grid = grid_of(draw, b);
+        if (setting->kind == MASK_MULTIBLOCK && (!b || draw->time)) {
+            Random size = size_stream(draw, m, grid.time);
+            mask_block_size(block, setting, grid, &size);
+        }
+        Random place = place_stream(draw, b, m);
+        int contexts, targets;
+        if (mask_sample(group->context + cu_context[b], &contexts, group->target + cu_target[b],
+                        &targets, setting, grid, block, &place))
+            return 0;
+        cu_context[b + 1] = cu_context[b] + contexts;
+        cu_target[b + 1] = cu_target[b] + targets;
+    }
+    return 1;
+}
+
+/* I-JEPA settings m .. end - 1, which share context e: every sample, uncut. 0 when the blocks are
+ * too small. */
+static int draw_ijepa(MaskGroup *group, const Draw *draw, int e, int m, int end) {
+    const MaskRecipe *recipe = draw->recipe;
+    const MaskSetting *setting = &recipe->setting[m];
+    int32_t *cu_context = group->cu_context + e * recipe->samples;
+    MaskCorner corner[MASK_SETTINGS_MAX];
+    int block[3], context_block[3];
+    /* Target lists lie setting by setting, so positions are drawn twice: once for the lists, once
+     * for the holes in the context. */
+    for (int k = m; k <= end; k++)
         for (int b = 0; b < recipe->samples; b++) {
-            uint64_t slot = group_number * (uint64_t)recipe->samples + (uint64_t)b;
-            Random place = random_at(seed, RANDOM_MASK_PLACE, step, slot * 64 + (uint64_t)m);
-            int c, t, s = m * recipe->samples + b;
-            if (mask_sample(group->context + contexts, &c, group->target + targets, &t, setting,
-                            recipe->grid, block, &place))
+            MaskGrid grid = grid_of(draw, b);
+            Random size = size_stream(draw, m, grid.time);
+            mask_ijepa_size(block, context_block, setting, grid, &size);
+            if (!mask_ijepa_possible(block, setting) ||
+                !mask_ijepa_possible(context_block, setting))
                 return 0;
-            if (cut && contexts + c > group->capacity_context)
-                c = (int)(group->capacity_context - contexts);
-            if (cut && targets + t > group->capacity_target)
-                t = (int)(group->capacity_target - targets);
-            contexts += c;
-            targets += t;
-            if (contexts > group->capacity_context || targets > group->capacity_target)
+            int first = k < end ? k : m, last = k < end ? k + 1 : end;
+            for (int i = first; i < last; i++) {
+                Random place = place_stream(draw, b, i);
+                corner[i - m] = mask_ijepa_corner(block, grid, &place);
+            }
+            if (k < end) {
+                int32_t *cu = group->cu_target + k * recipe->samples + b;
+                cu[1] = cu[0] +
+                        mask_ijepa_target(group->target + cu[0], block, corner[k - m], grid);
+            } else {
+                Random place = place_stream(draw, b, IJEPA_STREAM + e);
+                cu_context[b + 1] = cu_context[b] +
+                                    mask_ijepa_context(group->context + cu_context[b],
+                                                       context_block, corner, end - m, block,
+                                                       setting, grid, &place);
+            }
+        }
+    return 1;
+}
+
+/* Published: lists are cut to the shortest of those of the same clip length, `list[:shortest]`,
+ * which takes the latest time steps away first. Sequences first .. first + count - 1. */
+static void truncate_lists(int32_t *tokens, int32_t *cu, int first, int count, int32_t *shortest,
+                           const Draw *draw) {
+    int samples = draw->recipe->samples;
+    for (int t = 0; t <= draw->recipe->grid.time; t++)
+        shortest[t] = INT32_MAX;
+    for (int s = first; s < first + count; s++) {
+        int t = grid_of(draw, s % samples).time;
+        shortest[t] = cu[s + 1] - cu[s] < shortest[t] ? cu[s + 1] - cu[s] : shortest[t];
+    }
+    int32_t from = cu[first], to = cu[first];
+    for (int s = first; s < first + count; s++) {
+        int32_t next = cu[s + 1], kept = shortest[grid_of(draw, s % samples).time];
+        memmove(tokens + to, tokens + from, (size_t)kept * sizeof *tokens);
+        to += kept;
+        cu[s + 1] = to;
+        from = next;
+    }
+}
+
+/* List b of `out` becomes the tokens that list b of `in` lacks. The cu point at sample 0. */
+static void complement_lists(int32_t *out, int32_t *cu_out, const int32_t *in, const int32_t *cu_in,
+                             const Draw *draw) {
+    for (int b = 0; b < draw->recipe->samples; b++) {
+        int32_t next = cu_in[b], count = cu_out[b];
+        for (int32_t i = 0; i < mask_grid_tokens(grid_of(draw, b)); i++)
+            if (next < cu_in[b + 1] && in[next] == i)
+                next++;
+            else
+                out[count++] = i;
+        cu_out[b + 1] = count;
+    }
+}
+
+/* Context and target of setting m change places. Both have room for all tokens of all samples. */
+static void swap_lists(MaskGroup *group, int e, int m, int samples) {
+    int32_t *cu_context = group->cu_context + e * samples;
+    int32_t *cu_target = group->cu_target + m * samples;
+    int32_t *context = group->context + cu_context[0], *target = group->target + cu_target[0];
+    int32_t contexts = cu_context[samples] - cu_context[0];
+    int32_t targets = cu_target[samples] - cu_target[0];
+    for (int32_t i = 0; i < contexts || i < targets; i++) {
+        int32_t token = context[i];
+        context[i] = target[i];
+        target[i] = token;
+    }
+    for (int b = 1; b <= samples; b++) {
+        int32_t length = cu_context[b] - cu_context[0];
+        cu_context[b] = cu_context[0] + cu_target[b] - cu_target[0];
+        cu_target[b] = cu_target[0] + length;
+    }
+}
+
+/* 1 if sequences first .. first + count - 1 fit and none is empty. With draw->cut they are made to
+ * fit. */
+static int lists_fit(int32_t *cu, int first, int count, int64_t capacity, const Draw *draw) {
+    for (int s = first; s < first + count; s++) {
+        if (draw->cut)
+            cu[s + 1] = cu[s + 1] < capacity ? cu[s + 1] : (int32_t)capacity;
+        else if (cu[s + 1] > capacity || cu[s + 1] == cu[s])
+            return 0;
+    }
+    return 1;
+}
+
+/* 1 if all fits. */
+static int draw_group(MaskGroup *group, const Draw *draw) {
+    const MaskRecipe *recipe = draw->recipe;
+    int samples = recipe->samples;
+    group->cu_context[0] = group->cu_target[0] = 0;
+    for (int m = 0, end; m < recipe->settings; m = end) {
+        const MaskSetting *setting = &recipe->setting[m];
+        int e = mask_context_of(recipe, m), c = e * samples, t = m * samples;
+        end = context_end(recipe, m);
+        int targets = (end - m) * samples;
+        if (setting->kind == MASK_IJEPA) {
+            if (!draw_ijepa(group, draw, e, m, end))
                 return 0;
-            group->cu_context[s + 1] = contexts;
-            group->cu_target[s + 1] = targets;
+        } else {
+            JEPA_ASSERT(end == m + 1);
+            if (!draw_blocks(group, draw, e, m))
+                return 0;
+            /* Plain settings have always been measured before the cut, too. It only matters to
+             * truncated recipes with little room, and stays for the sake of their masks. */
+            bool plain = !draw->time && !setting->full_complement &&
+                         !setting->pred_full_complement && !setting->inv_block;
+            if (plain && !draw->cut &&
+                (group->cu_context[c + samples] > group->capacity_context ||
+                 group->cu_target[t + samples] > group->capacity_target))
+                return 0;
         }
         if (recipe->batch == MASK_TRUNCATE) {
-            truncate_setting(group->context, group->cu_context, m * recipe->samples,
-                             recipe->samples);
-            truncate_setting(group->target, group->cu_target, m * recipe->samples, recipe->samples);
-            contexts = group->cu_context[(m + 1) * recipe->samples];
-            targets = group->cu_target[(m + 1) * recipe->samples];
+            truncate_lists(group->context, group->cu_context, c, samples, group->shortest, draw);
+            truncate_lists(group->target, group->cu_target, t, targets, group->shortest, draw);
         }
+        if (setting->full_complement)
+            complement_lists(group->target, group->cu_target + t, group->context,
+                             group->cu_context + c, draw);
+        else if (setting->pred_full_complement)
+            complement_lists(group->context, group->cu_context + c, group->target,
+                             group->cu_target + t, draw);
+        if (setting->inv_block)
+            swap_lists(group, e, m, samples);
+        if (!lists_fit(group->cu_context, c, samples, group->capacity_context, draw) ||
+            !lists_fit(group->cu_target, t, targets, group->capacity_target, draw))
+            return 0;
     }
     return 1;
 }
 
 void mask_group_draw(MaskGroup *group, const MaskRecipe *recipe, uint64_t seed, uint64_t step,
-                     uint64_t group_number) {
+                     uint64_t group_number, const int *time) {
     /* Attempt a uses the seed a · 2^64/φ further on, which no other purpose does. */
     const uint64_t golden = 0x9E3779B97F4A7C15u;
-    for (group->redraws = 0; group->redraws < ATTEMPTS; group->redraws++)
-        if (draw_group(group, recipe, seed + (uint64_t)group->redraws * golden, step, group_number,
-                       0))
+    Draw draw = {recipe, NULL, seed, step, group_number, false};
+    for (int b = 0; time && b < recipe->samples; b++) {
+        JEPA_ASSERT(time[b] >= 1 && time[b] <= recipe->grid.time);
+        if (time[b] != recipe->grid.time)
+            draw.time = time;
+    }
+    for (group->redraws = 0; group->redraws < ATTEMPTS; group->redraws++) {
+        draw.seed = seed + (uint64_t)group->redraws * golden;
+        if (draw_group(group, &draw))
             return;
-    JEPA_ASSERT(draw_group(group, recipe, seed, step, group_number, 1));
-}
-
-void mask_capacity(int64_t *context, int64_t *target, const MaskRecipe *recipe) {
-    int64_t most = (int64_t)recipe->settings * recipe->samples * mask_grid_tokens(recipe->grid);
-    MaskGroup group;
-    mask_group_new(&group, recipe, most, most);
-    double sum[2] = {0}, square[2] = {0};
-    int64_t seen[2] = {0};
-    int last = recipe->settings * recipe->samples;
-    for (uint64_t i = 0; i < SIMULATED_GROUPS; i++) {
-        mask_group_draw(&group, recipe, 0, i, 0);
-        int64_t totals[2] = {group.cu_context[last], group.cu_target[last]};
-        for (int k = 0; k < 2; k++) {
-            sum[k] += (double)totals[k];
-            square[k] += (double)totals[k] * (double)totals[k];
-            seen[k] = totals[k] > seen[k] ? totals[k] : seen[k];
-        }
     }
-    mask_group_free(&group);
-    int64_t capacity[2];
-    for (int k = 0; k < 2; k++) {
-        double mean = sum[k] / SIMULATED_GROUPS;
-        double variance = fmax(0, square[k] / SIMULATED_GROUPS - mean * mean);
-        capacity[k] = (int64_t)ceil(mean + 6 * sqrt(variance));
-        capacity[k] = capacity[k] < seen[k] ? seen[k] : capacity[k];
-        capacity[k] = capacity[k] < most ? capacity[k] : most;
-    }
-    *context = capacity[0];
-    *target = capacity[1];
-}
-
-static int check_range(const double range[2], double low, double high, const char *name, int m,
-                       Error *error) {
-    if (!(range[0] >= low && range[0] <= range[1] && range[1] <= high))
-        return error_set(
-            error, ERROR_USAGE,
-            "mask[%d].%s: expected two numbers from %g to %g, the smaller first, found "
-            "[%g, %g]",
-            m, name, low, high, range[0], range[1]);
-    return 0;
-}
-
-int mask_check(const MaskRecipe *recipe, Error *error) {
-    if (recipe->settings < 1 || recipe->settings > MASK_SETTINGS_MAX)
-        return error_set(error, ERROR_USAGE, "mask: expected 1 to %d settings, found %d",
-                         MASK_SETTINGS_MAX, recipe->settings);
-    int tokens = mask_grid_tokens(recipe->grid);
-    int32_t *context = memory_new((size_t)tokens, sizeof *context);
-    int32_t *target = memory_new((size_t)tokens, sizeof *target);
-    int result = 0;
-    for (int m = 0; m < recipe->settings && !result; m++) {
-        const MaskSetting *s = &recipe->setting[m];
-        if (s->kind == MASK_TUBE) {
-            if (!(s->ratio > 0 && s->ratio < 1))
-                result = error_set(error, ERROR_USAGE,
-                                   "mask[%d].ratio: expected a share between 0 and 1, found %g", m,
-                                   s->ratio);
-        } else if (s->num_blocks < 1 || s->num_blocks > 1000) {
-            result = error_set(error, ERROR_USAGE,
-                               "mask[%d].num_blocks: expected 1 to 1000, found %d", m,
-                               s->num_blocks);
-        } else if (check_range(s->aspect_ratio, 0.01, 100, "aspect_ratio", m, error) ||
-                   check_range(s->spatial_scale, 0, 1, "spatial_scale", m, error) ||
-                   check_range(s->temporal_scale, 0, 1, "temporal_scale", m, error)) {
-            result = -1;
-        } else if (!(s->max_temporal_keep > 0 && s->max_temporal_keep <= 1)) {
-            result = error_set(
-                error, ERROR_USAGE,
-                "mask[%d].max_temporal_keep: expected a share above 0 up to 1, found %g", m,
-                s->max_temporal_keep);
-        }
-        if (result)
-            break;
-        int contexts, targets, with_context = 0, with_target = 0;
-        for (uint64_t i = 0; i < 1000; i++) {
-            Random random = random_at(0, RANDOM_MASK_SIZE, i, (uint64_t)m);
-            int block[3] = {0};
-            if (s->kind == MASK_MULTIBLOCK)
-                mask_block_size(block, s, recipe->grid, &random);
-            with_context += draw_once(context, &contexts, target, &targets, s, recipe->grid, block,
-                                      &random);
-            with_target += targets > 0;
-        }
-        if (with_context < 1000 / 100 || with_target < 1000)
-            result = error_set(error, ERROR_USAGE,
-                               "mask[%d] hides %s of a %d x %d x %d grid: use %s blocks", m,
-                               with_target < 1000 ? "nothing" : "nearly always all",
-                               recipe->grid.time, recipe->grid.height, recipe->grid.width,
-                               with_target < 1000 ? "larger" : "fewer or smaller");
-    }
-    free(context);
-    free(target);
-    return result;
+    draw.seed = seed;
+    draw.cut = true;
+    JEPA_ASSERT(draw_group(group, &draw));
 }

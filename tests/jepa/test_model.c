@@ -63,7 +63,7 @@ static Fixture make(int threads) {
     assert_int_equal(model_new(&f.model, &plan, f.device, &error), 0);
     model_init(&f.model, 5);
     mask_group_new(&f.masks, &f.recipe, plan.context, plan.target);
-    mask_group_draw(&f.masks, &f.recipe, 1, 2, 0);
+    mask_group_draw(&f.masks, &f.recipe, 1, 2, 0, NULL);
     size_t clip = 3 * 4 * 16 * 16;
     f.pixels = malloc(SAMPLES * clip);
     Random random = random_at(1, RANDOM_TEST, 0, 0);

@@ -12,11 +12,6 @@
 
 #include <cmocka.h>
 
-#ifndef GOLDEN_DRAW
-#define GOLDEN_DRAW(group, recipe, seed, step, number)                                             \
-    mask_group_draw(group, recipe, seed, step, number, NULL)
-#endif
-
 typedef struct Golden {
     const char *name;
     MaskRecipe recipe;
@@ -107,7 +102,7 @@ static void masks_of_existing_recipes_are_unchanged(void **state) {
         mask_group_new(&group, recipe, golden[i].planned ? context : most,
                        golden[i].planned ? target : most);
         for (uint64_t step = 0; step < 64; step++) {
-            GOLDEN_DRAW(&group, recipe, 234 + step / 32, step * 1000, step % 3);
+            mask_group_draw(&group, recipe, 234 + step / 32, step * 1000, step % 3, NULL);
             hash_add(&state_of_hash, &group.redraws, sizeof group.redraws);
             hash_add(&state_of_hash, group.cu_context, (last + 1) * sizeof(int32_t));
             hash_add(&state_of_hash, group.cu_target, (last + 1) * sizeof(int32_t));

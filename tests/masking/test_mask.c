@@ -102,7 +102,7 @@ static void compare_case(const char *name, const YamlNode *entry) {
     mask_group_new(&group, &recipe, all_tokens(&recipe), all_tokens(&recipe));
     for (uint64_t g = 0; g < GROUPS; g++) {
         recipe.batch = MASK_PACKED;
-        mask_group_draw(&group, &recipe, 7, g, 0);
+        mask_group_draw(&group, &recipe, 7, g, 0, NULL);
         add(&context, (double)group.cu_context[GROUP] / GROUP);
         add(&target, (double)group.cu_target[GROUP] / GROUP);
         memset(kept, 0, (size_t)tokens * sizeof *kept);
@@ -127,7 +127,7 @@ static void compare_case(const char *name, const YamlNode *entry) {
             add(&times[t], share / plane / GROUP);
         }
         recipe.batch = MASK_TRUNCATE;
-        mask_group_draw(&group, &recipe, 7, g, 0);
+        mask_group_draw(&group, &recipe, 7, g, 0, NULL);
         add(&cut_context, group.cu_context[1]);
         add(&cut_target, group.cu_target[1]);
     }
@@ -181,7 +181,7 @@ static void context_and_target_share_no_token(void **state) {
     MaskGroup group;
     mask_group_new(&group, &recipe, all_tokens(&recipe), all_tokens(&recipe));
     for (uint64_t step = 0; step < 20; step++) {
-        mask_group_draw(&group, &recipe, 1, step, 3);
+        mask_group_draw(&group, &recipe, 1, step, 3, NULL);
         for (int s = 0; s < 8; s++) {
             uint8_t *seen = calloc((size_t)tokens, 1);
             for (int32_t i = group.cu_context[s]; i < group.cu_context[s + 1]; i++) {
@@ -208,8 +208,8 @@ static void truncation_cuts_to_the_shortest(void **state) {
     MaskGroup a, b;
     mask_group_new(&a, &packed, all_tokens(&packed), all_tokens(&packed));
     mask_group_new(&b, &cut, all_tokens(&cut), all_tokens(&cut));
-    mask_group_draw(&a, &packed, 5, 9, 0);
-    mask_group_draw(&b, &cut, 5, 9, 0);
+    mask_group_draw(&a, &packed, 5, 9, 0, NULL);
+    mask_group_draw(&b, &cut, 5, 9, 0, NULL);
     for (int m = 0; m < 2; m++) {
         int32_t shortest = INT32_MAX;
         for (int s = m * 6; s < m * 6 + 6; s++) {
@@ -232,14 +232,14 @@ static void a_mask_is_a_function_of_its_numbers(void **state) {
     MaskGroup a, b;
     mask_group_new(&a, &recipe, all_tokens(&recipe), all_tokens(&recipe));
     mask_group_new(&b, &recipe, all_tokens(&recipe), all_tokens(&recipe));
-    mask_group_draw(&a, &recipe, 11, 100, 2);
-    mask_group_draw(&b, &recipe, 11, 99, 2); /* whatever was drawn before */
-    mask_group_draw(&b, &recipe, 11, 100, 2);
+    mask_group_draw(&a, &recipe, 11, 100, 2, NULL);
+    mask_group_draw(&b, &recipe, 11, 99, 2, NULL); /* whatever was drawn before */
+    mask_group_draw(&b, &recipe, 11, 100, 2, NULL);
     assert_memory_equal(a.cu_context, b.cu_context, 7 * sizeof *a.cu_context);
     assert_memory_equal(a.context, b.context, (size_t)a.cu_context[6] * sizeof *a.context);
     const uint64_t other[3][3] = {{12, 100, 2}, {11, 101, 2}, {11, 100, 3}};
     for (int i = 0; i < 3; i++) {
-        mask_group_draw(&b, &recipe, other[i][0], other[i][1], other[i][2]);
+        mask_group_draw(&b, &recipe, other[i][0], other[i][1], other[i][2], NULL);
         assert_true(memcmp(a.cu_context, b.cu_context, 7 * sizeof *a.cu_context) ||
                     memcmp(a.context, b.context, (size_t)a.cu_context[6] * sizeof *a.context));
     }
@@ -258,7 +258,7 @@ static void groups_too_large_are_drawn_again(void **state) {
     int64_t tight = target * 3 / 4; /* about the mean: half of the groups do not fit */
     mask_group_new(&group, &recipe, context, tight);
     for (uint64_t step = 0; step < 50; step++) {
-        mask_group_draw(&group, &recipe, 1, step, 0);
+        mask_group_draw(&group, &recipe, 1, step, 0, NULL);
         assert_true(group.cu_context[8] <= context && group.cu_target[8] <= tight);
         redraws += group.redraws;
     }
@@ -277,7 +277,7 @@ static void sizes_without_context_are_drawn_again(void **state) {
     MaskGroup group;
     mask_group_new(&group, &recipe, all_tokens(&recipe), all_tokens(&recipe));
     for (uint64_t step = 0; step < 300; step++) {
-        mask_group_draw(&group, &recipe, 1, step, 0);
+        mask_group_draw(&group, &recipe, 1, step, 0, NULL);
         for (int s = 0; s < 3; s++)
             assert_true(group.cu_context[s + 1] > group.cu_context[s]);
     }
@@ -291,7 +291,7 @@ static void limits_on_the_context(void **state) {
     recipe.setting[1].max_temporal_keep = 0.5;
     MaskGroup group;
     mask_group_new(&group, &recipe, all_tokens(&recipe), all_tokens(&recipe));
-    mask_group_draw(&group, &recipe, 1, 1, 0);
+    mask_group_draw(&group, &recipe, 1, 1, 0, NULL);
     for (int s = 0; s < 5; s++)
         assert_true(group.cu_context[s + 1] - group.cu_context[s] <= 10);
     for (int32_t i = group.cu_context[5]; i < group.cu_context[10]; i++)
@@ -307,7 +307,7 @@ static void tubes(void **state) {
     Error error = {0};
     assert_int_equal(mask_check(&recipe, &error), 0);
     mask_group_new(&group, &recipe, all_tokens(&recipe), all_tokens(&recipe));
-    mask_group_draw(&group, &recipe, 1, 1, 0);
+    mask_group_draw(&group, &recipe, 1, 1, 0, NULL);
     for (int s = 0; s < 3; s++) {
         const int32_t *tokens = group.context + group.cu_context[s];
         /* int(30 (1 - 0.9)) is 2 in floating point, there as here */
