@@ -184,6 +184,37 @@ static void what_is_written_is_read_back(void **state) {
     recipe_free(&b);
 }
 
+static void complements_of_masks(void **state) {
+    (void)state;
+    Recipe a, b;
+    Error error = {0};
+    recipe_default(&a);
+    recipe_default(&b);
+    char *plain = recipe_text(&a);
+    assert_null(strstr(plain, "complement")); /* texts of runs without these keys stay the same */
+    assert_null(strstr(plain, "inv_block"));
+    assert_int_equal(
+        apply(&a,
+              "mask:\n  - {num_blocks: 8, spatial_scale: [0.15, 0.15], full_complement: "
+              "true}\n  - {num_blocks: 2, pred_full_complement: true, inv_block: true}\n"
+              "  - {num_blocks: 2, inv_block: false}\n",
+              &error),
+        0);
+    char *text = recipe_text(&a);
+    assert_int_equal(apply(&b, text, &error), 0);
+    for (int m = 0; m < 3; m++) {
+        assert_true(b.mask.settings[m].full_complement == (m == 0));
+        assert_true(b.mask.settings[m].pred_full_complement == (m == 1));
+        assert_true(b.mask.settings[m].inv_block == (m == 1));
+    }
+    assert_int_equal(apply(&a, "mask:\n  - {num_blocks: 8, inv_block: 3}\n", &error), -1);
+    assert_non_null(strstr(error.text, "mask[0].inv_block"));
+    free(plain);
+    free(text);
+    recipe_free(&a);
+    recipe_free(&b);
+}
+
 static void sizes_must_fit(void **state) {
     (void)state;
     const char *cases[][2] = {
@@ -299,6 +330,7 @@ int main(void) {
         cmocka_unit_test(unknown_keys_name_the_nearest),
         cmocka_unit_test(wrong_kinds_are_refused),
         cmocka_unit_test(what_is_written_is_read_back),
+        cmocka_unit_test(complements_of_masks),
         cmocka_unit_test(sizes_must_fit),
         cmocka_unit_test(giants_are_refused),
         cmocka_unit_test(test_clips),
