@@ -112,41 +112,48 @@ static int draw_blocks(MaskGroup *group, const Draw *draw, int e, int m) {
     return 1;
 }
 
-/* I-JEPA settings m .. end - 1, which share context e: every sample, uncut. 0 when the blocks are
- * too small. */
+/* Sample b's block sizes (I-JEPA settings that share a context share them). 0 when too small. */
+static int ijepa_blocks(int target[3], int context[3], const Draw *draw, int b, int m) {
+    const MaskSetting *setting = &draw->recipe->setting[m];
+    MaskGrid grid = grid_of(draw, b);
+    Random size = size_stream(draw, m, grid.time);
+    mask_ijepa_size(target, context, setting, grid, &size);
+    return mask_ijepa_possible(target, setting) && mask_ijepa_possible(context, setting);
+}
+
+static MaskCorner ijepa_corner(const int block[3], const Draw *draw, int b, int m) {
+    Random place = place_stream(draw, b, m);
+    return mask_ijepa_corner(block, grid_of(draw, b), &place);
+}
+
+/* I-JEPA settings m .. end - 1, which share context e: every sample, uncut. Positions are drawn
+ * twice, once for the target lists, which lie setting by setting, and once for the holes in the
+ * context. 0 when the blocks are too small. */
 static int draw_ijepa(MaskGroup *group, const Draw *draw, int e, int m, int end) {
     const MaskRecipe *recipe = draw->recipe;
-    const MaskSetting *setting = &recipe->setting[m];
     int32_t *cu_context = group->cu_context + e * recipe->samples;
     MaskCorner corner[MASK_SETTINGS_MAX];
     int block[3], context_block[3];
-    /* Target lists lie setting by setting, so positions are drawn twice: once for the lists, once
-     * for the holes in the context. */
-    for (int k = m; k <= end; k++)
+    for (int k = m; k < end; k++)
         for (int b = 0; b < recipe->samples; b++) {
-            MaskGrid grid = grid_of(draw, b);
-            Random size = size_stream(draw, m, grid.time);
-            mask_ijepa_size(block, context_block, setting, grid, &size);
-            if (!mask_ijepa_possible(block, setting) ||
-                !mask_ijepa_possible(context_block, setting))
+            if (!ijepa_blocks(block, context_block, draw, b, m))
                 return 0;
-            int first = k < end ? k : m, last = k < end ? k + 1 : end;
-            for (int i = first; i < last; i++) {
-                Random place = place_stream(draw, b, i);
-                corner[i - m] = mask_ijepa_corner(block, grid, &place);
-            }
-            if (k < end) {
-                int32_t *cu = group->cu_target + k * recipe->samples + b;
-                cu[1] = cu[0] +
-                        mask_ijepa_target(group->target + cu[0], block, corner[k - m], grid);
-            } else {
-                Random place = place_stream(draw, b, IJEPA_STREAM + e);
-                cu_context[b + 1] = cu_context[b] +
-                                    mask_ijepa_context(group->context + cu_context[b],
-                                                       context_block, corner, end - m, block,
-                                                       setting, grid, &place);
-            }
+            int32_t *cu = group->cu_target + k * recipe->samples + b;
+            corner[0] = ijepa_corner(block, draw, b, k);
+            cu[1] = cu[0] +
+                    mask_ijepa_target(group->target + cu[0], block, corner[0], grid_of(draw, b));
         }
+    for (int b = 0; b < recipe->samples; b++) {
+        if (!ijepa_blocks(block, context_block, draw, b, m))
+            return 0;
+        for (int k = m; k < end; k++)
+            corner[k - m] = ijepa_corner(block, draw, b, k);
+        Random place = place_stream(draw, b, IJEPA_STREAM + e);
+        int count = mask_ijepa_context(group->context + cu_context[b], context_block, corner,
+                                       end - m, block, &recipe->setting[m], grid_of(draw, b),
+                                       &place);
+        cu_context[b + 1] = cu_context[b] + count;
+    }
     return 1;
 }
 
