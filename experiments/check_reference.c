@@ -336,8 +336,8 @@ static int check_passes(Check *check, Model *model, const MaskGroup *masks, Erro
     if (!result) {
         float *out = memory_new((size_t)(rows * d), sizeof *out);
         model->device->layernorm_forward(
-            out, NULL, NULL, model->act_target.out, model->target + model->table.norm_w,
-            model->target + model->table.norm_b, rows, d, LAYERNORM_EPS, model->device);
+            out, NULL, NULL, model->act_target.out, model->target + model->table.norm_w[0],
+            model->target + model->table.norm_b[0], rows, d, LAYERNORM_EPS, model->device);
         result = check_tensor(check, file, "target.out", out, rows * d, LIMIT_STAGE, error);
         free(out);
     }

@@ -32,6 +32,30 @@ MaskGrid config_trained_grid(const ModelConfig *c) {
                       c->trained_width / c->patch};
 }
 
+EncoderConfig config_encoder(const ModelConfig *c) {
+    return (EncoderConfig){.dim = c->dim,
+                           .depth = c->depth,
+                           .heads = c->heads,
+                           .hidden = c->hidden,
+                           .swiglu = c->swiglu,
+                           .positions = c->positions,
+                           .rope_side = c->rope_side,
+                           .uniform_power = c->uniform_power,
+                           .norms = c->norms ? c->norms : 1};
+}
+
+EncoderConfig config_teacher(const ModelConfig *c) {
+    return c->teacher.dim ? c->teacher : config_encoder(c);
+}
+
+int config_norm_block(const EncoderConfig *e, int k) {
+    if (e->norms == 1)
+        return e->depth - 1;
+    if (e->depth == 48 && k == 2)
+        return 37; /* as published; a quarter would be 35 */
+    return (k + 1) * e->depth / e->norms - 1;
+}
+
 int config_patch_size(const ModelConfig *c) {
     return 3 * c->tubelet * c->patch * c->patch;
 }
@@ -79,6 +103,21 @@ static int check_divides(int divisor, int value, const char *small, const char *
     return 0;
 }
 
+static int check_predictor(const ModelConfig *c, Error *error) {
+    return check_size(c->pred_dim, 8, 8192, "model.pred_embed_dim", error) ||
+                   check_size(c->pred_depth, 1, 128, "model.pred_depth", error) ||
+                   check_size(c->pred_heads, 1, 128, "model.pred_num_heads", error) ||
+                   check_size(c->pred_hidden, 8, 32768, "predictor MLP width", error) ||
+                   check_size(c->mask_tokens, 1, MASK_SETTINGS_MAX, "number of mask tokens", error)
+               ? -1
+               : 0;
+}
+
+/* Three axes of pairs do not fit into such a head. */
+static bool odd_heads(int dim, int heads) {
+    return (dim / heads) % 2 || dim / heads < 6;
+}
+
 int config_check(const ModelConfig *c, Error *error) {
     if (check_size(c->frames, 1, 256, "data.num_frames", error) ||
         check_size(c->height, 8, 1024, "data.crop_size", error) ||
@@ -89,18 +128,15 @@ int config_check(const ModelConfig *c, Error *error) {
         check_size(c->depth, 1, 128, "model.depth", error) ||
         check_size(c->heads, 1, 128, "model.num_heads", error) ||
         check_size(c->hidden, 8, 32768, "model.mlp_ratio x embed_dim", error) ||
-        check_size(c->pred_dim, 8, 8192, "model.pred_embed_dim", error) ||
-        check_size(c->pred_depth, 1, 128, "model.pred_depth", error) ||
-        check_size(c->pred_heads, 1, 128, "model.pred_num_heads", error) ||
-        check_size(c->pred_hidden, 8, 32768, "predictor MLP width", error) ||
-        check_size(c->mask_tokens, 1, MASK_SETTINGS_MAX, "number of mask settings", error))
+        (c->objective == OBJECTIVE_JEPA && check_predictor(c, error)))
         return -1;
     if (check_divides(c->patch, c->height, "data.patch_size", "data.crop_size", error) ||
         check_divides(c->patch, c->width, "data.patch_size", "data.crop_size", error) ||
         check_divides(c->tubelet, c->frames, "data.tubelet_size", "data.num_frames", error) ||
         check_divides(c->heads, c->dim, "model.num_heads", "model.embed_dim", error) ||
-        check_divides(c->pred_heads, c->pred_dim, "model.pred_num_heads", "model.pred_embed_dim",
-                      error))
+        (c->objective == OBJECTIVE_JEPA &&
+         check_divides(c->pred_heads, c->pred_dim, "model.pred_num_heads", "model.pred_embed_dim",
+                       error)))
         return -1;
     if (c->trained_frames % c->tubelet || c->trained_height % c->patch ||
         c->trained_width % c->patch)
@@ -108,12 +144,37 @@ int config_check(const ModelConfig *c, Error *error) {
             error, ERROR_USAGE,
             "the size that the positions were trained for is no multiple of the patch");
     if (c->positions != POSITIONS_SINCOS &&
-        ((c->dim / c->heads) % 2 || (c->pred_dim / c->pred_heads) % 2 || c->dim / c->heads < 6 ||
-         c->pred_dim / c->pred_heads < 6))
+        (odd_heads(c->dim, c->heads) ||
+         (c->objective == OBJECTIVE_JEPA && odd_heads(c->pred_dim, c->pred_heads))))
         return error_set(error, ERROR_USAGE,
-                         "model.use_rope: heads of %d and %d channels (encoder, predictor): rotary "
-                         "positions need an even number, 6 or more",
-                         c->dim / c->heads, c->pred_dim / c->pred_heads);
+                         "model.use_rope: heads of %d channels (predictor: %d): rotary positions "
+                         "need an even number, 6 or more",
+                         c->dim / c->heads, c->pred_heads ? c->pred_dim / c->pred_heads : 0);
+    EncoderConfig own = config_encoder(c), teacher = config_teacher(c);
+    int levels = c->levels ? c->levels : 1;
+    if ((own.norms != 1 && own.norms != LEVELS_MAX) || own.depth < own.norms ||
+        (levels != 1 && levels != own.norms) || levels > teacher.norms)
+        return error_set(
+            error, ERROR_USAGE,
+            "model.levels_predictor: %d of %d norms in %d blocks (the teacher has %d): "
+            "expected 1, or 4 with V-JEPA 2.1's four norms",
+            levels, own.norms, own.depth, teacher.norms);
+    if (c->plane && (c->frames != 1 || c->tubelet != 1))
+        return error_set(error, ERROR_USAGE,
+                         "pictures (I-JEPA): data.num_frames and tubelet_size must be 1, found %d "
+                         "and %d",
+                         c->frames, c->tubelet);
+    if (levels > 1 && c->pred_swiglu)
+        return error_set(error, ERROR_USAGE,
+                         "model.use_pred_silu: not built for a predictor of several levels");
+    if (c->objective == OBJECTIVE_SIGREG &&
+        (!c->class_token || own.norms != 1 || c->positions == POSITIONS_SINCOS))
+        return error_set(error, ERROR_USAGE,
+                         "objective sigreg needs model.use_rope: true and one norm");
+    if (c->objective == OBJECTIVE_SIGREG &&
+        (check_size(c->projector_hidden, 8, 32768, "sigreg.hidden_dim", error) ||
+         check_size(c->projector_out, 8, 8192, "sigreg.output_dim", error)))
+        return -1;
     if (!(c->drop_path >= 0 && c->drop_path < 1))
         return error_set(error, ERROR_USAGE, "model.drop_path_rate: expected 0 up to below 1");
     if (!(c->init_std > 0 && c->init_std < 1))

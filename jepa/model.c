@@ -1,6 +1,7 @@
 /* Planning the memory of a model, and its life. See jepa/model.h; the passes are in jepa/passes.c.
  */
 #include "jepa/model.h"
+#include "jepa/model_input.h"
 #include "jepa/positions.h"
 #include <stdlib.h>
 #include <string.h>
@@ -13,26 +14,22 @@ static int64_t max_i64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-/* Lays out everything; called once to measure and once to place. */
-static void lay_out(Model *model, Arena *arena) {
+/* The parts that two models may share. */
+static void lay_out_weights(Model *model, Arena *arena) {
     const ModelPlan *plan = &model->plan;
-    const ModelConfig *c = &plan->config;
-    int64_t total = model->table.total, encoder = model->table.owner[OWNER_ENCODER].end;
-    int64_t n = model->tokens, b = plan->samples, patch = config_patch_size(c);
-    int64_t rc = plan->context, rt = plan->target, rp = rc + rt, m = plan->settings;
-    int64_t chunk = model->target_chunk;
-    bool predicts = plan->settings > 0;
-
+    int64_t total = model->table.total, target = model->target_table.owner[OWNER_ENCODER].end;
+    if (plan->beside) {
+        model->weights = plan->beside->weights;
+        model->target = plan->beside->target;
+        model->gradients = plan->beside->gradients;
+        model->first_moment = plan->beside->first_moment;
+        model->second_moment = plan->beside->second_moment;
+        model->scalars = plan->beside->scalars;
+        return;
+    }
     arena->kind = MEMORY_WEIGHTS;
     model->weights = arena_floats(arena, total);
-    model->target = arena_floats(arena, encoder);
-    if (c->positions == POSITIONS_SINCOS) {
-        model->position = arena_floats(arena, n * c->dim);
-        model->predictor_position = arena_floats(arena, n * c->pred_dim);
-    } else {
-        model->rope = arena_floats(arena, n * 2 * (c->dim / c->heads));
-        model->predictor_rope = arena_floats(arena, n * 2 * (c->pred_dim / c->pred_heads));
-    }
+    model->target = arena_floats(arena, target);
     if (plan->training) {
         arena->kind = MEMORY_GRADIENTS;
         model->gradients = arena_floats(arena, total);
@@ -40,64 +37,182 @@ static void lay_out(Model *model, Arena *arena) {
         model->first_moment = arena_floats(arena, total);
         model->second_moment = arena_floats(arena, total);
     }
+    arena->kind = MEMORY_INPUT;
+    model->scalars = arena_take(arena, 1, sizeof *model->scalars);
+}
 
+static void lay_out_positions(Model *model, Arena *arena) {
+    const ModelConfig *c = &model->plan.config;
+    const EncoderConfig *t = &model->teacher;
+    int64_t n = model->tokens;
+    bool predicts = c->objective == OBJECTIVE_JEPA;
+    arena->kind = MEMORY_WEIGHTS;
+    if (c->positions == POSITIONS_SINCOS) {
+        model->position = arena_floats(arena, n * c->dim);
+        model->predictor_position = predicts ? arena_floats(arena, n * c->pred_dim) : NULL;
+    } else {
+        model->rope = arena_floats(arena, n * 2 * (c->dim / c->heads));
+        if (predicts)
+            model->predictor_rope = arena_floats(arena, n * 2 * (c->pred_dim / c->pred_heads));
+    }
+    model->target_position = model->position;
+    model->target_rope = model->rope;
+    if (c->teacher.dim) {
+        model->target_position = model->target_rope = NULL;
+        if (t->positions == POSITIONS_SINCOS)
+            model->target_position = arena_floats(arena, n * t->dim);
+        else
+            model->target_rope = arena_floats(arena, n * 2 * (t->dim / t->heads));
+    }
+}
+
+static void lay_out_input(Model *model, Arena *arena) {
+    const ModelPlan *plan = &model->plan;
+    const ModelConfig *c = &plan->config;
+    int64_t b = plan->samples, m = plan->settings, e = plan->contexts;
+    int64_t rc = plan->context, rt = plan->target, rj = plan->joined, rp = rj + rt;
     arena->kind = MEMORY_INPUT;
     int64_t clip = 3 * (int64_t)c->frames * c->height * c->width;
     model->pixels = arena_take(arena, b * clip, 1);
     model->values = plan->keep_target || plan->float_input ? arena_floats(arena, b * clip) : NULL;
     model->mirror = arena_take(arena, b, 1);
-    model->all_clip = arena_indices(arena, b * n);
-    model->all_token = arena_indices(arena, b * n);
-    model->scalars = arena_take(arena, 1, sizeof *model->scalars);
-    if (predicts) {
-        model->context_clip = arena_indices(arena, rc);
-        model->context_token = arena_indices(arena, rc);
-        model->context_place = arena_indices(arena, rc);
-        model->target_row = arena_indices(arena, rt);
-        model->target_token = arena_indices(arena, rt);
-        model->target_place = arena_indices(arena, rt);
-        model->predictor_token = arena_indices(arena, rp);
-        model->zeros = arena_indices(arena, rt);
-        if (plan->training && c->drop_path > 0) {
-            model->keep = arena_floats(arena, 2 * c->depth * m * b);
-            model->predictor_keep = arena_floats(arena, 2 * c->pred_depth * m * b);
-        }
+    model->all_clip = arena_indices(arena, b * model->rows);
+    model->all_token = arena_indices(arena, b * model->rows);
+    model->zeros = arena_indices(arena, max_i64(b * model->rows, rp));
+    model->class_rows = c->class_token ? arena_indices(arena, max_i64(b, e * b)) : NULL;
+    if (c->causal)
+        model->all_step = arena_indices(arena, b * model->rows);
+    if (!m)
+        return;
+    model->context_clip = arena_indices(arena, rc);
+    model->context_token = arena_indices(arena, rc);
+    model->joined_row = arena_indices(arena, rj);
+    model->joined_place = arena_indices(arena, rj);
+    model->joined_token = arena_indices(arena, rj);
+    model->joined_target = arena_indices(arena, rj);
+    model->target_row = arena_indices(arena, rt);
+    model->target_token = arena_indices(arena, rt);
+    model->target_place = arena_indices(arena, rt);
+    model->target_weight = arena_floats(arena, rt);
+    model->predictor_token = arena_indices(arena, rp);
+    if (c->causal)
+        model->context_step = arena_indices(arena, rc);
+    if (plan->training && c->drop_path > 0) {
+        model->keep = arena_floats(arena, 2 * c->depth * e * b);
+        model->predictor_keep = arena_floats(arena, 2 * c->pred_depth * m * b);
     }
+}
 
+static void lay_out_passes(Model *model, Arena *arena) {
+    const ModelPlan *plan = &model->plan;
+    const ModelConfig *c = &plan->config;
+    int64_t n = model->rows, b = plan->samples, patch = config_patch_size(c);
+    int64_t rc = plan->context, rt = plan->target, rj = plan->joined, rp = rj + rt;
+    int64_t chunk = model->target_chunk, out = model->out_width, target = model->target_width;
+    bool predicts = plan->settings > 0 && c->objective == OBJECTIVE_JEPA, keep = plan->training;
+    int levels = model->levels.count;
     arena->kind = MEMORY_ACTIVATIONS;
-    stack_activations_take(&model->act_target, model->encoder_shape, chunk * n, plan->keep_target,
-                           arena);
-    model->target_patches = arena_floats(arena, chunk * n * patch);
-    model->target_out = arena_floats(arena, b * n * c->dim);
-    if (predicts) {
-        model->h = arena_floats(arena, rt * c->dim);
-        bool keep = plan->training;
-        stack_activations_take(&model->act_context, model->encoder_shape, rc, keep, arena);
-        model->context_patches = arena_floats(arena, rc * patch);
-        model->context_out = arena_floats(arena, rc * c->dim);
-        model->context_mean = arena_floats(arena, rc);
-        model->context_rstd = arena_floats(arena, rc);
-        stack_activations_take(&model->act_predictor, model->predictor_shape, rp, keep, arena);
-        model->embedded = arena_floats(arena, rc * c->pred_dim);
-        model->last = arena_floats(arena, rt * c->pred_dim);
-        model->last_norm = arena_floats(arena, rt * c->pred_dim);
-        model->last_mean = arena_floats(arena, rt);
-        model->last_rstd = arena_floats(arena, rt);
-        model->z = arena_floats(arena, rt * c->dim);
-        model->spread = arena_floats(arena, m * b * c->dim);
+    if (!plan->settings || predicts) {
+        int64_t most = model->features.count > model->target_levels.count
+                           ? model->features.count
+                           : model->target_levels.count;
+        stack_activations_take(&model->act_target, model->teacher_shape, chunk * n,
+                               plan->keep_target, arena);
+        model->target_patches = arena_floats(arena, chunk * n * patch);
+        model->target_out = arena_floats(arena, b * n * model->teacher.dim * most);
+        if (most > 1)
+            model->level = arena_floats(
+                arena, max_i64(chunk * n * model->teacher.dim, plan->settings ? rc * c->dim : 0));
     }
-    if (plan->training) {
-        arena->kind = MEMORY_WORKSPACE;
-        /* One set of scratch for the encoder's and the predictor's backward pass, in turn. */
-        int64_t wide = max_i64(rc * c->dim, rp * c->pred_dim);
-        stack_scratch_take(&model->scratch, model->encoder_shape, rc, model->predictor_shape, rp,
-                           arena);
-        model->dx = arena_floats(arena, wide);
-        model->dz = arena_floats(arena, rt * c->dim);
-        model->dlast = arena_floats(arena, rt * c->pred_dim);
-        model->dnorm = arena_floats(arena, rt * c->pred_dim);
-        model->dcontext = arena_floats(arena, rc * c->dim);
+    if (!plan->settings)
+        return;
+    stack_activations_take(&model->act_context, model->encoder_shape, rc, keep, arena);
+    model->context_patches = arena_floats(arena, rc * patch);
+    model->context_out = arena_floats(arena, rc * out);
+    model->context_mean = arena_floats(arena, levels * rc);
+    model->context_rstd = arena_floats(arena, levels * rc);
+    if (!predicts)
+        return;
+    model->h = arena_floats(arena, rt * target);
+    if (levels > 1) {
+        model->mixed = arena_floats(arena, rc * c->dim);
+        model->mixed_gelu = arena_floats(arena, rc * c->dim);
     }
+    stack_activations_take(&model->act_predictor, model->predictor_shape, rp, keep, arena);
+    model->embedded = arena_floats(arena, rc * c->pred_dim);
+    model->last = arena_floats(arena, rt * c->pred_dim);
+    model->last_norm = arena_floats(arena, rt * c->pred_dim);
+    model->last_mean = arena_floats(arena, rt);
+    model->last_rstd = arena_floats(arena, rt);
+    model->z = arena_floats(arena, rt * target);
+    model->spread = arena_floats(arena, plan->settings * b * target);
+    if (c->context_loss) {
+        model->seen = arena_floats(arena, rj * c->pred_dim);
+        model->seen_norm = arena_floats(arena, rj * c->pred_dim);
+        model->seen_mean = arena_floats(arena, rj);
+        model->seen_rstd = arena_floats(arena, rj);
+        model->zc = arena_floats(arena, rj * target);
+        model->hc = arena_floats(arena, rj * target);
+        model->seen_weight = arena_floats(arena, rj);
+    }
+}
+
+static void lay_out_backward(Model *model, Arena *arena) {
+    const ModelPlan *plan = &model->plan;
+    const ModelConfig *c = &plan->config;
+    if (!plan->training)
+        return;
+    bool predicts = c->objective == OBJECTIVE_JEPA;
+    int64_t rc = plan->context, rt = plan->target, rj = plan->joined, rp = rj + rt;
+    int64_t rows = c->context_loss ? max_i64(rt, rj) : rt;
+    arena->kind = MEMORY_WORKSPACE;
+    /* One set of scratch for the encoder's and the predictor's backward pass, in turn. */
+    stack_scratch_take(&model->scratch, model->encoder_shape, rc, model->predictor_shape,
+                       predicts ? rp : 0, arena);
+    model->dx = arena_floats(arena, max_i64(rc * c->dim, predicts ? rp * c->pred_dim : 0));
+    model->dcontext = arena_floats(arena, rc * model->out_width);
+    if (!predicts)
+        return;
+    model->dz = arena_floats(arena, rows * model->target_width);
+    model->dlast = arena_floats(arena, rows * c->pred_dim);
+    model->dnorm = arena_floats(arena, rows * c->pred_dim);
+    if (model->levels.count > 1)
+        model->dmixed = arena_floats(arena, rc * c->dim);
+}
+
+/* Lays out everything; called once to measure and once to place. */
+static void lay_out(Model *model, Arena *arena) {
+    lay_out_weights(model, arena);
+    lay_out_positions(model, arena);
+    lay_out_input(model, arena);
+    lay_out_passes(model, arena);
+    lay_out_backward(model, arena);
+}
+
+/* The last `count` norms and the blocks they belong to. */
+static EncoderOutputs last_levels(const EncoderConfig *e, int count) {
+    EncoderOutputs outputs = {.count = count};
+    for (int k = 0; k < count; k++) {
+        outputs.norm[k] = e->norms - count + k;
+        outputs.block[k] = config_norm_block(e, outputs.norm[k]);
+    }
+    return outputs;
+}
+
+/* The layers that were asked for; each with the norm of its own depth if there is one, else with
+ * the last (facebookresearch/vjepa2 src/models/vision_transformer.py, out_layers). */
+static EncoderOutputs feature_outputs(const EncoderConfig *e, const ModelPlan *plan) {
+    EncoderOutputs outputs = last_levels(e, 1);
+    if (plan->layers)
+        outputs.count = plan->layers;
+    for (int i = 0; i < plan->layers; i++) {
+        outputs.block[i] = plan->layer[i];
+        outputs.norm[i] = e->norms - 1;
+        for (int k = 0; k < e->norms; k++)
+            if (config_norm_block(e, k) == plan->layer[i])
+                outputs.norm[i] = k;
+    }
+    return outputs;
 }
 
 /* Sizes that follow from the plan. */
@@ -105,37 +220,60 @@ static void prepare(Model *model, const ModelPlan *plan, Device *device) {
     const ModelConfig *c = &plan->config;
     memset(model, 0, sizeof *model);
     model->plan = *plan;
+    if (!plan->contexts)
+        model->plan.contexts = plan->settings;
+    if (!plan->joined)
+        model->plan.joined = plan->context;
     model->device = device;
     model->grid = config_grid(c);
     model->tokens = mask_grid_tokens(model->grid);
+    model->rows = model->tokens + (c->class_token ? 1 : 0);
     model->target_chunk = TARGET_ROWS / model->tokens;
     if (model->target_chunk < 1)
         model->target_chunk = 1;
     if (model->target_chunk > plan->samples || plan->keep_target)
         model->target_chunk = plan->samples;
     bool drops = plan->training && c->drop_path > 0;
+    EncoderConfig own = config_encoder(c), *t = &model->teacher;
+    *t = config_teacher(c);
+    int levels = c->levels ? c->levels : 1;
     model->encoder_shape = (StackShape){c->depth, c->dim, c->heads, c->hidden, c->swiglu, drops};
+    model->teacher_shape = (StackShape){t->depth, t->dim, t->heads, t->hidden, t->swiglu, false};
     model->predictor_shape = (StackShape){c->pred_depth,  c->pred_dim,    c->pred_heads,
                                           c->pred_hidden, c->pred_swiglu, drops};
-    parameter_table_new(&model->table, c);
+    model->levels = last_levels(&own, levels);
+    model->target_levels = last_levels(t, levels);
+    model->features = feature_outputs(t, plan);
+    model->out_width = levels * c->dim;
+    model->target_width = levels * t->dim;
+    /* the shapes of parameters are those of the weights that are used */
+    const ModelConfig *owner = plan->beside ? &plan->beside->plan.config : c;
+    parameter_table_new(&model->table, owner);
+    parameter_table_teacher(&model->target_table, owner);
 }
 
 static void free_host(Model *model) {
     parameter_table_free(&model->table);
+    parameter_table_free(&model->target_table);
     free(model->act_target.blocks);
     free(model->act_context.blocks);
     free(model->act_predictor.blocks);
     free(model->cu_target_clips);
     free(model->cu_context);
     free(model->cu_target);
+    free(model->cu_joined);
     free(model->cu_predictor);
     free(model->staging);
+    free(model->staging_weight);
+    free(model->sample_length);
 }
 
 static size_t scratch_for(const Model *model) {
     const ModelPlan *plan = &model->plan;
-    int64_t longest = model->tokens; /* context and target tokens of a sample never exceed them */
-    int64_t elements = max_i64(model->table.total, plan->target * plan->config.dim);
+    int64_t longest = model->tokens + 1; /* context and target tokens of a sample never exceed them;
+                                            one for a class token */
+    int64_t elements = max_i64(model->table.total,
+                               max_i64(plan->target, plan->joined) * model->target_width);
     return device_scratch_bytes(model->device, longest, elements);
 }
 
@@ -149,12 +287,16 @@ void model_measure(Arena *arena, size_t *scratch, const ModelPlan *plan, Device 
 }
 
 /* The fixed position tables, interpolated when the input differs from the trained size. */
-static void place_positions(float *device_table, const Model *model, int width) {
+static void place_positions(float *device_table, const Model *model, int width,
+                            bool uniform_power) {
     const ModelConfig *c = &model->plan.config;
     MaskGrid trained = config_trained_grid(c), grid = model->grid;
     float *table = memory_new((size_t)mask_grid_tokens(trained) * (size_t)width, sizeof *table);
     float *out = memory_new((size_t)model->tokens * (size_t)width, sizeof *out);
-    positions_sincos(table, trained, width, c->uniform_power);
+    if (c->plane)
+        positions_sincos_image(table, trained, width);
+    else
+        positions_sincos(table, trained, width, uniform_power);
     if (trained.time == grid.time && trained.height == grid.height && trained.width == grid.width)
         memcpy(out, table, (size_t)model->tokens * (size_t)width * sizeof *out);
     else
@@ -165,17 +307,36 @@ static void place_positions(float *device_table, const Model *model, int width) 
     free(out);
 }
 
-static void place_rope(float *device_table, const Model *model, int head) {
-    const ModelConfig *c = &model->plan.config;
+static void place_rope(float *device_table, const Model *model, int head, Positions form,
+                       int side) {
     size_t count = (size_t)model->tokens * 2 * (size_t)head;
     float *table = memory_new(count, sizeof *table);
-    positions_rope(table, model->grid, head, c->positions, c->rope_side);
+    positions_rope(table, model->grid, head, form, side);
     model->device->upload(device_table, table, count * sizeof *table, model->device);
     free(table);
 }
 
+static void place_tables(Model *model) {
+    const ModelConfig *c = &model->plan.config;
+    const EncoderConfig *t = &model->teacher;
+    if (model->position)
+        place_positions(model->position, model, c->dim, c->uniform_power);
+    if (model->predictor_position)
+        place_positions(model->predictor_position, model, c->pred_dim, c->uniform_power);
+    if (model->target_position && model->target_position != model->position)
+        place_positions(model->target_position, model, t->dim, t->uniform_power);
+    if (model->rope)
+        place_rope(model->rope, model, c->dim / c->heads, c->positions, c->rope_side);
+    if (model->predictor_rope)
+        place_rope(model->predictor_rope, model, c->pred_dim / c->pred_heads, c->positions,
+                   c->rope_side);
+    if (model->target_rope && model->target_rope != model->rope)
+        place_rope(model->target_rope, model, t->dim / t->heads, t->positions, t->rope_side);
+}
+
 int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error) {
     prepare(model, plan, device);
+    plan = &model->plan;
     Arena measure = {0};
     lay_out(model, &measure);
     if (device_reserve(device, scratch_for(model), error) ||
@@ -187,29 +348,18 @@ int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error)
     lay_out(model, &model->arena);
     JEPA_ASSERT(model->arena.used == measure.used);
 
-    int64_t n = model->tokens, b = plan->samples, sequences = (int64_t)plan->settings * b;
+    int64_t n = model->rows, b = plan->samples, sequences = (int64_t)plan->settings * b;
     model->cu_target_clips = memory_new((size_t)b + 1, sizeof *model->cu_target_clips);
-    for (int64_t i = 0; i <= b; i++)
-        model->cu_target_clips[i] = (int32_t)(i * n);
-    model->cu_context = memory_new((size_t)sequences + 1, sizeof *model->cu_context);
+    model->cu_context = memory_new((size_t)(plan->contexts * b) + 1, sizeof *model->cu_context);
     model->cu_target = memory_new((size_t)sequences + 1, sizeof *model->cu_target);
+    model->cu_joined = memory_new((size_t)sequences + 1, sizeof *model->cu_joined);
     model->cu_predictor = memory_new((size_t)sequences + 1, sizeof *model->cu_predictor);
-    int64_t most = max_i64(b * n, plan->context + plan->target);
+    int64_t most = max_i64(b * n, plan->joined + plan->target);
     model->staging = memory_new((size_t)most, sizeof *model->staging);
-    for (int64_t i = 0; i < b * n; i++)
-        model->staging[i] = (int32_t)(i / n);
-    device->upload(model->all_clip, model->staging, (size_t)(b * n) * sizeof(int32_t), device);
-    for (int64_t i = 0; i < b * n; i++)
-        model->staging[i] = (int32_t)(i % n);
-    device->upload(model->all_token, model->staging, (size_t)(b * n) * sizeof(int32_t), device);
-    const ModelConfig *c = &plan->config;
-    if (c->positions == POSITIONS_SINCOS) {
-        place_positions(model->position, model, c->dim);
-        place_positions(model->predictor_position, model, c->pred_dim);
-    } else {
-        place_rope(model->rope, model, c->dim / c->heads);
-        place_rope(model->predictor_rope, model, c->pred_dim / c->pred_heads);
-    }
+    model->staging_weight = memory_new((size_t)most, sizeof *model->staging_weight);
+    model->sample_length = memory_new((size_t)b, sizeof *model->sample_length);
+    model_set_clips(model, NULL, plan->samples);
+    place_tables(model);
     return 0;
 }
 
@@ -225,8 +375,9 @@ void model_init(Model *model, uint64_t seed) {
     float *flat = memory_new(count, sizeof *flat);
     parameters_init(flat, &model->table, &model->plan.config, seed);
     model->device->upload(model->weights, flat, count * sizeof *flat, model->device);
-    model->device->upload(model->target, flat,
-                          (size_t)model->table.owner[OWNER_ENCODER].end * sizeof *flat,
-                          model->device);
+    if (!model->plan.config.teacher.dim)
+        model->device->upload(model->target, flat,
+                              (size_t)model->table.owner[OWNER_ENCODER].end * sizeof *flat,
+                              model->device);
     free(flat);
 }

@@ -104,42 +104,140 @@ static void lay_out(Builder *builder) {
     table->total = next;
 }
 
+static void add_mode(Builder *builder, int64_t *place, ParameterOwner owner, int64_t dim,
+                     double scale, const char *name) {
+    int64_t shape[3] = {1, 1, dim};
+    add(builder, place, owner, INIT_NORMAL, scale, 3, shape, "%s", name);
+}
+
+static void add_encoder(Builder *builder, const ModelConfig *c) {
+    ParameterTable *table = builder->table;
+    ParameterOwner e = OWNER_ENCODER;
+    EncoderConfig own = config_encoder(c);
+    int64_t conv[5] = {c->dim, 3, c->tubelet, c->patch, c->patch};
+    int64_t flat[4] = {c->dim, 3, c->patch, c->patch};
+    int64_t image[5] = {c->dim, 3, 1, c->patch, c->patch};
+    double small = 1e-6 / c->init_std; /* modality embeddings start as N(0, 1e-6) */
+    if (c->class_token)
+        add_mode(builder, &table->class_token, e, c->dim, 1, "encoder.cls_token");
+    if (c->modality) {
+        add_mode(builder, &table->image_mode, e, c->dim, small, "encoder.img_mod_embed");
+        add_mode(builder, &table->video_mode, e, c->dim, small, "encoder.video_mod_embed");
+    }
+    add(builder, &table->patch_w, e, INIT_NORMAL, 1, c->plane ? 4 : 5, c->plane ? flat : conv,
+        "encoder.patch_embed.proj.weight");
+    add_vector(builder, &table->patch_b, e, INIT_ZERO, c->dim, "encoder.", "patch_embed.proj.bias");
+    if (c->image_patches) {
+        add(builder, &table->image_w, e, INIT_NORMAL, 1, 5, image,
+            "encoder.patch_embed_img.proj.weight");
+        add_vector(builder, &table->image_b, e, INIT_ZERO, c->dim, "encoder.",
+                   "patch_embed_img.proj.bias");
+    }
+    add_blocks(builder, table->blocks, e, c->depth, c->dim, c->hidden, c->swiglu, c->rescale_init,
+               "encoder.blocks");
+    for (int k = 0; k < own.norms; k++) {
+        char name[32] = "norm.";
+        if (own.norms > 1)
+            snprintf(name, sizeof name, "norms_block.%d.", k);
+        add(builder, &table->norm_w[k], e, INIT_ONE, 1, 1, (int64_t[]){c->dim}, "encoder.%sweight",
+            name);
+        add(builder, &table->norm_b[k], e, INIT_ZERO, 1, 1, (int64_t[]){c->dim}, "encoder.%sbias",
+            name);
+    }
+}
+
+static void add_predictor(Builder *builder, const ModelConfig *c) {
+    ParameterTable *table = builder->table;
+    ParameterOwner p = OWNER_PREDICTOR;
+    int64_t levels = c->levels ? c->levels : 1, target = config_teacher(c).dim * levels;
+    if (levels > 1) {
+        add_linear(builder, &table->levels_w, &table->levels_b, p, levels * c->dim, c->dim, 1,
+                   "predictor.", "predictor_embed.0");
+        add_linear(builder, &table->embed_w, &table->embed_b, p, c->dim, c->pred_dim, 1,
+                   "predictor.", "predictor_embed.2");
+    } else {
+        add_linear(builder, &table->embed_w, &table->embed_b, p, c->dim, c->pred_dim, 1,
+                   "predictor.", "predictor_embed");
+    }
+    int64_t token[3] = {1, 1, c->pred_dim};
+    for (int m = 0; m < c->mask_tokens; m++) {
+        ParameterInit init = c->zero_init_mask_tokens ? INIT_ZERO : INIT_NORMAL;
+        if (c->plane)
+            add(builder, &table->mask_token[m], p, init, 1, 3, token, "predictor.mask_token");
+        else
+            add(builder, &table->mask_token[m], p, init, 1, 3, token, "predictor.mask_tokens.%d",
+                m);
+        /* PyTorch leaves a tensor without a gradient alone: no decay either */
+        if (m >= c->used_mask_tokens)
+            table->parameters[table->count - 1].decays = false;
+    }
+    if (c->modality) {
+        double small = 1e-6 / c->init_std;
+        add_mode(builder, &table->pred_image_mode, p, c->pred_dim, small,
+                 "predictor.img_mod_embed");
+        add_mode(builder, &table->pred_video_mode, p, c->pred_dim, small,
+                 "predictor.video_mod_embed");
+    }
+    add_blocks(builder, table->pred_blocks, p, c->pred_depth, c->pred_dim, c->pred_hidden,
+               c->pred_swiglu, c->rescale_init, "predictor.predictor_blocks");
+    add_vector(builder, &table->pred_norm_w, p, INIT_ONE, c->pred_dim, "predictor.",
+               "predictor_norm.weight");
+    add_vector(builder, &table->pred_norm_b, p, INIT_ZERO, c->pred_dim, "predictor.",
+               "predictor_norm.bias");
+    add_linear(builder, &table->proj_w, &table->proj_b, p, c->pred_dim, target, 1, "predictor.",
+               "predictor_proj");
+    if (c->context_loss)
+        add_linear(builder, &table->context_w, &table->context_b, p, c->pred_dim, target, 1,
+                   "predictor.", "predictor_proj_context");
+}
+
+/* A linear layer as PyTorch starts it. */
+static void add_default_linear(Builder *builder, int64_t *w, int64_t *b, int64_t in, int64_t out,
+                               const char *name) {
+    int64_t shape[2] = {out, in};
+    double bound = 1 / sqrt((double)in);
+    add(builder, w, OWNER_PREDICTOR, INIT_UNIFORM, bound, 2, shape, "%s.weight", name);
+    add(builder, b, OWNER_PREDICTOR, INIT_UNIFORM, bound, 1, &out, "%s.bias", name);
+}
+
+static void add_projector(Builder *builder, const ModelConfig *c) {
+    ParameterTable *table = builder->table;
+    int64_t hidden = c->projector_hidden;
+    add_default_linear(builder, &table->project_w, &table->project_b, c->dim, hidden,
+                       "projector.net.0");
+    add_vector(builder, &table->batch_w, OWNER_PREDICTOR, INIT_ONE, hidden, "projector.",
+               "net.1.weight");
+    add_vector(builder, &table->batch_b, OWNER_PREDICTOR, INIT_ZERO, hidden, "projector.",
+               "net.1.bias");
+    add_default_linear(builder, &table->out_w, &table->out_b, hidden, c->projector_out,
+                       "projector.net.3");
+}
+
 void parameter_table_new(ParameterTable *table, const ModelConfig *c) {
     memset(table, 0, sizeof *table);
     table->blocks = memory_new((size_t)c->depth, sizeof *table->blocks);
     table->pred_blocks = memory_new((size_t)c->pred_depth, sizeof *table->pred_blocks);
     Builder builder = {.table = table};
-    ParameterOwner e = OWNER_ENCODER, p = OWNER_PREDICTOR;
-
-    int64_t conv[5] = {c->dim, 3, c->tubelet, c->patch, c->patch};
-    add(&builder, &table->patch_w, e, INIT_NORMAL, 1, 5, conv, "encoder.patch_embed.proj.weight");
-    add_vector(&builder, &table->patch_b, e, INIT_ZERO, c->dim, "encoder.",
-               "patch_embed.proj.bias");
-    add_blocks(&builder, table->blocks, e, c->depth, c->dim, c->hidden, c->swiglu, c->rescale_init,
-               "encoder.blocks");
-    add_vector(&builder, &table->norm_w, e, INIT_ONE, c->dim, "encoder.", "norm.weight");
-    add_vector(&builder, &table->norm_b, e, INIT_ZERO, c->dim, "encoder.", "norm.bias");
-
-    add_linear(&builder, &table->embed_w, &table->embed_b, p, c->dim, c->pred_dim, 1, "predictor.",
-               "predictor_embed");
-    int64_t token[3] = {1, 1, c->pred_dim};
-    for (int m = 0; m < c->mask_tokens; m++) {
-        add(&builder, &table->mask_token[m], p, c->zero_init_mask_tokens ? INIT_ZERO : INIT_NORMAL,
-            1, 3, token, "predictor.mask_tokens.%d", m);
-        /* PyTorch leaves a tensor without a gradient alone: no decay either */
-        if (m >= c->used_mask_tokens)
-            table->parameters[table->count - 1].decays = false;
-    }
-    add_blocks(&builder, table->pred_blocks, p, c->pred_depth, c->pred_dim, c->pred_hidden,
-               c->pred_swiglu, c->rescale_init, "predictor.predictor_blocks");
-    add_vector(&builder, &table->pred_norm_w, p, INIT_ONE, c->pred_dim, "predictor.",
-               "predictor_norm.weight");
-    add_vector(&builder, &table->pred_norm_b, p, INIT_ZERO, c->pred_dim, "predictor.",
-               "predictor_norm.bias");
-    add_linear(&builder, &table->proj_w, &table->proj_b, p, c->pred_dim, c->dim, 1, "predictor.",
-               "predictor_proj");
+    add_encoder(&builder, c);
+    if (c->objective == OBJECTIVE_JEPA)
+        add_predictor(&builder, c);
+    else
+        add_projector(&builder, c);
     lay_out(&builder);
     free(builder.places);
+}
+
+void parameter_table_teacher(ParameterTable *table, const ModelConfig *c) {
+    EncoderConfig e = config_teacher(c);
+    ModelConfig own = *c;
+    own.dim = e.dim;
+    own.depth = e.depth;
+    own.heads = e.heads;
+    own.hidden = e.hidden;
+    own.swiglu = e.swiglu;
+    own.norms = e.norms;
+    own.teacher = (EncoderConfig){0};
+    parameter_table_new(table, &own);
 }
 
 void parameter_table_free(ParameterTable *table) {
@@ -157,6 +255,8 @@ void parameters_init(float *flat, const ParameterTable *table, const ModelConfig
         Random random = random_at(seed, RANDOM_WEIGHTS, 0, i);
         for (int64_t k = 0; k < p->count && p->init != INIT_ZERO; k++) {
             double value = 1;
+            if (p->init == INIT_UNIFORM)
+                value = random_between(&random, -p->init_scale, p->init_scale);
             if (p->init == INIT_NORMAL)
                 do
                     value = random_normal(&random) * config->init_std;

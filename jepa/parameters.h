@@ -6,7 +6,8 @@
  *     encoder decayed | encoder not decayed | predictor decayed | predictor not decayed
  * so that each AdamW group, each network's gradient norm and the encoder's moving average are
  * single ranges. Decayed: neither a bias nor one-dimensional (mask tokens are [1,1,D], so they
- * decay, as published). Tensors start at multiples of 16 elements; the gaps stay zero. */
+ * decay, as published). Where there is no predictor (SIGReg) the second network is the
+ * projector. Tensors start at multiples of 16 elements; the gaps stay zero. */
 #ifndef JEPA_JEPA_PARAMETERS_H
 #define JEPA_JEPA_PARAMETERS_H
 
@@ -15,7 +16,12 @@
 #include <stdint.h>
 
 typedef enum ParameterOwner { OWNER_ENCODER, OWNER_PREDICTOR } ParameterOwner;
-typedef enum ParameterInit { INIT_NORMAL, INIT_ZERO, INIT_ONE } ParameterInit;
+typedef enum ParameterInit {
+    INIT_NORMAL, /* truncated, init_std · init_scale */
+    INIT_ZERO,
+    INIT_ONE,
+    INIT_UNIFORM /* ± init_scale: PyTorch's own for a linear layer, 1/sqrt(inputs) */
+} ParameterInit;
 
 typedef struct Parameter {
     char name[64]; /* "encoder.blocks.0.attn.qkv.weight" */
@@ -48,14 +54,26 @@ typedef struct ParameterTable {
     int64_t values;             /* elements that are parameters */
     ParameterRange group[2][2]; /* [owner][0 decayed, 1 not] */
     ParameterRange owner[2];    /* [owner] */
-    int64_t patch_w, patch_b, norm_w, norm_b;
-    BlockOffsets *blocks; /* [depth] */
-    int64_t embed_w, embed_b, pred_norm_w, pred_norm_b, proj_w, proj_b;
+    int64_t patch_w, patch_b;
+    int64_t image_w, image_b;       /* patch embedding of pictures */
+    int64_t video_mode, image_mode; /* modality embeddings */
+    int64_t class_token;
+    int64_t norm_w[LEVELS_MAX], norm_b[LEVELS_MAX];
+    BlockOffsets *blocks;       /* [depth] */
+    int64_t embed_w, embed_b;   /* into the predictor; of several levels: its second layer */
+    int64_t levels_w, levels_b; /* the first layer then, [D][levels · D] */
+    int64_t pred_norm_w, pred_norm_b, proj_w, proj_b, context_w, context_b;
+    int64_t pred_video_mode, pred_image_mode;
     int64_t mask_token[MASK_SETTINGS_MAX];
     BlockOffsets *pred_blocks; /* [pred_depth] */
+    /* SIGReg's projector: linear, batch norm, linear */
+    int64_t project_w, project_b, batch_w, batch_b, out_w, out_b;
 } ParameterTable;
 
 void parameter_table_new(ParameterTable *table, const ModelConfig *config);
+/* The table of the target encoder: only its encoder part counts. Where the teacher has the context
+ * encoder's sizes it equals that part. */
+void parameter_table_teacher(ParameterTable *table, const ModelConfig *config);
 void parameter_table_free(ParameterTable *table);
 
 /* Fills flat[total]: truncated normal (std, cut at ±2), zeros or ones; tensor i is drawn from

@@ -1,7 +1,6 @@
 /* The passes of a training step: target encoder, context encoder, predictor, loss; and back.
  * See jepa/model.h for the letters. */
 #include "jepa/model.h"
-#include <stdlib.h>
 
 void model_begin_step(Model *model) {
     Device *device = model->device;
@@ -9,166 +8,244 @@ void model_begin_step(Model *model) {
     device->zero(model->scalars, sizeof *model->scalars, device);
 }
 
-void model_set_input(Model *model, const ModelInput *input) {
+/* One of the encoders, with the weights it is to use. */
+typedef struct Encoder {
+    const float *weights;
+    const ParameterTable *table;
+    StackShape shape;
+    const EncoderOutputs *outputs;
+    const float *position, *rope;
+} Encoder;
+
+static Encoder context_encoder(const Model *model) {
+    return (Encoder){model->weights, &model->table,   model->encoder_shape,
+                     &model->levels, model->position, model->rope};
+}
+
+static Encoder target_encoder(const Model *model, const EncoderOutputs *outputs) {
+    return (Encoder){model->target, &model->target_table,   model->teacher_shape,
+                     outputs,       model->target_position, model->target_rope};
+}
+
+/* Patches -> embedding + position (+ the modality's embedding), into blocks[0].x of a stack; class
+ * tokens take their own places. */
+static void embed(Model *model, const Encoder *e, float *x, float *patches, const int32_t *clip,
+                  const int32_t *token, int64_t rows, const int32_t *cu_seqlens,
+                  int64_t sequences) {
     const ModelConfig *c = &model->plan.config;
-    Device *device = model->device;
-    JEPA_ASSERT(input->samples >= 1 && input->samples <= model->plan.samples);
-    size_t clip = (size_t)3 * c->frames * c->height * c->width, count = (size_t)input->samples;
-    if (input->pixels)
-        device->upload(model->pixels, input->pixels, count * clip, device);
-    if (input->values)
-        device->upload(model->values, input->values, count * clip * sizeof(float), device);
-    if (input->mirror)
-        device->upload(model->mirror, input->mirror, count, device);
-    else
-        device->zero(model->mirror, count, device);
-}
-
-static void upload_indices(Model *model, int32_t *to, int64_t count) {
-    model->device->upload(to, model->staging, (size_t)count * sizeof(int32_t), model->device);
-}
-
-/* Predictor sequence s is its context tokens, then its target tokens. */
-void model_set_masks(Model *model, const MaskGroup *masks, int samples) {
-    int sequences = model->plan.settings * samples;
-    int64_t rc = masks->cu_context[sequences], rt = masks->cu_target[sequences];
-    JEPA_ASSERT(rc <= model->plan.context && rt <= model->plan.target);
-    model->context_rows = rc;
-    model->target_rows = rt;
-    for (int s = 0; s <= sequences; s++) {
-        model->cu_context[s] = masks->cu_context[s];
-        model->cu_target[s] = masks->cu_target[s];
-        model->cu_predictor[s] = masks->cu_context[s] + masks->cu_target[s];
-    }
-    int32_t *staging = model->staging;
-    for (int s = 0; s < sequences; s++)
-        for (int32_t i = masks->cu_context[s]; i < masks->cu_context[s + 1]; i++)
-            staging[i] = s % samples;
-    upload_indices(model, model->context_clip, rc);
-    for (int s = 0; s < sequences; s++)
-        for (int32_t i = masks->cu_context[s]; i < masks->cu_context[s + 1]; i++)
-            staging[i] = i + masks->cu_target[s];
-    upload_indices(model, model->context_place, rc);
-    for (int s = 0; s < sequences; s++)
-        for (int32_t i = masks->cu_target[s]; i < masks->cu_target[s + 1]; i++)
-            staging[i] = i + masks->cu_context[s + 1];
-    upload_indices(model, model->target_place, rt);
-    for (int s = 0; s < sequences; s++)
-        for (int32_t i = masks->cu_target[s]; i < masks->cu_target[s + 1]; i++)
-            staging[i] = s % samples * model->tokens + masks->target[i];
-    upload_indices(model, model->target_row, rt);
-    for (int s = 0; s < sequences; s++) {
-        int32_t *row = staging + model->cu_predictor[s];
-        for (int32_t i = masks->cu_context[s]; i < masks->cu_context[s + 1]; i++)
-            *row++ = masks->context[i];
-        for (int32_t i = masks->cu_target[s]; i < masks->cu_target[s + 1]; i++)
-            *row++ = masks->target[i];
-    }
-    upload_indices(model, model->predictor_token, rc + rt);
-    model->device->upload(model->context_token, masks->context, (size_t)rc * sizeof(int32_t),
-                          model->device);
-    model->device->upload(model->target_token, masks->target, (size_t)rt * sizeof(int32_t),
-                          model->device);
-}
-
-/* 0 for a dropped branch, 1/(1-p) for one that stays; p grows linearly with the depth
- * (facebookresearch/vjepa2 src/models/vision_transformer.py, drop_path of each sample). */
-static void draw_keep(Model *model, float *keep, int depth, int64_t sequences, Random *random) {
-    float *scale = memory_new((size_t)(2 * depth * sequences), sizeof *scale);
-    double last = model->plan.config.drop_path;
-    for (int i = 0; i < 2 * depth; i++) {
-        double p = depth > 1 ? last * (i / 2) / (depth - 1) : 0;
-        for (int64_t s = 0; s < sequences; s++)
-            scale[i * sequences + s] = random_between(random, 0, 1) < p ? 0 : (float)(1 / (1 - p));
-    }
-    model->device->upload(keep, scale, (size_t)(2 * depth * sequences) * sizeof *scale,
-                          model->device);
-    free(scale);
-}
-
-void model_set_drops(Model *model, int samples, uint64_t seed, uint64_t step, uint64_t group) {
-    if (!model->keep)
-        return;
-    int64_t sequences = (int64_t)model->plan.settings * samples;
-    Random random = random_at(seed, RANDOM_DROP_PATH, step, group);
-    draw_keep(model, model->keep, model->plan.config.depth, sequences, &random);
-    draw_keep(model, model->predictor_keep, model->plan.config.pred_depth, sequences, &random);
-}
-
-/* Patches -> embedding + position, into blocks[0].x of a stack. */
-static void embed(Model *model, float *x, float *patches, const float *weights, const int32_t *clip,
-                  const int32_t *token, int64_t rows) {
-    const ModelConfig *c = &model->plan.config;
+    const ParameterTable *t = e->table;
     Device *op = model->device;
+    int64_t width = e->shape.width;
+    bool picture = model->plan.picture && c->image_patches;
     PatchShape shape = {c->frames, c->height, c->width, c->tubelet, c->patch};
     op->patches_cut(patches, model->values ? NULL : model->pixels, model->values, model->mirror,
                     clip, token, rows, &shape, op);
-    op->linear_forward(x, patches, weights + model->table.patch_w, weights + model->table.patch_b,
-                       NULL, rows, config_patch_size(c), c->dim, op);
-    if (model->position)
-        op->rows_gather(x, NULL, x, NULL, model->position, token, rows, c->dim, op);
+    op->linear_forward(x, patches, e->weights + (picture ? t->image_w : t->patch_w),
+                       e->weights + (picture ? t->image_b : t->patch_b), NULL, rows,
+                       config_patch_size(c), width, op);
+    if (c->modality)
+        op->rows_gather(x, NULL, x, NULL, e->weights + (picture ? t->image_mode : t->video_mode),
+                        model->zeros, rows, width, op);
+    if (e->position)
+        op->rows_gather(x, NULL, x, NULL, e->position, token, rows, width, op);
+    if (c->class_token) {
+        int32_t *first = model->staging;
+        for (int64_t s = 0; s < sequences; s++)
+            first[s] = cu_seqlens[s];
+        op->upload(model->class_rows, first, (size_t)sequences * sizeof *first, op);
+        op->rows_gather(x, model->class_rows, NULL, NULL, e->weights + t->class_token, model->zeros,
+                        sequences, width, op);
+    }
+}
+
+/* The stack, and the wanted outputs side by side: out[R][count · D]. mean and rstd, [count][R], may
+ * be NULL. */
+static void run_encoder(Model *model, const Encoder *e, StackActivations *activations, float *out,
+                        float *mean, float *rstd, const StackRows *rows) {
+    const EncoderOutputs *outputs = e->outputs;
+    const ParameterTable *t = e->table;
+    Device *op = model->device;
+    int64_t width = e->shape.width, r = rows->rows;
+    for (int k = 0, from = 0; k < outputs->count; k++) {
+        int to = outputs->block[k] + 1, norm = outputs->norm[k];
+        stack_forward(activations, e->weights, t->blocks, e->shape, rows, from, to, op);
+        float *level = outputs->count > 1 ? model->level : out;
+        op->layernorm_forward(level, mean ? mean + k * r : NULL, rstd ? rstd + k * r : NULL,
+                              stack_output(activations, e->shape, to - 1),
+                              e->weights + t->norm_w[norm], e->weights + t->norm_b[norm], r, width,
+                              LAYERNORM_EPS, op);
+        if (outputs->count > 1)
+            op->rows_columns(out, outputs->count * width, k * width, level, width, 0, r, width, op);
+        from = to;
+    }
+}
+
+/* All tokens of all samples through an encoder, chunk by chunk, into target_out. */
+static void encode_all(Model *model, int samples, const Encoder *e) {
+    const int32_t *cu = model->cu_target_clips;
+    int64_t width = e->shape.width * (int64_t)e->outputs->count;
+    int32_t *own = model->staging; /* packed lengths from the start of a chunk */
+    for (int first = 0; first < samples; first += model->target_chunk) {
+        int count = samples - first < model->target_chunk ? samples - first : model->target_chunk;
+        int64_t start = cu[first], rows = cu[first + count] - start;
+        /* behind what embed stages */
+        int32_t *lengths = own + model->target_chunk;
+        for (int b = 0; b <= count; b++)
+            lengths[b] = cu[first + b] - (int32_t)start;
+        embed(model, e, model->act_target.blocks[0].x, model->target_patches,
+              model->all_clip + start, model->all_token + start, rows, lengths, count);
+        StackRows packed = {.rows = rows,
+                            .cu_seqlens = lengths,
+                            .sequences = count,
+                            .rope = e->rope,
+                            .token = model->all_token + start,
+                            .block = model->all_step ? model->all_step + start : NULL};
+        run_encoder(model, e, &model->act_target, model->target_out + start * width, NULL, NULL,
+                    &packed);
+    }
+}
+
+void model_features(Model *model, int samples, char network) {
+    Encoder e = target_encoder(model, &model->features);
+    if (network == 'c') {
+        JEPA_ASSERT(!model->plan.config.teacher.dim);
+        e.weights = model->weights;
+    }
+    encode_all(model, samples, &e);
+}
+
+/* h = layer_norm(target_encoder(clip)), level by level, then the target tokens of each mask */
+void model_forward_target(Model *model, int samples) {
+    Device *op = model->device;
+    Encoder e = target_encoder(model, &model->target_levels);
+    encode_all(model, samples, &e);
+    int64_t rows = model->cu_target_clips[samples];
+    op->layernorm_forward(model->target_out, NULL, NULL, model->target_out, NULL, NULL,
+                          rows * e.outputs->count, e.shape.width, TARGET_LAYERNORM_EPS, op);
+    op->rows_gather(model->h, NULL, model->target_out, model->target_row, NULL, NULL,
+                    model->target_rows, model->target_width, op);
+    if (model->hc)
+        op->rows_gather(model->hc, NULL, model->target_out, model->joined_target, NULL, NULL,
+                        model->joined_rows, model->target_width, op);
 }
 
 /* The packed rows of the context encoder and of the predictor. */
-static StackRows context_rows(const Model *model, int64_t sequences) {
+static StackRows context_stack(const Model *model, int samples) {
     return (StackRows){.rows = model->context_rows,
                        .cu_seqlens = model->cu_context,
-                       .sequences = sequences,
+                       .sequences = (int64_t)model->plan.contexts * samples,
                        .rope = model->rope,
                        .token = model->context_token,
+                       .block = model->context_step,
                        .keep = model->keep};
 }
 
-static StackRows predictor_rows(const Model *model, int64_t sequences) {
-    return (StackRows){.rows = model->context_rows + model->target_rows,
+static StackRows predictor_stack(const Model *model, int samples) {
+    return (StackRows){.rows = model->joined_rows + model->target_rows,
                        .cu_seqlens = model->cu_predictor,
-                       .sequences = sequences,
+                       .sequences = (int64_t)model->plan.settings * samples,
                        .rope = model->predictor_rope,
                        .token = model->predictor_token,
                        .keep = model->predictor_keep};
 }
 
-/* The mask token of setting m. */
-static int mask_token(const ModelConfig *config, int m) {
-    return config->token_by_length ? 0 : m;
+/* context encoder: visible tokens only */
+void model_forward_context(Model *model, int samples) {
+    Encoder e = context_encoder(model);
+    StackRows packed = context_stack(model, samples);
+    embed(model, &e, model->act_context.blocks[0].x, model->context_patches, model->context_clip,
+          model->context_token, model->context_rows, model->cu_context, packed.sequences);
+    run_encoder(model, &e, &model->act_context, model->context_out, model->context_mean,
+                model->context_rstd, &packed);
 }
 
-/* All tokens of all samples through the encoder with `weights`, chunk by chunk, into target_out. */
-static void encode_all(Model *model, int samples, const float *weights) {
+/* Runs of target rows that share a mask token: one for each setting, or, with several clip lengths,
+ * for each sample. */
+typedef struct TokenRun {
+    int32_t from, to;
+    int token;
+} TokenRun;
+
+static int token_runs(const Model *model, int samples) {
+    return model->plan.settings * (model->lengths_differ ? samples : 1);
+}
+
+static TokenRun token_run(const Model *model, int samples, int run) {
+    int m = model->lengths_differ ? run / samples : run;
+    int first = model->lengths_differ ? run : run * samples,
+        last = model->lengths_differ ? run + 1 : (run + 1) * samples;
     const ModelConfig *c = &model->plan.config;
+    int token = c->token_by_length ? model->sample_length[first % samples] : c->plane ? 0 : m;
+    return (TokenRun){model->cu_target[first], model->cu_target[last], token};
+}
+
+/* context_out -> embedded[Rc][Dp]: a linear layer, or with several levels
+ * linear, GELU, linear */
+static void embed_context(Model *model) {
+    const ModelConfig *c = &model->plan.config;
+    const ParameterTable *t = &model->table;
+    const float *w = model->weights, *x = model->context_out;
     Device *op = model->device;
-    int64_t n = model->tokens;
-    for (int first = 0; first < samples; first += model->target_chunk) {
-        int count = samples - first < model->target_chunk ? samples - first : model->target_chunk;
-        int64_t rows = count * n, start = first * n;
-        embed(model, model->act_target.blocks[0].x, model->target_patches, weights,
-              model->all_clip + start, model->all_token + start, rows);
-        StackRows packed = {.rows = rows,
-                            .cu_seqlens = model->cu_target_clips,
-                            .sequences = count,
-                            .rope = model->rope,
-                            .token = model->all_token + start};
-        stack_forward(&model->act_target, weights, model->table.blocks, model->encoder_shape,
-                      &packed, 0, c->depth, op);
-        op->layernorm_forward(model->target_out + start * c->dim, NULL, NULL, model->act_target.out,
-                              weights + model->table.norm_w, weights + model->table.norm_b, rows,
-                              c->dim, LAYERNORM_EPS, op);
+    int64_t rc = model->context_rows;
+    if (model->mixed) {
+        op->linear_forward(model->mixed, x, w + t->levels_w, w + t->levels_b, NULL, rc,
+                           model->out_width, c->dim, op);
+        op->gelu_forward(model->mixed_gelu, model->mixed, rc * c->dim, op);
+        x = model->mixed_gelu;
     }
+    op->linear_forward(model->embedded, x, w + t->embed_w, w + t->embed_b, NULL, rc, c->dim,
+                       c->pred_dim, op);
 }
 
-void model_features(Model *model, int samples, char network) {
-    encode_all(model, samples, network == 'c' ? model->weights : model->target);
-}
-
-/* h = layer_norm(target_encoder(clip)), then the target tokens of each mask */
-void model_forward_target(Model *model, int samples) {
-    const ModelConfig *c = &model->plan.config;
+/* out[R] = projection(norm(predictor's rows)) */
+static void project(Model *model, float *out, float *row, float *norm, float *mean, float *rstd,
+                    const int32_t *place, int64_t rows, int64_t w_at, int64_t b_at) {
+    const ParameterTable *t = &model->table;
+    const float *w = model->weights;
     Device *op = model->device;
-    encode_all(model, samples, model->target);
-    op->layernorm_forward(model->target_out, NULL, NULL, model->target_out, NULL, NULL,
-                          samples * (int64_t)model->tokens, c->dim, TARGET_LAYERNORM_EPS, op);
-    op->rows_gather(model->h, NULL, model->target_out, model->target_row, NULL, NULL,
-                    model->target_rows, c->dim, op);
+    int64_t dp = model->plan.config.pred_dim;
+    op->rows_gather(row, NULL, model->act_predictor.out, place, NULL, NULL, rows, dp, op);
+    op->layernorm_forward(norm, mean, rstd, row, w + t->pred_norm_w, w + t->pred_norm_b, rows, dp,
+                          LAYERNORM_EPS, op);
+    op->linear_forward(out, norm, w + w_at, w + b_at, NULL, rows, dp, model->target_width, op);
+}
+
+/* The weight of each target row where clips of several lengths count apart; else NULL. */
+static const float *row_weights(Model *model, int samples, const LossWeights *weights) {
+    if (!weights->length)
+        return NULL;
+    float *weight = model->staging_weight;
+    for (int s = 0; s < model->plan.settings * samples; s++)
+        for (int32_t i = model->cu_target[s]; i < model->cu_target[s + 1]; i++)
+            weight[i] = (float)weights->length[model->sample_length[s % samples]][s / samples];
+    model->device->upload(model->target_weight, weight, (size_t)model->target_rows * sizeof *weight,
+                          model->device);
+    return model->target_weight;
+}
+
+static const float *offset(const float *x, int64_t by) {
+    return x ? x + by : NULL;
+}
+
+static void compute_losses(Model *model, int samples, const LossWeights *weights) {
+    Device *op = model->device;
+    int64_t width = model->target_width;
+    const float *share = row_weights(model, samples, weights);
+    for (int m = 0; m < model->plan.settings; m++) {
+        int64_t from = model->cu_target[m * samples], to = model->cu_target[(m + 1) * samples];
+        op->loss_forward(&model->scalars->loss[m], model->z + from * width, model->h + from * width,
+                         to - from, width, weights->power, weights->element[m], offset(share, from),
+                         op);
+        from = model->cu_joined[m * samples];
+        to = model->cu_joined[(m + 1) * samples];
+        if (model->zc && weights->context[m] != 0)
+            op->loss_forward(&model->scalars->loss[MASK_SETTINGS_MAX + m], model->zc + from * width,
+                             model->hc + from * width, to - from, width, weights->power,
+                             weights->context[m],
+                             weights->by_distance ? model->seen_weight + from : NULL, op);
+    }
+    op->spread_forward(&model->scalars->reg, model->spread, model->z, model->cu_target,
+                       model->plan.settings, samples, width, weights->reg_weight, op);
 }
 
 void model_forward_prediction(Model *model, int samples, const LossWeights *weights) {
@@ -176,122 +253,192 @@ void model_forward_prediction(Model *model, int samples, const LossWeights *weig
     const ParameterTable *t = &model->table;
     Device *op = model->device;
     const float *w = model->weights;
-    int64_t rc = model->context_rows, rt = model->target_rows, dp = c->pred_dim;
-    int settings = model->plan.settings, sequences = settings * samples;
+    int64_t dp = c->pred_dim;
+    model_forward_context(model, samples);
 
-    /* context encoder: visible tokens only */
-    embed(model, model->act_context.blocks[0].x, model->context_patches, w, model->context_clip,
-          model->context_token, rc);
-    StackRows packed = context_rows(model, sequences);
-    stack_forward(&model->act_context, w, t->blocks, model->encoder_shape, &packed, 0, c->depth,
-                  op);
-    op->layernorm_forward(model->context_out, model->context_mean, model->context_rstd,
-                          model->act_context.out, w + t->norm_w, w + t->norm_b, rc, c->dim,
-                          LAYERNORM_EPS, op);
-
-    /* predictor input: embedded context + position, mask token of the setting + position */
+    /* predictor input: embedded context + position, mask token + position */
     float *x = model->act_predictor.blocks[0].x;
-    op->linear_forward(model->embedded, model->context_out, w + t->embed_w, w + t->embed_b, NULL,
-                       rc, c->dim, dp, op);
-    op->rows_gather(x, model->context_place, model->embedded, NULL, model->predictor_position,
-                    model->context_token, rc, dp, op);
-    for (int m = 0; m < settings; m++) {
-        int32_t from = model->cu_target[m * samples], to = model->cu_target[(m + 1) * samples];
-        op->rows_gather(x, model->target_place + from, w + t->mask_token[mask_token(c, m)],
-                        model->zeros, model->predictor_position, model->target_token + from,
-                        to - from, dp, op);
+    embed_context(model);
+    op->rows_gather(x, model->joined_place, model->embedded, model->joined_row,
+                    model->predictor_position, model->joined_token, model->joined_rows, dp, op);
+    for (int i = 0; i < token_runs(model, samples); i++) {
+        TokenRun run = token_run(model, samples, i);
+        op->rows_gather(x, model->target_place + run.from, w + t->mask_token[run.token],
+                        model->zeros, model->predictor_position, model->target_token + run.from,
+                        run.to - run.from, dp, op);
     }
-    packed = predictor_rows(model, sequences);
+    StackRows packed = predictor_stack(model, samples);
+    if (c->modality)
+        op->rows_gather(x, NULL, x, NULL,
+                        w + (model->plan.picture ? t->pred_image_mode : t->pred_video_mode),
+                        model->zeros, packed.rows, dp, op);
     stack_forward(&model->act_predictor, w, t->pred_blocks, model->predictor_shape, &packed, 0,
                   c->pred_depth, op);
-    /* norm and projection of the target rows alone */
-    op->rows_gather(model->last, NULL, model->act_predictor.out, model->target_place, NULL, NULL,
-                    rt, dp, op);
-    op->layernorm_forward(model->last_norm, model->last_mean, model->last_rstd, model->last,
-                          w + t->pred_norm_w, w + t->pred_norm_b, rt, dp, LAYERNORM_EPS, op);
-    op->linear_forward(model->z, model->last_norm, w + t->proj_w, w + t->proj_b, NULL, rt, dp,
-                       c->dim, op);
+    project(model, model->z, model->last, model->last_norm, model->last_mean, model->last_rstd,
+            model->target_place, model->target_rows, t->proj_w, t->proj_b);
+    if (model->zc)
+        project(model, model->zc, model->seen, model->seen_norm, model->seen_mean, model->seen_rstd,
+                model->joined_place, model->joined_rows, t->context_w, t->context_b);
+    compute_losses(model, samples, weights);
+}
 
-    for (int m = 0; m < settings; m++) {
-        int32_t from = model->cu_target[m * samples], to = model->cu_target[(m + 1) * samples];
-        op->loss_forward(&model->scalars->loss[m], model->z + (int64_t)from * c->dim,
-                         model->h + (int64_t)from * c->dim, to - from, c->dim, weights->power,
-                         weights->element[m], NULL, op);
+/* out = projection(norm(row)): dz[R] -> dx at the rows' places, += */
+static void project_backward(Model *model, const float *row, const float *norm, const float *mean,
+                             const float *rstd, const int32_t *place, int64_t rows, int64_t w_at,
+                             int64_t b_at) {
+    const ParameterTable *t = &model->table;
+    const float *w = model->weights;
+    float *g = model->gradients;
+    Device *op = model->device;
+    int64_t dp = model->plan.config.pred_dim;
+    op->linear_backward_weight(g + w_at, g + b_at, model->dz, norm, rows, dp, model->target_width,
+                               op);
+    op->linear_backward_input(model->dnorm, model->dz, w + w_at, rows, dp, model->target_width, op);
+    op->zero(model->dlast, (size_t)(rows * dp) * sizeof(float), op);
+    op->layernorm_backward(model->dlast, g + t->pred_norm_w, g + t->pred_norm_b, model->dnorm, row,
+                           mean, rstd, w + t->pred_norm_w, rows, dp, op);
+    op->rows_scatter_add(model->dx, place, model->dlast, NULL, rows, dp, op);
+}
+
+/* The losses -> dx[Rp][Dp], the gradient of the predictor's output. */
+static void losses_backward(Model *model, int samples, const LossWeights *weights) {
+    const ParameterTable *t = &model->table;
+    Device *op = model->device;
+    int64_t width = model->target_width, rows = model->joined_rows + model->target_rows;
+    const float *share = weights->length ? model->target_weight : NULL;
+    op->zero(model->dx, (size_t)(rows * model->plan.config.pred_dim) * sizeof(float), op);
+    for (int m = 0; m < model->plan.settings; m++) {
+        int64_t from = model->cu_target[m * samples], to = model->cu_target[(m + 1) * samples];
+        op->loss_backward(model->dz + from * width, model->z + from * width,
+                          model->h + from * width, to - from, width, weights->power,
+                          weights->element[m], offset(share, from), op);
     }
-    op->spread_forward(&model->scalars->reg, model->spread, model->z, model->cu_target, settings,
-                       samples, c->dim, weights->reg_weight, op);
+    if (weights->reg_coeff != 0)
+        op->spread_backward(model->dz, model->spread, model->z, model->cu_target,
+                            model->plan.settings, samples, width,
+                            weights->reg_coeff * weights->reg_weight, op);
+    project_backward(model, model->last, model->last_norm, model->last_mean, model->last_rstd,
+                     model->target_place, model->target_rows, t->proj_w, t->proj_b);
+    if (!model->zc || weights->context[0] == 0)
+        return;
+    for (int m = 0; m < model->plan.settings; m++) {
+        int64_t from = model->cu_joined[m * samples], to = model->cu_joined[(m + 1) * samples];
+        op->loss_backward(model->dz + from * width, model->zc + from * width,
+                          model->hc + from * width, to - from, width, weights->power,
+                          weights->context[m],
+                          weights->by_distance ? model->seen_weight + from : NULL, op);
+    }
+    project_backward(model, model->seen, model->seen_norm, model->seen_mean, model->seen_rstd,
+                     model->joined_place, model->joined_rows, t->context_w, t->context_b);
+}
+
+/* embedded = embed(context_out), backward from dembedded[Rc][Dp] to dcontext */
+static void embed_context_backward(Model *model, const float *dembedded) {
+    const ModelConfig *c = &model->plan.config;
+    const ParameterTable *t = &model->table;
+    const float *w = model->weights, *x = model->mixed ? model->mixed_gelu : model->context_out;
+    float *g = model->gradients, *dx = model->mixed ? model->dmixed : model->dcontext;
+    Device *op = model->device;
+    int64_t rc = model->context_rows;
+    op->linear_backward_weight(g + t->embed_w, g + t->embed_b, dembedded, x, rc, c->dim,
+                               c->pred_dim, op);
+    op->linear_backward_input(dx, dembedded, w + t->embed_w, rc, c->dim, c->pred_dim, op);
+    if (!model->mixed)
+        return;
+    op->gelu_backward(dx, dx, model->mixed, rc * c->dim, op);
+    op->linear_backward_weight(g + t->levels_w, g + t->levels_b, dx, model->context_out, rc,
+                               model->out_width, c->dim, op);
+    op->linear_backward_input(model->dcontext, dx, w + t->levels_w, rc, model->out_width, c->dim,
+                              op);
+}
+
+/* context = norms(blocks(patches + position)), the last output first */
+void model_backward_context(Model *model, int samples) {
+    const ModelConfig *c = &model->plan.config;
+    const ParameterTable *t = &model->table;
+    const EncoderOutputs *outputs = &model->levels;
+    Device *op = model->device;
+    const float *w = model->weights;
+    float *g = model->gradients, *dx = model->dx;
+    int64_t rc = model->context_rows, d = c->dim;
+    StackRows packed = context_stack(model, samples);
+    op->zero(dx, (size_t)(rc * d) * sizeof(float), op);
+    for (int k = outputs->count - 1; k >= 0; k--) {
+        int to = outputs->block[k] + 1, from = k ? outputs->block[k - 1] + 1 : 0,
+            norm = outputs->norm[k];
+        const float *dlevel = model->dcontext;
+        if (outputs->count > 1) {
+            op->rows_columns(model->level, d, 0, model->dcontext, model->out_width, k * d, rc, d,
+                             op);
+            dlevel = model->level;
+        }
+        op->layernorm_backward(dx, g + t->norm_w[norm], g + t->norm_b[norm], dlevel,
+                               stack_output(&model->act_context, model->encoder_shape, to - 1),
+                               model->context_mean + k * rc, model->context_rstd + k * rc,
+                               w + t->norm_w[norm], rc, d, op);
+        stack_backward(dx, g, &model->scratch, &model->act_context, w, t->blocks,
+                       model->encoder_shape, &packed, from, to, op);
+    }
+    if (c->class_token) { /* x[class rows] = class token: nothing of it reaches the patches */
+        op->rows_sum(g + t->class_token, dx, model->class_rows, packed.sequences, d, op);
+        for (int64_t s = 0; s < packed.sequences; s++)
+            op->zero(dx + packed.cu_seqlens[s] * d, (size_t)d * sizeof(float), op);
+    }
+    bool picture = model->plan.picture && c->image_patches;
+    if (c->modality)
+        op->rows_sum(g + (picture ? t->image_mode : t->video_mode), dx, NULL, rc, d, op);
+    op->linear_backward_weight(g + (picture ? t->image_w : t->patch_w),
+                               g + (picture ? t->image_b : t->patch_b), dx, model->context_patches,
+                               rc, config_patch_size(c), d, op);
 }
 
 void model_backward(Model *model, int samples, const LossWeights *weights) {
     const ModelConfig *c = &model->plan.config;
     const ParameterTable *t = &model->table;
     Device *op = model->device;
-    const float *w = model->weights;
     float *g = model->gradients, *dx = model->dx;
-    int64_t rc = model->context_rows, rt = model->target_rows, rp = rc + rt, dp = c->pred_dim;
-    int settings = model->plan.settings, sequences = settings * samples;
-
-    for (int m = 0; m < settings; m++) {
-        int64_t from = model->cu_target[m * samples], to = model->cu_target[(m + 1) * samples];
-        op->loss_backward(model->dz + from * c->dim, model->z + from * c->dim,
-                          model->h + from * c->dim, to - from, c->dim, weights->power,
-                          weights->element[m], NULL, op);
-    }
-    if (weights->reg_coeff != 0)
-        op->spread_backward(model->dz, model->spread, model->z, model->cu_target, settings, samples,
-                            c->dim, weights->reg_coeff * weights->reg_weight, op);
-
-    /* z = proj(norm(last)), last = target rows of the predictor's output */
-    op->linear_backward_weight(g + t->proj_w, g + t->proj_b, model->dz, model->last_norm, rt, dp,
-                               c->dim, op);
-    op->linear_backward_input(model->dnorm, model->dz, w + t->proj_w, rt, dp, c->dim, op);
-    op->zero(model->dlast, (size_t)(rt * dp) * sizeof(float), op);
-    op->layernorm_backward(model->dlast, g + t->pred_norm_w, g + t->pred_norm_b, model->dnorm,
-                           model->last, model->last_mean, model->last_rstd, w + t->pred_norm_w, rt,
-                           dp, op);
-    op->zero(dx, (size_t)(rp * dp) * sizeof(float), op);
-    op->rows_scatter_add(dx, model->target_place, model->dlast, NULL, rt, dp, op);
-    StackRows packed = predictor_rows(model, sequences);
-    stack_backward(dx, g, &model->scratch, &model->act_predictor, w, t->pred_blocks,
+    int64_t dp = c->pred_dim;
+    losses_backward(model, samples, weights);
+    StackRows packed = predictor_stack(model, samples);
+    stack_backward(dx, g, &model->scratch, &model->act_predictor, model->weights, t->pred_blocks,
                    model->predictor_shape, &packed, 0, c->pred_depth, op);
+    if (c->modality)
+        op->rows_sum(g + (model->plan.picture ? t->pred_image_mode : t->pred_video_mode), dx, NULL,
+                     packed.rows, dp, op);
 
     /* x[target] = mask token + position,  x[context] = embed(context) + position */
-    for (int m = 0; m < settings; m++) {
-        int32_t from = model->cu_target[m * samples], to = model->cu_target[(m + 1) * samples];
-        op->rows_sum(g + t->mask_token[mask_token(c, m)], dx, model->target_place + from, to - from,
-                     dp, op);
+    for (int i = 0; i < token_runs(model, samples); i++) {
+        TokenRun run = token_run(model, samples, i);
+        op->rows_sum(g + t->mask_token[run.token], dx, model->target_place + run.from,
+                     run.to - run.from, dp, op);
     }
     float *dembedded = model->embedded; /* its values are no longer needed */
-    op->rows_gather(dembedded, NULL, dx, model->context_place, NULL, NULL, rc, dp, op);
-    op->linear_backward_weight(g + t->embed_w, g + t->embed_b, dembedded, model->context_out, rc,
-                               c->dim, dp, op);
-    op->linear_backward_input(model->dcontext, dembedded, w + t->embed_w, rc, c->dim, dp, op);
-
-    /* context = norm(blocks(patches + position)) */
-    op->zero(dx, (size_t)(rc * c->dim) * sizeof(float), op);
-    op->layernorm_backward(dx, g + t->norm_w, g + t->norm_b, model->dcontext,
-                           model->act_context.out, model->context_mean, model->context_rstd,
-                           w + t->norm_w, rc, c->dim, op);
-    packed = context_rows(model, sequences);
-    stack_backward(dx, g, &model->scratch, &model->act_context, w, t->blocks, model->encoder_shape,
-                   &packed, 0, c->depth, op);
-    op->linear_backward_weight(g + t->patch_w, g + t->patch_b, dx, model->context_patches, rc,
-                               config_patch_size(c), c->dim, op);
+    op->zero(dembedded, (size_t)(model->context_rows * dp) * sizeof(float), op);
+    for (int m = 0; m < model->plan.settings; m++) { /* settings may share a context */
+        int64_t from = model->cu_joined[m * samples], to = model->cu_joined[(m + 1) * samples];
+        op->rows_scatter_add(dembedded, model->joined_row + from, dx, model->joined_place + from,
+                             to - from, dp, op);
+    }
+    embed_context_backward(model, dembedded);
+    model_backward_context(model, samples);
 }
 
 void model_finish_gradients(Model *model, double reg_coeff) {
     ModelScalars *scalars = model->scalars;
-    model->device->loss_total(&scalars->total, scalars->loss, model->plan.settings, &scalars->reg,
-                              reg_coeff, model->device);
+    Device *op = model->device;
+    if (model->plan.config.objective == OBJECTIVE_JEPA) {
+        op->loss_total(&scalars->total, scalars->loss, 2 * MASK_SETTINGS_MAX, &scalars->reg,
+                       reg_coeff, op);
+    }
     for (int owner = 0; owner < 2; owner++) {
         ParameterRange range = model->table.owner[owner];
-        model->device->square_sum(&model->scalars->square_sum[owner],
-                                  model->gradients + range.begin, range.end - range.begin,
-                                  model->device);
+        op->square_sum(&scalars->square_sum[owner], model->gradients + range.begin,
+                       range.end - range.begin, op);
     }
 }
 
 void model_update(Model *model, const AdamwSettings *settings) {
+    bool follows = !model->plan.config.frozen;
     for (int owner = 0; owner < 2; owner++)
         for (int group = 0; group < 2; group++) {
             ParameterRange range = model->table.group[owner][group];
@@ -301,7 +448,7 @@ void model_update(Model *model, const AdamwSettings *settings) {
             model->device->adamw_ema(
                 model->weights + range.begin, model->first_moment + range.begin,
                 model->second_moment + range.begin,
-                owner == OWNER_ENCODER ? model->target + range.begin : NULL,
+                owner == OWNER_ENCODER && follows ? model->target + range.begin : NULL,
                 model->gradients + range.begin, range.end - range.begin,
                 &model->scalars->square_sum[owner], &model->scalars->total, &own, model->device);
         }

@@ -25,7 +25,8 @@ extern const float patch_std[PATCH_CHANNELS];  /* 0.229, 0.224, 0.225 */
 /* patches[R][3·tubelet·patch²]; row i is token token[i] of clip clip[i].
  * Either pixels[B][3][frames][height][width] (uint8, normalised here) or values (the same shape,
  * float32, already normalised); the other is NULL. mirror[B]: 1 mirrors that clip left to right;
- * NULL: none. clip, token and mirror lie in device memory. */
+ * NULL: none. A negative token (a class token, which has no pixels) gives zeros. clip, token and
+ * mirror lie in device memory. */
 typedef void PatchesCut(float *patches, const uint8_t *pixels, const float *values,
                         const uint8_t *mirror, const int32_t *clip, const int32_t *token,
                         int64_t rows, const PatchShape *shape, Device *device);

@@ -1,6 +1,7 @@
 /* Cutting patches on the CPU. See kernels/patches.h. */
 #include "kernels/cpu/parallel.h"
 #include "kernels/device.h"
+#include <string.h>
 
 void cpu_patches_cut(float *patches, const uint8_t *pixels, const float *values,
                      const uint8_t *mirror, const int32_t *clip, const int32_t *token, int64_t rows,
@@ -16,6 +17,10 @@ void cpu_patches_cut(float *patches, const uint8_t *pixels, const float *values,
 #pragma omp parallel for schedule(static) num_threads(device->threads)
     for (int64_t i = 0; i < rows; i++) {
         float *row = patches + i * PATCH_CHANNELS * tubelet * p * p;
+        if (token[i] < 0) {
+            memset(row, 0, (size_t)(PATCH_CHANNELS * tubelet * p * p) * sizeof *row);
+            continue;
+        }
         int64_t t = token[i] / (grid_h * grid_w), h = token[i] / grid_w % grid_h,
                 w = token[i] % grid_w;
         int flip = mirror && mirror[clip[i]];

@@ -9,6 +9,11 @@ void reference_patches_cut(float *patches, const uint8_t *pixels, const float *v
     (void)device;
     int64_t across = s->width / s->patch, down = s->height / s->patch, n = 0;
     for (int64_t i = 0; i < rows; i++) {
+        for (int64_t k = 0; k < PATCH_CHANNELS * s->tubelet * s->patch * s->patch && token[i] < 0;
+             k++)
+            patches[n++] = 0;
+        if (token[i] < 0)
+            continue;
         int64_t t = token[i] / (across * down), h = token[i] / across % down, w = token[i] % across;
         for (int64_t c = 0; c < PATCH_CHANNELS; c++)
             for (int64_t f = t * s->tubelet; f < (t + 1) * s->tubelet; f++)
