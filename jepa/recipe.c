@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define GROUP_TOKENS_MAX (1 << 30) /* packed lengths are 32-bit numbers */
-#define WIDTH_MAX        8192      /* channels */
-#define CLIPS_MAX        (1 << 24) /* slots of a step, see clip_draw_training */
+#define GROUP_TOKENS_MAX (1 << 30)   /* packed lengths are 32-bit numbers */
+#define WIDTH_MAX        8192        /* channels */
+#define CLIPS_MAX        (1 << 24)   /* slots of a step, see clip_draw_training */
+#define IMAGE_SEED       0x494D4147u /* pictures are drawn apart from the clips */
 
 void recipe_default(Recipe *r) {
     memset(r, 0, sizeof *r);
@@ -39,9 +40,31 @@ void recipe_default(Recipe *r) {
     r->model.uniform_power = true;
     r->model.zero_init_mask_tokens = true;
     r->model.init_std = 0.02;
+    r->model.wide_silu = true;
+    r->loss.lambda_value_vid = r->loss.lambda_value_img = 0.5;
+    r->loss.lambda_start = 15000;
+    r->loss.lambda_end = 30000;
+    r->sigreg.weight = 0.02;
+    r->sigreg.num_proj = 1024;
+    r->sigreg.hidden_dim = 2048;
+    r->sigreg.output_dim = 256;
+    r->sigreg.token_drop_rate = 0.95;
+    r->sigreg.block_causal = true;
+    r->sigreg.local_crops_number = 10;
+    r->sigreg.local_size = 96;
+    r->sigreg.local_crops_scale[0] = 0.02;
+    r->sigreg.local_crops_scale[1] = 0.4;
+    r->sigreg.local_crops_ratio[0] = 0.75;
+    r->sigreg.local_crops_ratio[1] = 4.0 / 3;
+    r->sigreg.hflip = true;
+    r->sigreg.color_jitter_prob = 0.8;
+    r->sigreg.brightness = r->sigreg.contrast = 0.4;
+    r->sigreg.saturation = 0.2;
+    r->sigreg.hue = 0.1;
+    r->sigreg.grayscale_prob = 0.2;
     r->optimization.ipe = 300;
     r->optimization.ipe_scale = 1.25;
-    r->optimization.clip_grad = 10;
+    r->optimization.clip_grad = -1; /* auto */
     r->optimization.weight_decay = 0.04;
     r->optimization.final_weight_decay = 0.4;
     r->optimization.epochs = 300;
@@ -62,7 +85,12 @@ void recipe_default(Recipe *r) {
 void recipe_free(Recipe *r) {
     for (int i = 0; i < r->data.datasets_count; i++)
         free(r->data.datasets[i]);
+    for (int i = 0; i < r->img_data.datasets_count; i++)
+        free(r->img_data.datasets[i]);
     free(r->data.cache_folder);
+    free(r->target);
+    free(r->init_from);
+    free(r->optimization.anneal_ckpt);
     free(r->meta.dtype);
     free(r->model.model_name);
     free(r->ignored);
@@ -75,7 +103,87 @@ int recipe_slots(const Recipe *recipe) {
 }
 
 int recipe_groups(const Recipe *recipe) {
-    return recipe->nodes * recipe->tasks_per_node;
+    return recipe->nodes * recipe->tasks_per_node - recipe_image_groups(recipe);
+}
+
+/* As the published ranks: int(ranks · ratio) of them read pictures. */
+int recipe_image_groups(const Recipe *recipe) {
+    return (int)(recipe->nodes * recipe->tasks_per_node * recipe->img_data.rank_ratio);
+}
+
+int recipe_lengths(int *lengths, const Recipe *r) {
+    int count = 0;
+    for (int i = 0; i < r->data.fpcs_count; i++) {
+        int known = 0;
+        while (known < count && lengths[known] != r->data.fpcs[i])
+            known++;
+        if (known == count)
+            lengths[count++] = r->data.fpcs[i];
+    }
+    if (!count)
+        lengths[count++] = r->data.num_frames;
+    return count;
+}
+
+double recipe_clip_grad(const Recipe *r) {
+    if (r->optimization.clip_grad >= 0)
+        return r->optimization.clip_grad;
+    return r->model.use_rope ? 0 : 10;
+}
+
+const char *recipe_teacher(const Recipe *r) {
+    return r->target && !strncmp(r->target, "frozen:", 7) ? r->target + 7 : NULL;
+}
+
+double recipe_lambda(const Recipe *r, int64_t step, bool picture) {
+    if (!r->loss.predict_all)
+        return 0;
+    double value = picture ? r->loss.lambda_value_img : r->loss.lambda_value_vid;
+    double from = r->loss.lambda_start, to = r->loss.lambda_end, at = (double)step;
+    if (!r->loss.lambda_progressive || at >= to)
+        return value;
+    return at <= from ? 0 : value * (at - from) / (to - from);
+}
+
+/* What the families differ in. */
+static void resolve_networks(ModelConfig *c, const Recipe *r) {
+    int lengths[RECIPE_SOURCES_MAX];
+    bool rotary = r->model.use_rope, dense = r->model.levels_predictor > 0;
+    c->objective = (Objective)r->objective;
+    /* 2.1 mended the angles of version 2, so its recipes mean the standard form */
+    int form = r->model.rope ? r->model.rope : dense ? 2 : 1;
+    c->positions = !rotary ? POSITIONS_SINCOS : form == 1 ? POSITIONS_ROPE_TILED : POSITIONS_ROPE;
+    c->rope_side = rotary && r->model.interpolate_rope ? (c->patch == 14 ? 252 : 256) / c->patch
+                                                       : 0;
+    c->swiglu = r->model.use_silu;
+    c->pred_swiglu = r->model.use_pred_silu;
+    if (c->swiglu)
+        c->hidden = config_swiglu_hidden(c->hidden, r->model.wide_silu);
+    if (c->pred_swiglu)
+        c->pred_hidden = config_swiglu_hidden(c->pred_hidden, r->model.wide_silu);
+    c->drop_path = r->model.drop_path_rate;
+    c->plane = r->model.two_dimensional;
+    c->token_by_length = r->model.mask_tokens ? r->model.mask_tokens == 2 : rotary;
+    c->used_mask_tokens = c->plane             ? 1
+                          : c->token_by_length ? recipe_lengths(lengths, r)
+                                               : r->mask.count;
+    c->mask_tokens = r->model.num_mask_tokens ? r->model.num_mask_tokens : c->used_mask_tokens;
+    if (dense) {
+        c->norms = LEVELS_MAX;
+        c->levels = r->model.levels_predictor;
+    }
+    c->modality = r->model.modality_embedding;
+    c->image_patches = r->model.img_temporal_dim_size > 0;
+    c->context_loss = r->loss.predict_all;
+    if (c->objective == OBJECTIVE_SIGREG) {
+        c->class_token = true;
+        c->causal = r->sigreg.block_causal;
+        c->projector_hidden = r->sigreg.hidden_dim;
+        c->projector_out = r->sigreg.output_dim;
+    }
+    c->frozen = recipe_teacher(r) != NULL;
+    if (c->frozen)
+        c->teacher = r->teacher;
 }
 
 /* Sizes by name or by number; a number wins over the name. */
@@ -103,10 +211,11 @@ static int resolve_model(ModelConfig *c, const Recipe *r, Error *error) {
     c->pred_depth = r->model.pred_depth;
     c->pred_heads = r->model.pred_num_heads ? r->model.pred_num_heads : c->heads;
     c->pred_hidden = 4 * c->pred_dim;
-    c->mask_tokens = c->used_mask_tokens = r->mask.count;
+    resolve_networks(c, r);
     c->uniform_power = r->model.uniform_power;
     c->zero_init_mask_tokens = r->model.zero_init_mask_tokens;
-    c->rescale_init = r->model.rescale_init;
+    c->rescale_init = r->model.rescale_init ? r->model.rescale_init == CHOICE_ON
+                                            : c->positions != POSITIONS_SINCOS;
     c->init_std = r->model.init_std;
     return config_check(c, error);
 }
@@ -156,11 +265,57 @@ MaskRecipe recipe_mask(const Recipe *r) {
                        .grid = config_grid(&config),
                        .samples = recipe_slots(r)};
     memcpy(mask.setting, r->mask.settings, sizeof mask.setting);
+    int lengths[RECIPE_SOURCES_MAX], count = recipe_lengths(lengths, r);
+    if (count > 1)
+        for (mask.lengths = 0; mask.lengths < count; mask.lengths++) {
+            mask.length[mask.lengths] = lengths[mask.lengths] / config.tubelet;
+            for (int i = 0; i < r->data.fpcs_count; i++)
+                if (r->data.fpcs[i] == lengths[mask.lengths])
+                    mask.length_weight[mask.lengths] += r->data.weights_count ? r->data.weights[i]
+                                                                              : 1;
+        }
+    if (r->mask.num_pred_masks) {
+        MaskSetting setting = r->mask.ijepa;
+        setting.kind = MASK_IJEPA;
+        mask_ijepa(&mask, &setting, r->mask.num_pred_masks);
+    }
+    return mask;
+}
+
+ClipSpec recipe_image_clip(const Recipe *r) {
+    ClipSpec spec = recipe_clip(r);
+    spec.frames = spec.step = 1;
+    spec.fps = spec.duration = 0;
+    spec.crop = r->img_data.crop_size;
+    return spec;
+}
+
+SamplerSettings recipe_image_sampler(const Recipe *r) {
+    SamplerSettings s = {
+        .clip = recipe_image_clip(r), .num_clips = 1, .seed = (uint64_t)r->meta.seed ^ IMAGE_SEED};
+    return s;
+}
+
+ModelConfig recipe_image_model(const Recipe *r) {
+    ModelConfig config = recipe_model(r);
+    config.frames = config.trained_frames = config.tubelet = 1;
+    config.height = config.width = config.trained_height = config.trained_width =
+        r->img_data.crop_size;
+    return config;
+}
+
+MaskRecipe recipe_image_mask(const Recipe *r) {
+    ModelConfig config = recipe_image_model(r);
+    MaskRecipe mask = {.batch = r->mask.batch,
+                       .settings = r->img_mask.count,
+                       .grid = config_grid(&config),
+                       .samples = r->img_data.batch_size};
+    memcpy(mask.setting, r->img_mask.settings, sizeof mask.setting);
     return mask;
 }
 
 Schedule recipe_schedule(const Recipe *r, int64_t units) {
-    int64_t batch = (int64_t)r->data.batch_size * recipe_groups(r);
+    int64_t batch = (int64_t)r->data.batch_size * recipe_groups(r); /* of videos */
     int64_t ipe = r->optimization.ipe > 0 ? r->optimization.ipe : units / batch;
     return (Schedule){.epochs = r->optimization.epochs,
                       .ipe = (double)(ipe < 1 ? 1 : ipe),
@@ -171,6 +326,7 @@ Schedule recipe_schedule(const Recipe *r, int64_t units) {
                       .final_lr = r->optimization.final_lr,
                       .weight_decay = r->optimization.weight_decay,
                       .final_weight_decay = r->optimization.final_weight_decay,
+                      .anneal = r->optimization.is_anneal,
                       .ema = {r->optimization.ema[0], r->optimization.ema[1]}};
 }
 
@@ -233,6 +389,84 @@ int recipe_check_data(const Recipe *r, Error *error) {
     return 0;
 }
 
+/* Keys that exclude or need each other. */
+static int check_networks(const Recipe *r, const ModelConfig *config, Error *error) {
+    int lengths[RECIPE_SOURCES_MAX], count = recipe_lengths(lengths, r);
+    for (int i = 0; i < count; i++)
+        if (lengths[i] % config->tubelet)
+            return error_set(error, ERROR_USAGE,
+                             "data.dataset_fpcs: %d frames are no multiple of tubelet_size %d",
+                             lengths[i], config->tubelet);
+    if (count > 1 && !r->data.weights_count)
+        return error_set(error, ERROR_USAGE,
+                         "data.dataset_fpcs: several clip lengths in one run need "
+                         "data.datasets_weights: what replaces a broken video must be as long");
+    if (count > 1 && config->positions == POSITIONS_SINCOS)
+        return error_set(error, ERROR_USAGE,
+                         "data.dataset_fpcs: clips of several lengths in one run need rotary "
+                         "positions (model.use_rope: true)");
+    if (r->target && strcmp(r->target, "ema") && !recipe_teacher(r))
+        return error_set(error, ERROR_USAGE, "target: expected ema or frozen:CHECKPOINT, found %s",
+                         r->target);
+    if (r->optimization.is_anneal && !r->optimization.anneal_ckpt)
+        return error_set(error, ERROR_USAGE,
+                         "optimization.is_anneal: a cooldown goes on from a run: give "
+                         "optimization.anneal_ckpt, or --cooldown RUN");
+    if (r->optimization.anneal_ckpt && r->init_from)
+        return error_set(error, ERROR_USAGE,
+                         "optimization.anneal_ckpt and init_from both say where to start: give "
+                         "one");
+    if (config->mask_tokens < config->used_mask_tokens)
+        return error_set(error, ERROR_USAGE, "model.num_mask_tokens: %d, but %d are used",
+                         config->mask_tokens, config->used_mask_tokens);
+    if (r->loss.predict_all && !r->model.levels_predictor)
+        return error_set(error, ERROR_USAGE,
+                         "loss.predict_all belongs to V-JEPA 2.1: set model.levels_predictor to 4 "
+                         "or 1");
+    if (r->loss.predict_all && r->mask.num_pred_masks)
+        return error_set(error, ERROR_USAGE,
+                         "loss.predict_all does not go with I-JEPA's masks, whose targets share "
+                         "one context");
+    if (check_number(r->img_data.rank_ratio, 0, 1, "img_data.rank_ratio", error))
+        return -1;
+    if (recipe_image_groups(r)) {
+        if (recipe_groups(r) < 1)
+            return error_set(error, ERROR_USAGE,
+                             "img_data.rank_ratio: %g leaves no group for videos; pictures alone "
+                             "are trained as data.datasets with num_frames 1",
+                             r->img_data.rank_ratio);
+        if (!r->img_data.datasets_count || !r->img_mask.count ||
+            check_number(r->img_data.batch_size, 1, 4096, "img_data.batch_size", error) ||
+            check_number(r->img_data.crop_size, 8, CLIP_CROP_MAX, "img_data.crop_size", error))
+            return error->code
+                       ? -1
+                       : error_set(error, ERROR_USAGE, "img_data: expected datasets and img_mask");
+        if (!config->image_patches)
+            return error_set(error, ERROR_USAGE,
+                             "img_data: pictures beside videos need model.img_temporal_dim_size: "
+                             "1");
+        MaskRecipe mask = recipe_image_mask(r);
+        if (r->img_data.crop_size % config->patch)
+            return error_set(error, ERROR_USAGE,
+                             "img_data.crop_size %d is no multiple of patch_size %d",
+                             r->img_data.crop_size, config->patch);
+        if (mask_check(&mask, error))
+            return error_prefix(error, "img_mask");
+    }
+    if (r->objective == OBJECTIVE_SIGREG &&
+        (check_number(r->sigreg.weight, 0, 1e6, "sigreg.weight", error) ||
+         check_number(r->sigreg.num_proj, 1, 65536, "sigreg.num_proj", error) ||
+         check_number(r->sigreg.token_drop_rate, 0, 0.9999, "sigreg.token_drop_rate", error) ||
+         check_number(r->sigreg.local_crops_number, 1, 32, "sigreg.local_crops_number", error) ||
+         check_number(r->sigreg.local_size, config->patch, CLIP_CROP_MAX, "sigreg.local_size",
+                      error)))
+        return -1;
+    if (r->objective == OBJECTIVE_SIGREG && r->sigreg.local_size % config->patch)
+        return error_set(error, ERROR_USAGE, "sigreg.local_size %d is no multiple of patch_size %d",
+                         r->sigreg.local_size, config->patch);
+    return 0;
+}
+
 int recipe_check(const Recipe *r, Error *error) {
     ModelConfig config;
     if (r->not_built)
@@ -246,7 +480,7 @@ int recipe_check(const Recipe *r, Error *error) {
         check_number(r->optimization.epochs, 1e-6, 1e9, "optimization.epochs", error) ||
         check_number(r->optimization.ipe_scale, 1, 100, "optimization.ipe_scale", error) ||
         check_number(r->optimization.warmup, 0, 1e9, "optimization.warmup", error) ||
-        check_number(r->optimization.clip_grad, 0, 1e12, "optimization.clip_grad", error) ||
+        check_number(r->optimization.clip_grad, -1, 1e12, "optimization.clip_grad", error) ||
         check_number(r->optimization.start_lr, 0, 100, "optimization.start_lr", error) ||
         check_number(r->optimization.lr, 0, 100, "optimization.lr", error) ||
         check_number(r->optimization.final_lr, 0, 100, "optimization.final_lr", error) ||
@@ -262,13 +496,10 @@ int recipe_check(const Recipe *r, Error *error) {
         check_number(r->logging.diagnostics_every, 1, 1e6, "logging.diagnostics_every", error) ||
         resolve_model(&config, r, error))
         return -1;
-    if (r->data.fpcs_count)
-        return error_set(
-            error, ERROR_USAGE,
-            "data.dataset_fpcs: clips of several lengths can be drawn, but the networks "
-            "take one length in a run so far: give every data set the same");
+    if (check_networks(r, &config, error))
+        return -1;
     for (int m = 0; m < r->mask.count; m++)
-        if ((r->mask.settings[m].kind == MASK_TUBE) != r->mask.tubes)
+        if ((r->mask.settings[m].kind == MASK_TUBE) != r->mask.tubes && !r->mask.num_pred_masks)
             return error_set(error, ERROR_USAGE,
                              "data.mask_type %s does not fit mask[%d]: random_tube takes a ratio, "
                              "multiblock3d takes blocks",
@@ -286,5 +517,7 @@ int recipe_check(const Recipe *r, Error *error) {
     if (clips > CLIPS_MAX)
         return error_set(error, ERROR_USAGE, "a step of %.0f clips: expected at most %d", clips,
                          CLIPS_MAX);
-    return mask_check(&mask, error);
+    if (check_number(r->mask.num_pred_masks, 0, MASK_SETTINGS_MAX, "mask.num_pred_masks", error))
+        return -1;
+    return r->objective == OBJECTIVE_JEPA ? mask_check(&mask, error) : 0;
 }

@@ -3,9 +3,11 @@
  * Reads the configuration files of V-JEPA 1 and V-JEPA 2 (facebookresearch/jepa and vjepa2,
  * configs/pretrain and configs/train). A key that is unknown is an error that names the nearest
  * known one; a key without meaning here is collected in `ignored`; a published feature that is not
- * built is refused by recipe_check. Our own keys: mask as a map {batch, settings}, checkpoint,
- * model.embed_dim and its fellows, data.{sampling, spacing, short_videos, interpolation, hdr,
- * index_check, timeout, cache, cache_folder}, data_aug.color_jitter, logging.diagnostics_every. */
+ * built is refused by recipe_check. Our own keys: mask as a map {batch, settings} or with I-JEPA's
+ * keys, checkpoint, objective, target, init_from, sigreg, model.embed_dim and its fellows,
+ * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional}, loss.smooth_l1,
+ * data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout, cache,
+ * cache_folder}, data_aug.color_jitter, logging.diagnostics_every. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
@@ -17,9 +19,22 @@
 
 #define RECIPE_SOURCES_MAX 64
 
+/* "auto": what the published code of the recipe's family does. */
+typedef enum Choice3 { CHOICE_AUTO, CHOICE_OFF, CHOICE_ON } Choice3;
+
+typedef struct RecipeMasks {
+    int count;
+    MaskSetting settings[MASK_SETTINGS_MAX];
+} RecipeMasks;
+
 typedef struct Recipe {
     /* top level: the machines of the published run; only their product counts here */
     int nodes, tasks_per_node;
+    int objective; /* Objective */
+    char *target;  /* "frozen:CHECKPOINT"; owned; NULL: "ema" */
+    EncoderConfig
+        teacher;     /* sizes of a frozen teacher, read from its checkpoint when a run begins */
+    char *init_from; /* checkpoint whose weights are the first; owned; NULL: drawn */
     struct {
         char *datasets[RECIPE_SOURCES_MAX]; /* folders or lists; owned */
         int datasets_count;
@@ -47,15 +62,42 @@ typedef struct Recipe {
         bool horizontal_flip, auto_augment;
         double color_jitter, reprob;
     } data_aug;
+    /* pictures beside the videos (V-JEPA 2.1): `rank_ratio` of the groups are of these */
+    struct {
+        char *datasets[RECIPE_SOURCES_MAX]; /* owned */
+        int datasets_count;
+        int batch_size, crop_size;
+        double rank_ratio; /* 0: no pictures */
+    } img_data;
     struct {
         double loss_exp, reg_coeff;
+        bool smooth_l1;                            /* I-JEPA, instead of loss_exp */
+        bool predict_all;                          /* context tokens too (2.1) */
+        bool weight_distance_loss;                 /* they count 1/sqrt(distance) */
+        double lambda_value_vid, lambda_value_img; /* weight of their loss */
+        bool lambda_progressive;                   /* which warms up */
+        double lambda_start, lambda_end;           /* from this step to that */
     } loss;
     struct {
         MaskBatch batch;
         int count;
         MaskSetting settings[MASK_SETTINGS_MAX];
-        bool tubes; /* data.mask_type: random_tube */
+        bool tubes;         /* data.mask_type: random_tube */
+        int num_pred_masks; /* > 0: I-JEPA's sampler with so many targets; `ijepa` holds the rest */
+        MaskSetting ijepa;
     } mask;
+    RecipeMasks img_mask; /* of pictures beside videos */
+    /* objective: sigreg (LeVJEPA) */
+    struct {
+        double weight; /* λ */
+        int num_proj, hidden_dim, output_dim;
+        double token_drop_rate;
+        bool block_causal;
+        int local_crops_number, local_size;
+        double local_crops_scale[2], local_crops_ratio[2];
+        bool hflip;
+        double color_jitter_prob, brightness, contrast, saturation, hue, grayscale_prob;
+    } sigreg;
     struct {
         int64_t seed;
         char *dtype; /* as written; owned; NULL: float32 */
@@ -65,13 +107,27 @@ typedef struct Recipe {
         int embed_dim, depth, num_heads;                /* 0: from the name */
         double mlp_ratio;                               /* 0: from the name, or 4 */
         int pred_depth, pred_embed_dim, pred_num_heads; /* pred_num_heads 0: the encoder's */
-        bool uniform_power, zero_init_mask_tokens, rescale_init;
+        bool uniform_power, zero_init_mask_tokens;
+        int rescale_init; /* Choice3; auto: as V-JEPA 2 does, where positions are rotary */
+        bool use_rope, interpolate_rope;
+        int rope; /* 0 auto, 1 tiled, 2 standard */
+        bool use_silu, use_pred_silu, wide_silu;
+        double drop_path_rate;
+        int mask_tokens;      /* 0 auto, 1 by setting, 2 by length */
+        int num_mask_tokens;  /* 0: as many as are used */
+        int levels_predictor; /* V-JEPA 2.1: 4 or 1; 0: not 2.1 */
+        bool modality_embedding;
+        int img_temporal_dim_size; /* 1: pictures have their own patch embedding */
+        bool two_dimensional;      /* I-JEPA's names and positions */
         double init_std;
     } model;
     struct {
         int64_t ipe; /* steps in an epoch; 0: once through the videos */
         double ipe_scale, clip_grad, weight_decay, final_weight_decay, epochs, warmup;
         double start_lr, lr, final_lr, ema[2], betas[2], eps;
+        /* clip_grad < 0: auto, 10 as V-JEPA 1, none as V-JEPA 2 (rotary positions) */
+        bool is_anneal;    /* cooldown: lr falls linearly */
+        char *anneal_ckpt; /* run or checkpoint it starts from, moments included; owned */
     } optimization;
     struct {
         int64_t every_steps;  /* 0: not by steps */
@@ -108,6 +164,21 @@ ModelConfig recipe_model(const Recipe *recipe);
 ClipSpec recipe_clip(const Recipe *recipe);
 SamplerSettings recipe_sampler(const Recipe *recipe);
 MaskRecipe recipe_mask(const Recipe *recipe);
+/* Distinct clip lengths in frames, in the order of data.dataset_fpcs; at least one. Returns how
+ * many; lengths[RECIPE_SOURCES_MAX]. */
+int recipe_lengths(int *lengths, const Recipe *recipe);
+double recipe_clip_grad(const Recipe *recipe); /* 0: none */
+/* The teacher's checkpoint of `target: frozen:CHECKPOINT`; NULL: none. Inside recipe->target. */
+const char *recipe_teacher(const Recipe *recipe);
+/* λ of the context loss at a step: 0 up to lambda_start, linear to its value at lambda_end. */
+double recipe_lambda(const Recipe *recipe, int64_t step, bool picture);
+
+/* Pictures beside videos: groups of them in a step (0: none), slots of a group, and their parts. */
+int recipe_image_groups(const Recipe *recipe);
+ClipSpec recipe_image_clip(const Recipe *recipe);
+SamplerSettings recipe_image_sampler(const Recipe *recipe);
+MaskRecipe recipe_image_mask(const Recipe *recipe);
+ModelConfig recipe_image_model(const Recipe *recipe);
 /* `units`: what an epoch goes through, see video/sampler.h */
 Schedule recipe_schedule(const Recipe *recipe, int64_t units);
 int recipe_groups(const Recipe *recipe); /* groups in a step: nodes x tasks_per_node */

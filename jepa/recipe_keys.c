@@ -19,9 +19,12 @@ typedef enum KeyKind {
     KEY_WEIGHTS,
     KEY_CHOICE, /* int: number of the word in `only` */
     KEY_FILTER, /* filter_short_videos: another word for short_videos: skip */
+    KEY_AUTO,   /* double; "auto" is -1 */
     KEY_SIZE,   /* double, bytes: "2 GiB" */
     KEY_MASK_TYPE,
     KEY_MASK_BATCH,
+    KEY_IMG_MASKS, /* written as a list of mask settings */
+    KEY_IMG_DATASETS,
     KEY_FPCS,
     KEY_EVERY,
     KEY_IGNORED, /* means nothing here */
@@ -38,7 +41,19 @@ typedef struct Key {
 #define AT(member) offsetof(Recipe, member)
 
 static const Key keys[] = {
-    {"app", KEY_ONLY, 0, "vjepa"},
+    {"app", KEY_ONLY, 0, "vjepa|vjepa_2_1"},
+    {"objective", KEY_CHOICE, AT(objective), "jepa|sigreg"},
+    {"target", KEY_TEXT, AT(target), NULL},
+    {"init_from", KEY_TEXT, AT(init_from), NULL},
+    {"teacher.embed_dim", KEY_INT, AT(teacher.dim), NULL},
+    {"teacher.depth", KEY_INT, AT(teacher.depth), NULL},
+    {"teacher.num_heads", KEY_INT, AT(teacher.heads), NULL},
+    {"teacher.mlp_dim", KEY_INT, AT(teacher.hidden), NULL},
+    {"teacher.use_silu", KEY_BOOL, AT(teacher.swiglu), NULL},
+    {"teacher.positions", KEY_CHOICE, AT(teacher.positions), "sincos|tiled|standard"},
+    {"teacher.rope_side", KEY_INT, AT(teacher.rope_side), NULL},
+    {"teacher.uniform_power", KEY_BOOL, AT(teacher.uniform_power), NULL},
+    {"teacher.norms", KEY_INT, AT(teacher.norms), NULL},
     {"nodes", KEY_INT, AT(nodes), NULL},
     {"tasks_per_node", KEY_INT, AT(tasks_per_node), NULL},
     {"folder", KEY_IGNORED, 0, NULL},
@@ -81,12 +96,53 @@ static const Key keys[] = {
     {"data_aug.random_resize_aspect_ratio", KEY_PAIR, AT(data_aug.random_resize_aspect_ratio),
      NULL},
     {"data_aug.random_resize_scale", KEY_PAIR, AT(data_aug.random_resize_scale), NULL},
+    {"img_data.datasets", KEY_IMG_DATASETS, 0, NULL},
+    {"img_data.batch_size", KEY_INT, AT(img_data.batch_size), NULL},
+    {"img_data.crop_size", KEY_INT, AT(img_data.crop_size), NULL},
+    {"img_data.rank_ratio", KEY_NUMBER, AT(img_data.rank_ratio), NULL},
+    {"img_data.dataset_type", KEY_IGNORED, 0, NULL},
+    {"img_data.datasets_weights", KEY_IGNORED, 0, NULL},
+    {"img_data.dataset_fpcs", KEY_IGNORED, 0, NULL},
+    {"img_data.num_workers", KEY_IGNORED, 0, NULL},
     {"logging.folder", KEY_IGNORED, 0, NULL},
     {"logging.write_tag", KEY_IGNORED, 0, NULL},
     {"logging.diagnostics_every", KEY_INT, AT(logging.diagnostics_every), NULL},
     {"loss.loss_exp", KEY_NUMBER, AT(loss.loss_exp), NULL},
     {"loss.reg_coeff", KEY_NUMBER, AT(loss.reg_coeff), NULL},
+    {"loss.smooth_l1", KEY_BOOL, AT(loss.smooth_l1), NULL},
+    {"loss.predict_all", KEY_BOOL, AT(loss.predict_all), NULL},
+    {"loss.weight_distance_loss", KEY_BOOL, AT(loss.weight_distance_loss), NULL},
+    {"loss.offset_context_loss", KEY_ONLY, 0, "false"},
+    {"loss.shift_by_n", KEY_ONLY, 0, "0"},
+    {"loss.lambda_start", KEY_NUMBER, AT(loss.lambda_start), NULL},
+    {"loss.lambda_end", KEY_NUMBER, AT(loss.lambda_end), NULL},
     {"mask.batch", KEY_MASK_BATCH, 0, NULL},
+    {"mask.num_pred_masks", KEY_INT, AT(mask.num_pred_masks), NULL},
+    {"mask.num_enc_masks", KEY_ONLY, 0, "1"},
+    {"mask.pred_mask_scale", KEY_PAIR, AT(mask.ijepa.pred_mask_scale), NULL},
+    {"mask.enc_mask_scale", KEY_PAIR, AT(mask.ijepa.enc_mask_scale), NULL},
+    {"mask.aspect_ratio", KEY_PAIR, AT(mask.ijepa.aspect_ratio), NULL},
+    {"mask.min_keep", KEY_INT, AT(mask.ijepa.min_keep), NULL},
+    {"mask.allow_overlap", KEY_BOOL, AT(mask.ijepa.allow_overlap), NULL},
+    {"img_mask", KEY_IMG_MASKS, 0, NULL},
+    {"sigreg.weight", KEY_NUMBER, AT(sigreg.weight), NULL},
+    {"sigreg.num_proj", KEY_INT, AT(sigreg.num_proj), NULL},
+    {"sigreg.knots", KEY_ONLY, 0, "17"},
+    {"sigreg.hidden_dim", KEY_INT, AT(sigreg.hidden_dim), NULL},
+    {"sigreg.output_dim", KEY_INT, AT(sigreg.output_dim), NULL},
+    {"sigreg.token_drop_rate", KEY_NUMBER, AT(sigreg.token_drop_rate), NULL},
+    {"sigreg.block_causal", KEY_BOOL, AT(sigreg.block_causal), NULL},
+    {"sigreg.local_crops_number", KEY_INT, AT(sigreg.local_crops_number), NULL},
+    {"sigreg.local_size", KEY_INT, AT(sigreg.local_size), NULL},
+    {"sigreg.local_crops_scale", KEY_PAIR, AT(sigreg.local_crops_scale), NULL},
+    {"sigreg.local_crops_ratio", KEY_PAIR, AT(sigreg.local_crops_ratio), NULL},
+    {"sigreg.hflip", KEY_BOOL, AT(sigreg.hflip), NULL},
+    {"sigreg.color_jitter_prob", KEY_NUMBER, AT(sigreg.color_jitter_prob), NULL},
+    {"sigreg.brightness", KEY_NUMBER, AT(sigreg.brightness), NULL},
+    {"sigreg.contrast", KEY_NUMBER, AT(sigreg.contrast), NULL},
+    {"sigreg.saturation", KEY_NUMBER, AT(sigreg.saturation), NULL},
+    {"sigreg.hue", KEY_NUMBER, AT(sigreg.hue), NULL},
+    {"sigreg.grayscale_prob", KEY_NUMBER, AT(sigreg.grayscale_prob), NULL},
     {"meta.seed", KEY_INT64, AT(meta.seed), NULL},
     {"meta.dtype", KEY_TEXT, AT(meta.dtype), NULL},
     {"meta.load_checkpoint", KEY_IGNORED, 0, NULL},
@@ -107,17 +163,36 @@ static const Key keys[] = {
     {"model.uniform_power", KEY_BOOL, AT(model.uniform_power), NULL},
     {"model.use_mask_tokens", KEY_ONLY, 0, "true"},
     {"model.zero_init_mask_tokens", KEY_BOOL, AT(model.zero_init_mask_tokens), NULL},
-    {"model.rescale_init", KEY_BOOL, AT(model.rescale_init), NULL},
+    {"model.rescale_init", KEY_CHOICE, AT(model.rescale_init), "auto|false|true"},
     {"model.init_std", KEY_NUMBER, AT(model.init_std), NULL},
-    {"model.use_rope", KEY_ONLY, 0, "false"},
-    {"model.use_silu", KEY_ONLY, 0, "false"},
-    {"model.use_pred_silu", KEY_ONLY, 0, "false"},
-    {"model.wide_silu", KEY_IGNORED, 0, NULL},
+    {"model.use_rope", KEY_BOOL, AT(model.use_rope), NULL},
+    {"model.rope", KEY_CHOICE, AT(model.rope), "auto|tiled|standard"},
+    {"model.interpolate_rope", KEY_BOOL, AT(model.interpolate_rope), NULL},
+    {"model.use_silu", KEY_BOOL, AT(model.use_silu), NULL},
+    {"model.use_pred_silu", KEY_BOOL, AT(model.use_pred_silu), NULL},
+    {"model.wide_silu", KEY_BOOL, AT(model.wide_silu), NULL},
+    {"model.drop_path_rate", KEY_NUMBER, AT(model.drop_path_rate), NULL},
+    {"model.mask_tokens", KEY_CHOICE, AT(model.mask_tokens), "auto|setting|length"},
+    {"model.num_mask_tokens", KEY_INT, AT(model.num_mask_tokens), NULL},
+    {"model.levels_predictor", KEY_INT, AT(model.levels_predictor), NULL},
+    {"model.modality_embedding", KEY_BOOL, AT(model.modality_embedding), NULL},
+    {"model.img_temporal_dim_size", KEY_INT, AT(model.img_temporal_dim_size), NULL},
+    {"model.two_dimensional", KEY_BOOL, AT(model.two_dimensional), NULL},
+    {"model.lambda_value_vid", KEY_NUMBER, AT(loss.lambda_value_vid), NULL},
+    {"model.lambda_value_img", KEY_NUMBER, AT(loss.lambda_value_img), NULL},
+    {"model.lambda_progressive", KEY_BOOL, AT(loss.lambda_progressive), NULL},
+    {"model.n_registers", KEY_ONLY, 0, "0"},
+    {"model.n_registers_predictor", KEY_ONLY, 0, "0"},
+    {"model.has_cls_first", KEY_ONLY, 0, "false"},
+    {"model.normalize_predictor", KEY_ONLY, 0, "false"},
+    {"model.is_causal", KEY_ONLY, 0, "false"},
+    {"model.pred_is_causal", KEY_ONLY, 0, "false"},
+    {"model.init_type", KEY_ONLY, 0, "default"},
     {"model.use_activation_checkpointing", KEY_IGNORED, 0, NULL},
     {"model.compile_model", KEY_IGNORED, 0, NULL},
     {"optimization.ipe", KEY_INT64, AT(optimization.ipe), NULL},
     {"optimization.ipe_scale", KEY_NUMBER, AT(optimization.ipe_scale), NULL},
-    {"optimization.clip_grad", KEY_NUMBER, AT(optimization.clip_grad), NULL},
+    {"optimization.clip_grad", KEY_AUTO, AT(optimization.clip_grad), NULL},
     {"optimization.weight_decay", KEY_NUMBER, AT(optimization.weight_decay), NULL},
     {"optimization.final_weight_decay", KEY_NUMBER, AT(optimization.final_weight_decay), NULL},
     {"optimization.epochs", KEY_NUMBER, AT(optimization.epochs), NULL},
@@ -128,9 +203,13 @@ static const Key keys[] = {
     {"optimization.ema", KEY_PAIR, AT(optimization.ema), NULL},
     {"optimization.betas", KEY_PAIR, AT(optimization.betas), NULL},
     {"optimization.eps", KEY_NUMBER, AT(optimization.eps), NULL},
-    {"optimization.is_anneal", KEY_ONLY, 0, "false"},
-    {"optimization.anneal_ckpt", KEY_IGNORED, 0, NULL},
-    {"optimization.resume_anneal", KEY_IGNORED, 0, NULL},
+    {"optimization.is_anneal", KEY_BOOL, AT(optimization.is_anneal), NULL},
+    {"optimization.anneal_ckpt", KEY_TEXT, AT(optimization.anneal_ckpt), NULL},
+    {"optimization.resume_anneal", KEY_IGNORED, 0, NULL}, /* --resume */
+    {"optimization.use_radamw", KEY_ONLY, 0, "false"},
+    {"optimization.loss_reg_std_mult", KEY_ONLY, 0, ""},
+    {"optimization.loss_reg_num_tracking_steps", KEY_IGNORED, 0, NULL},
+    {"optimization.loss_reg_min_epoch", KEY_IGNORED, 0, NULL},
     {"checkpoint.every", KEY_EVERY, 0, NULL},
     {"checkpoint.keep", KEY_INT, AT(checkpoint.keep), NULL},
 };
@@ -201,13 +280,13 @@ static void apply_only(Recipe *r, const Key *key, const YamlNode *node) {
     r->not_built = kept;
 }
 
-static int apply_datasets(Recipe *r, const Key *key, const YamlNode *node, const char *name,
-                          Error *error) {
+static int apply_datasets(char **sets, int *count, const Key *key, const YamlNode *node,
+                          const char *name, Error *error) {
     if (node->kind == YAML_SCALAR && !yaml_is_null(node)) {
-        for (int i = 0; i < r->data.datasets_count; i++)
-            free(r->data.datasets[i]);
-        r->data.datasets[0] = memory_text("%s", node->text);
-        r->data.datasets_count = 1;
+        for (int i = 0; i < *count; i++)
+            free(sets[i]);
+        sets[0] = memory_text("%s", node->text);
+        *count = 1;
         return 0;
     }
     if (node->kind == YAML_LIST && node->count > RECIPE_SOURCES_MAX)
@@ -218,11 +297,11 @@ static int apply_datasets(Recipe *r, const Key *key, const YamlNode *node, const
     for (size_t i = 0; i < node->count; i++)
         if (node->items[i]->kind != YAML_SCALAR)
             return wrong(node->items[i], name, key->path, "a path", error);
-    for (int i = 0; i < r->data.datasets_count; i++)
-        free(r->data.datasets[i]);
-    r->data.datasets_count = 0;
+    for (int i = 0; i < *count; i++)
+        free(sets[i]);
+    *count = 0;
     for (size_t i = 0; i < node->count; i++)
-        r->data.datasets[r->data.datasets_count++] = memory_text("%s", node->items[i]->text);
+        sets[(*count)++] = memory_text("%s", node->items[i]->text);
     return 0;
 }
 
@@ -323,6 +402,71 @@ static int apply_every(Recipe *r, const Key *key, const YamlNode *node, const ch
     return 0;
 }
 
+static int apply_mask_setting(MaskSetting *s, const YamlNode *map, int m, const char *name,
+                              Error *error) {
+    char path[64];
+    if (map->kind != YAML_MAP)
+        return wrong(map, name, "mask", "a map for each mask setting", error);
+    *s = (MaskSetting){.num_blocks = 1,
+                       .aspect_ratio = {0.75, 1.5},
+                       .spatial_scale = {0.2, 0.8},
+                       .temporal_scale = {1, 1},
+                       .max_temporal_keep = 1};
+    for (size_t i = 0; i < map->count; i++) {
+        const char *key = map->keys[i];
+        const YamlNode *node = map->items[i];
+        int64_t integer = 0;
+        bool flag = false;
+        int bad = 0;
+        snprintf(path, sizeof path, "mask[%d].%.40s", m, key);
+        if (!strcmp(key, "aspect_ratio"))
+            bad = read_pair(s->aspect_ratio, node);
+        else if (!strcmp(key, "spatial_scale"))
+            bad = read_pair(s->spatial_scale, node);
+        else if (!strcmp(key, "temporal_scale"))
+            bad = read_pair(s->temporal_scale, node);
+        else if (!strcmp(key, "max_temporal_keep"))
+            bad = yaml_number(node, &s->max_temporal_keep);
+        else if (!strcmp(key, "ratio")) {
+            bad = yaml_number(node, &s->ratio);
+            s->kind = MASK_TUBE;
+        } else if (!strcmp(key, "num_blocks") || !strcmp(key, "max_keep")) {
+            bad = !yaml_is_null(node) &&
+                  (yaml_integer(node, &integer) || integer < 0 || integer > 1 << 24);
+            *(key[0] == 'n' ? &s->num_blocks : &s->max_keep) = (int)integer;
+        } else if (!strcmp(key, "full_complement") || !strcmp(key, "pred_full_complement") ||
+                   !strcmp(key, "inv_block")) {
+            bad = yaml_bool(node, &flag);
+            if (bad)
+                return wrong(node, name, path, "true or false", error);
+            *(key[0] == 'f'   ? &s->full_complement
+              : key[0] == 'p' ? &s->pred_full_complement
+                              : &s->inv_block) = flag;
+        } else {
+            const char *near = nearest_word(key, mask_keys, MASK_KEYS);
+            return error_set(error, ERROR_USAGE, "%s:%d: unknown key mask.%s%s%s%s", name,
+                             node->line, key, near ? ": did you mean " : "", near ? near : "",
+                             near ? "?" : "");
+        }
+        if (bad)
+            return wrong(node, name, path, "a number or a pair of numbers", error);
+    }
+    return 0;
+}
+
+static int apply_masks(MaskSetting *to, int *count, const YamlNode *list, const char *name,
+                       Error *error) {
+    if (list->kind != YAML_LIST || !list->count || list->count > MASK_SETTINGS_MAX)
+        return wrong(list, name, "mask", "a list of 1 to 16 mask settings", error);
+    MaskSetting settings[MASK_SETTINGS_MAX];
+    for (size_t m = 0; m < list->count; m++)
+        if (apply_mask_setting(&settings[m], list->items[m], (int)m, name, error))
+            return -1;
+    memcpy(to, settings, sizeof settings);
+    *count = (int)list->count;
+    return 0;
+}
+
 static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char *name,
                      Error *error) {
     char *place = (char *)r + key->offset;
@@ -380,7 +524,25 @@ static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char
         memcpy(place, pair, sizeof pair);
         return 0;
     case KEY_DATASETS:
-        return apply_datasets(r, key, node, name, error);
+        return apply_datasets(r->data.datasets, &r->data.datasets_count, key, node, name, error);
+    case KEY_IMG_DATASETS:
+        return apply_datasets(r->img_data.datasets, &r->img_data.datasets_count, key, node, name,
+                              error);
+    case KEY_IMG_MASKS:
+        if (null) {
+            r->img_mask.count = 0;
+            return 0;
+        }
+        return apply_masks(r->img_mask.settings, &r->img_mask.count, node, name, error);
+    case KEY_AUTO:
+        if (!strcmp(text, "auto"))
+            number = -1;
+        else if (null)
+            number = 0;
+        else if (yaml_number(node, &number) || number < 0)
+            return wrong(node, name, key->path, "a number of 0 or more, or auto", error);
+        *(double *)(void *)place = number;
+        return 0;
     case KEY_WEIGHTS:
         return apply_weights(r, key, node, name, error);
     case KEY_CHOICE: {
@@ -430,70 +592,6 @@ static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char
     return 0;
 }
 
-static int apply_mask_setting(MaskSetting *s, const YamlNode *map, int m, const char *name,
-                              Error *error) {
-    char path[64];
-    if (map->kind != YAML_MAP)
-        return wrong(map, name, "mask", "a map for each mask setting", error);
-    *s = (MaskSetting){.num_blocks = 1,
-                       .aspect_ratio = {0.75, 1.5},
-                       .spatial_scale = {0.2, 0.8},
-                       .temporal_scale = {1, 1},
-                       .max_temporal_keep = 1};
-    for (size_t i = 0; i < map->count; i++) {
-        const char *key = map->keys[i];
-        const YamlNode *node = map->items[i];
-        int64_t integer = 0;
-        bool flag = false;
-        int bad = 0;
-        snprintf(path, sizeof path, "mask[%d].%.40s", m, key);
-        if (!strcmp(key, "aspect_ratio"))
-            bad = read_pair(s->aspect_ratio, node);
-        else if (!strcmp(key, "spatial_scale"))
-            bad = read_pair(s->spatial_scale, node);
-        else if (!strcmp(key, "temporal_scale"))
-            bad = read_pair(s->temporal_scale, node);
-        else if (!strcmp(key, "max_temporal_keep"))
-            bad = yaml_number(node, &s->max_temporal_keep);
-        else if (!strcmp(key, "ratio")) {
-            bad = yaml_number(node, &s->ratio);
-            s->kind = MASK_TUBE;
-        } else if (!strcmp(key, "num_blocks") || !strcmp(key, "max_keep")) {
-            bad = !yaml_is_null(node) &&
-                  (yaml_integer(node, &integer) || integer < 0 || integer > 1 << 24);
-            *(key[0] == 'n' ? &s->num_blocks : &s->max_keep) = (int)integer;
-        } else if (!strcmp(key, "full_complement") || !strcmp(key, "pred_full_complement") ||
-                   !strcmp(key, "inv_block")) {
-            bad = yaml_bool(node, &flag);
-            if (bad)
-                return wrong(node, name, path, "true or false", error);
-            *(key[0] == 'f'   ? &s->full_complement
-              : key[0] == 'p' ? &s->pred_full_complement
-                              : &s->inv_block) = flag;
-        } else {
-            const char *near = nearest_word(key, mask_keys, MASK_KEYS);
-            return error_set(error, ERROR_USAGE, "%s:%d: unknown key mask.%s%s%s%s", name,
-                             node->line, key, near ? ": did you mean " : "", near ? near : "",
-                             near ? "?" : "");
-        }
-        if (bad)
-            return wrong(node, name, path, "a number or a pair of numbers", error);
-    }
-    return 0;
-}
-
-static int apply_masks(Recipe *r, const YamlNode *list, const char *name, Error *error) {
-    if (list->kind != YAML_LIST || !list->count || list->count > MASK_SETTINGS_MAX)
-        return wrong(list, name, "mask", "a list of 1 to 16 mask settings", error);
-    MaskSetting settings[MASK_SETTINGS_MAX];
-    for (size_t m = 0; m < list->count; m++)
-        if (apply_mask_setting(&settings[m], list->items[m], (int)m, name, error))
-            return -1;
-    memcpy(r->mask.settings, settings, sizeof settings);
-    r->mask.count = (int)list->count;
-    return 0;
-}
-
 static int unknown_key(const char *path, const YamlNode *node, const char *name, Error *error) {
     const char *paths[KEYS];
     for (size_t i = 0; i < KEYS; i++)
@@ -506,7 +604,7 @@ static int unknown_key(const char *path, const YamlNode *node, const char *name,
 static int apply_path(Recipe *r, const char *path, const YamlNode *node, const char *name,
                       Error *error) {
     if (!strcmp(path, "mask.settings"))
-        return apply_masks(r, node, name, error);
+        return apply_masks(r->mask.settings, &r->mask.count, node, name, error);
     for (size_t i = 0; i < KEYS; i++)
         if (!strcmp(path, keys[i].path))
             return apply_key(r, &keys[i], node, name, error);
@@ -528,7 +626,7 @@ int recipe_apply(Recipe *recipe, const YamlNode *root, const char *name, Error *
         const char *section = root->keys[i];
         const YamlNode *node = root->items[i];
         if (!strcmp(section, "mask") && node->kind == YAML_LIST) {
-            if (apply_masks(recipe, node, name, error))
+            if (apply_masks(recipe->mask.settings, &recipe->mask.count, node, name, error))
                 return -1;
         } else if (is_section(section)) {
             if (yaml_is_null(node))
@@ -568,13 +666,47 @@ int recipe_set(Recipe *recipe, const char *assignment, Error *error) {
     if (yaml_parse(&value, text, strlen(text), "--set", error))
         return -1;
     int result = !strcmp(path, "mask") && value->kind == YAML_LIST
-                     ? apply_masks(recipe, value, "--set", error)
+                     ? apply_masks(recipe->mask.settings, &recipe->mask.count, value, "--set",
+                                   error)
                      : apply_path(recipe, path, value, "--set", error);
     yaml_release(value);
     return result;
 }
 
 /* ---- writing ---- */
+
+static void write_masks(FILE *out, const MaskSetting *settings, int count, const char *indent) {
+    for (int m = 0; m < count; m++) {
+        const MaskSetting *s = &settings[m];
+        if (s->kind == MASK_TUBE)
+            fprintf(out, "%s- ratio: %.17g\n", indent, s->ratio);
+        else
+            fprintf(out,
+                    "%s- aspect_ratio: [%.17g, %.17g]\n%s  num_blocks: %d\n"
+                    "%s  spatial_scale: [%.17g, %.17g]\n%s  temporal_scale: [%.17g, %.17g]\n"
+                    "%s  max_temporal_keep: %.17g\n",
+                    indent, s->aspect_ratio[0], s->aspect_ratio[1], indent, s->num_blocks, indent,
+                    s->spatial_scale[0], s->spatial_scale[1], indent, s->temporal_scale[0],
+                    s->temporal_scale[1], indent, s->max_temporal_keep);
+        if (s->max_keep)
+            fprintf(out, "%s  max_keep: %d\n", indent, s->max_keep);
+        if (s->full_complement)
+            fprintf(out, "%s  full_complement: true\n", indent);
+        if (s->pred_full_complement)
+            fprintf(out, "%s  pred_full_complement: true\n", indent);
+        if (s->inv_block)
+            fprintf(out, "%s  inv_block: true\n", indent);
+    }
+}
+
+static void write_datasets(FILE *out, char *const *sets, int count) {
+    fprintf(out, "  datasets:%s\n", count ? "" : " []");
+    for (int i = 0; i < count; i++) {
+        char *quoted = yaml_quote(sets[i]);
+        fprintf(out, "    - %s\n", quoted);
+        free(quoted);
+    }
+}
 
 static void write_key(FILE *out, const Recipe *r, const Key *key) {
     const char *name = strrchr(key->path, '.');
@@ -606,12 +738,16 @@ static void write_key(FILE *out, const Recipe *r, const Key *key) {
         fprintf(out, "%s%s: [%.17g, %.17g]\n", indent, name, pair[0], pair[1]);
         break;
     case KEY_DATASETS:
-        fprintf(out, "  datasets:%s\n", r->data.datasets_count ? "" : " []");
-        for (int i = 0; i < r->data.datasets_count; i++) {
-            char *quoted = yaml_quote(r->data.datasets[i]);
-            fprintf(out, "    - %s\n", quoted);
-            free(quoted);
-        }
+        write_datasets(out, r->data.datasets, r->data.datasets_count);
+        break;
+    case KEY_IMG_DATASETS:
+        write_datasets(out, r->img_data.datasets, r->img_data.datasets_count);
+        break;
+    case KEY_AUTO:
+        if (*pair < 0)
+            fprintf(out, "%s%s: auto\n", indent, name);
+        else
+            fprintf(out, "%s%s: %.17g\n", indent, name, *pair);
         break;
     case KEY_WEIGHTS:
         if (!r->data.weights_count)
@@ -643,27 +779,11 @@ static void write_key(FILE *out, const Recipe *r, const Key *key) {
     case KEY_MASK_BATCH:
         fprintf(out, "  batch: %s\n  settings:\n",
                 r->mask.batch == MASK_PACKED ? "packed" : "truncate");
-        for (int m = 0; m < r->mask.count; m++) {
-            const MaskSetting *s = &r->mask.settings[m];
-            if (s->kind == MASK_TUBE)
-                fprintf(out, "    - ratio: %.17g\n", s->ratio);
-            else
-                fprintf(out,
-                        "    - aspect_ratio: [%.17g, %.17g]\n      num_blocks: %d\n"
-                        "      spatial_scale: [%.17g, %.17g]\n"
-                        "      temporal_scale: [%.17g, %.17g]\n      max_temporal_keep: %.17g\n",
-                        s->aspect_ratio[0], s->aspect_ratio[1], s->num_blocks, s->spatial_scale[0],
-                        s->spatial_scale[1], s->temporal_scale[0], s->temporal_scale[1],
-                        s->max_temporal_keep);
-            if (s->max_keep)
-                fprintf(out, "      max_keep: %d\n", s->max_keep);
-            if (s->full_complement)
-                fprintf(out, "      full_complement: true\n");
-            if (s->pred_full_complement)
-                fprintf(out, "      pred_full_complement: true\n");
-            if (s->inv_block)
-                fprintf(out, "      inv_block: true\n");
-        }
+        write_masks(out, r->mask.settings, r->mask.count, "    ");
+        break;
+    case KEY_IMG_MASKS:
+        fprintf(out, "img_mask:%s\n", r->img_mask.count ? "" : " null");
+        write_masks(out, r->img_mask.settings, r->img_mask.count, "  ");
         break;
     case KEY_EVERY:
         if (r->checkpoint.every_steps)
