@@ -29,10 +29,11 @@ typedef enum RandomPurpose {
     RANDOM_PROBE = 11,      /* probe training */
     RANDOM_DIAGNOSTIC = 12, /* sub-samples for measures */
     RANDOM_TEST = 13,
-    RANDOM_MIX = 14,      /* which data set of a mix; step = block of samples */
-    RANDOM_AUGMENT = 15,  /* colour jitter, RandAugment, erasing */
-    RANDOM_DROP = 16,     /* which tokens an encoder sees */
-    RANDOM_DROP_PATH = 20 /* stochastic depth; slot = group */
+    RANDOM_MIX = 14,       /* which data set of a mix; step = block of samples */
+    RANDOM_AUGMENT = 15,   /* colour jitter, RandAugment, erasing */
+    RANDOM_DROP = 16,      /* which tokens an encoder sees */
+    RANDOM_DROP_PATH = 20, /* stochastic depth; slot = group */
+    RANDOM_DIRECTIONS = 21 /* SIGReg's unit directions; slot = direction */
 } RandomPurpose;
 
 typedef struct Random {

@@ -59,7 +59,11 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
     .loss_forward = device##_loss_forward, .loss_backward = device##_loss_backward,                \
     .loss_total = device##_loss_total, .spread_forward = device##_spread_forward,                  \
     .spread_backward = device##_spread_backward, .square_sum = device##_square_sum,                \
-    .adamw_ema = device##_adamw_ema
+    .adamw_ema = device##_adamw_ema, .batchnorm_forward = device##_batchnorm_forward,              \
+    .batchnorm_backward = device##_batchnorm_backward,                                             \
+    .invariance_forward = device##_invariance_forward,                                             \
+    .invariance_backward = device##_invariance_backward,                                           \
+    .sigreg_forward = device##_sigreg_forward, .sigreg_backward = device##_sigreg_backward
 
 static const Device tables[] = {
     {.name = "cpu", OPERATIONS(cpu)},

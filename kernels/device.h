@@ -19,13 +19,16 @@
 #include "base/error.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
+#include "kernels/batchnorm.h"
 #include "kernels/gelu.h"
+#include "kernels/invariance.h"
 #include "kernels/layernorm.h"
 #include "kernels/linear.h"
 #include "kernels/loss.h"
 #include "kernels/patches.h"
 #include "kernels/rope.h"
 #include "kernels/rows.h"
+#include "kernels/sigreg.h"
 #include "kernels/swiglu.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -51,6 +54,8 @@ struct Device {
     LinearBackwardWeight *linear_backward_weight;
     LayernormForward *layernorm_forward;
     LayernormBackward *layernorm_backward;
+    BatchnormForward *batchnorm_forward;
+    BatchnormBackward *batchnorm_backward;
     GeluForward *gelu_forward;
     GeluBackward *gelu_backward;
     SwigluForward *swiglu_forward;
@@ -71,6 +76,10 @@ struct Device {
     LossTotal *loss_total;
     SpreadForward *spread_forward;
     SpreadBackward *spread_backward;
+    InvarianceForward *invariance_forward;
+    InvarianceBackward *invariance_backward;
+    SigregForward *sigreg_forward;
+    SigregBackward *sigreg_backward;
     SquareSum *square_sum;
     AdamwEma *adamw_ema;
 };

@@ -1,6 +1,6 @@
-/* exp and the normal distribution for float32 vectors: straight-line code that the compiler
- * vectorises, the same bits on every CPU. Errors against double precision are held by
- * tests/kernels/test_operations.c. */
+/* exp, sin, cos and the normal distribution for float32 vectors: straight-line code that the
+ * compiler vectorises, the same bits on every CPU. Errors against double precision are held by
+ * tests/kernels/test_operations.c and test_sigreg.c. */
 #ifndef JEPA_KERNELS_CPU_MATH_H
 #define JEPA_KERNELS_CPU_MATH_H
 
@@ -29,6 +29,39 @@ static inline float exp_f32(float x) {
     float power;
     memcpy(&power, &exponent, sizeof power);
     return x < -87.0f ? 0.0f : p * power;
+}
+
+/* sin(x) and cos(x), to 2 units in the last place for |x| <= 1e4. Beyond that the error grows
+ * (about 1e-5 at 1e6), and both stay within [-1, 1]; infinities give NaN. x = n π/2 + r, |r| <=
+ * π/4: π/2 in four parts, short enough that n times each of the first three is exact; the Taylor
+ * polynomials of sin(r) to r^9 and cos(r) to r^10; n mod 4 says which of the two, and with which
+ * sign. */
+static inline void sincos_f32(float x, float *sine, float *cosine) {
+    const float shift = 12582912.0f; /* 1.5 · 2^23: the low bits of the sum are those of n */
+    float rounded = x * 0.636619772f + shift;
+    uint32_t quadrant;
+    memcpy(&quadrant, &rounded, sizeof quadrant);
+    float n = rounded - shift;
+    float r = x - n * 1.5703125f;
+    r = r - n * 4.83751297e-4f;
+    r = r - n * 7.54953362e-8f;
+    r = r - n * 2.56334407e-12f;
+    r = r < -0.8f ? -0.8f : r; /* only where x is too large for the reduction */
+    r = r > 0.8f ? 0.8f : r;
+    float square = r * r;
+    float p = 2.75573192e-6f; /* 1/9! */
+    p = p * square - 1.98412698e-4f;
+    p = p * square + 8.33333333e-3f;
+    p = p * square - 1.66666667e-1f;
+    float s = p * square * r + r;
+    float q = -2.75573192e-7f; /* -1/10! */
+    q = q * square + 2.48015873e-5f;
+    q = q * square - 1.38888889e-3f;
+    q = q * square + 4.16666667e-2f;
+    float c = q * square * square + (1.0f - 0.5f * square);
+    float from_sine = quadrant & 1 ? c : s, from_cosine = quadrant & 1 ? s : c;
+    *sine = quadrant & 2 ? -from_sine : from_sine;
+    *cosine = (quadrant + 1) & 2 ? -from_cosine : from_cosine;
 }
 
 /* Φ(x), the normal distribution function, and e = exp(-x²/2), to about 2e-7 relative.
