@@ -62,18 +62,23 @@ static void draw_ops(Augment *augment, Random *random) {
     }
 }
 
-static void draw_jitter(Augment *augment, double strength, Random *random) {
-    double hue = fmin(0.2 * strength, 0.5);
-    augment->jitters = true;
+void augment_jitter_draw(int order[4], double factors[4], const double strengths[4],
+                         Random *random) {
     for (int i = 0; i < 4; i++) {
         int place = (int)random_below(random, (uint64_t)i + 1); /* Fisher-Yates, inside out */
-        augment->jitter_order[i] = augment->jitter_order[place];
-        augment->jitter_order[place] = i;
+        order[i] = order[place];
+        order[place] = i;
     }
     for (int i = 0; i < 3; i++)
-        augment->jitter[i] = random_between(random, fmax(0, 1 - 0.8 * strength),
-                                            1 + 0.8 * strength);
-    augment->jitter[3] = random_between(random, -hue, hue);
+        factors[i] = random_between(random, fmax(0, 1 - strengths[i]), 1 + strengths[i]);
+    factors[3] = random_between(random, -strengths[3], strengths[3]);
+}
+
+static void draw_jitter(Augment *augment, double strength, Random *random) {
+    const double strengths[4] = {0.8 * strength, 0.8 * strength, 0.8 * strength,
+                                 fmin(0.2 * strength, 0.5)};
+    augment->jitters = true;
+    augment_jitter_draw(augment->jitter_order, augment->jitter, strengths, random);
 }
 
 /* A rectangle that is as high or as wide as the picture is drawn again. */

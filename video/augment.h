@@ -60,6 +60,14 @@ typedef struct Augment {
     uint64_t erase_seed;
 } Augment;
 
+/* The colours of one local view: ColorJitter or not, then grey or not; all of its frames alike. */
+typedef struct AugmentView {
+    bool jitters;
+    int jitter_order[4]; /* 0 brightness, 1 contrast, 2 saturation, 3 hue */
+    double jitter[4];    /* factors; hue: shift in turns, -0.5 to 0.5 */
+    bool grayscale;
+} AugmentView;
+
 /* Draws what is to be done to one clip, all zero where the spec asks for nothing. */
 void augment_draw(Augment *augment, const AugmentSpec *spec, Random *random);
 
@@ -71,6 +79,19 @@ bool augment_changes_frames(const Augment *augment);
  * room for 3 * height * width bytes. Jitter of hue, even by 0, rounds a picture to PIL's HSV. */
 void augment_frame(uint8_t *planes[3], int stride, int height, int width, const Augment *augment,
                    uint8_t *scratch);
+
+/* Draws the colours of one view: ColorJitter with strengths[4] of brightness, contrast, saturation
+ * (factor uniform in max(0, 1 - s)..1 + s) and hue (0 to 0.5 turns, shift uniform in -s..s), in any
+ * order, with `jitter_probability`; then grey with `grayscale_probability`. Takes from `random`
+ * whatever the probabilities are. */
+void augment_view_draw(AugmentView *view, double jitter_probability, const double strengths[4],
+                       double grayscale_probability, Random *random);
+
+/* Applies it in place to one frame, arguments as in augment_frame. A factor of 1, or a hue of 0,
+ * changes nothing. Blends and grey are Pillow's, hue is turned in float as torchvision turns
+ * tensors (video/augment_view.c says how far each is from torchvision's uint8 tensors). */
+void augment_view_frame(uint8_t *planes[3], int stride, int height, int width,
+                        const AugmentView *view, uint8_t *scratch);
 
 /* Erases the drawn rectangle of every frame of clip[3][frames][side][side]: the same rectangle,
  * with noise of its own for every pixel, colour and frame, a pure function of erase_seed and that

@@ -45,7 +45,8 @@ static uint8_t grey_of(uint8_t red, uint8_t green, uint8_t blue) {
 
 static uint8_t blend(int from, int to, float factor) {
     float value = (float)from + factor * (float)(to - from);
-    return (uint8_t)(value <= 0 ? 0 : value >= 255 ? 255 : value);
+    value = value > 0 ? value : 0;
+    return (uint8_t)(int)(value < 255 ? value : 255);
 }
 
 static void count_levels(int64_t counts[256], const AugmentPicture *picture, int plane) {
@@ -124,17 +125,21 @@ static int mean_grey(const AugmentPicture *picture) {
     return (int)((double)sum / ((double)picture->height * picture->width) + 0.5);
 }
 
-static void blend_from_greys(const AugmentPicture *picture, float factor) {
-    for (int y = 0; y < picture->height; y++) {
-        uint8_t *red = line_of(picture, 0, y), *green = line_of(picture, 1, y),
-                *blue = line_of(picture, 2, y);
-        for (int x = 0; x < picture->width; x++) {
-            int grey = grey_of(red[x], green[x], blue[x]);
-            red[x] = blend(grey, red[x], factor);
-            green[x] = blend(grey, green[x], factor);
-            blue[x] = blend(grey, blue[x], factor);
-        }
+/* A line of each plane, which do not overlap: this becomes vector code. */
+static void blend_line_from_greys(uint8_t *restrict red, uint8_t *restrict green,
+                                  uint8_t *restrict blue, int width, float factor) {
+    for (int x = 0; x < width; x++) {
+        int grey = grey_of(red[x], green[x], blue[x]);
+        red[x] = blend(grey, red[x], factor);
+        green[x] = blend(grey, green[x], factor);
+        blue[x] = blend(grey, blue[x], factor);
     }
+}
+
+static void blend_from_greys(const AugmentPicture *picture, float factor) {
+    for (int y = 0; y < picture->height; y++)
+        blend_line_from_greys(line_of(picture, 0, y), line_of(picture, 1, y),
+                              line_of(picture, 2, y), picture->width, factor);
 }
 
 /* Smoothed: the mean of the 3 x 3 pixels around, the middle one 5 times, rounded; the border is

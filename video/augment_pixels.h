@@ -10,6 +10,10 @@ typedef struct AugmentPicture {
     int height, width;  /* >= 1 */
 } AugmentPicture;
 
+/* ColorJitter's draw: an order of the four, and a factor (hue: a shift) for each. */
+void augment_jitter_draw(int order[4], double factors[4], const double strengths[4],
+                         Random *random);
+
 /* The operations that need no geometry: every kind but Rotate, Shear and Translate. `scratch` has
  * room for 3 * height * width bytes. */
 void augment_colors(const AugmentPicture *picture, AugmentKind kind, double value,

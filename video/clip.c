@@ -164,33 +164,112 @@ void clip_draw_frames(ClipDraw *draw, const VideoFile *file, const ClipSpec *spe
             frames[i] = start + (int64_t)i * step;
 }
 
-/* torchvision's random resized crop as the published transform uses it */
-void clip_draw_crop(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *random) {
+typedef struct Box {
+    int top, left, height, width;
+} Box;
+
+/* torchvision's random resized crop as the published transforms use it */
+static Box draw_box(const VideoFile *file, const double scale[2], const double range[2],
+                    Random *random) {
     int width = video_file_width(file), height = video_file_height(file);
     double area = (double)width * height;
+    Box box = {.height = height, .width = width};
     for (int i = 0; i < CROP_TRIES; i++) {
-        double target = area * random_between(random, spec->scale[0], spec->scale[1]);
-        double ratio = exp(random_between(random, log(spec->ratio[0]), log(spec->ratio[1])));
+        double target = area * random_between(random, scale[0], scale[1]);
+        double ratio = exp(random_between(random, log(range[0]), log(range[1])));
         int w = (int)nearbyint(sqrt(target * ratio)), h = (int)nearbyint(sqrt(target / ratio));
         if (w > 0 && w <= width && h > 0 && h <= height) {
-            draw->top = (int)random_below(random, (uint64_t)(height - h + 1));
-            draw->left = (int)random_below(random, (uint64_t)(width - w + 1));
-            draw->height = h;
-            draw->width = w;
-            return;
+            box.top = (int)random_below(random, (uint64_t)(height - h + 1));
+            box.left = (int)random_below(random, (uint64_t)(width - w + 1));
+            box.height = h;
+            box.width = w;
+            return box;
         }
     }
     double ratio = (double)width / height;
-    draw->width = width;
-    draw->height = height;
-    if (ratio < spec->ratio[0])
-        draw->height = (int)nearbyint(width / spec->ratio[0]);
-    else if (ratio > spec->ratio[1])
-        draw->width = (int)nearbyint(height * spec->ratio[1]);
-    draw->height = draw->height < 1 ? 1 : draw->height > height ? height : draw->height;
-    draw->width = draw->width < 1 ? 1 : draw->width > width ? width : draw->width;
-    draw->top = (height - draw->height) / 2;
-    draw->left = (width - draw->width) / 2;
+    if (ratio < range[0])
+        box.height = (int)nearbyint(width / range[0]);
+    else if (ratio > range[1])
+        box.width = (int)nearbyint(height * range[1]);
+    box.height = box.height < 1 ? 1 : box.height > height ? height : box.height;
+    box.width = box.width < 1 ? 1 : box.width > width ? width : box.width;
+    box.top = (height - box.height) / 2;
+    box.left = (width - box.width) / 2;
+    return box;
+}
+
+void clip_draw_crop(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *random) {
+    Box box = draw_box(file, spec->scale, spec->ratio, random);
+    draw->top = box.top;
+    draw->left = box.left;
+    draw->height = box.height;
+    draw->width = box.width;
+}
+
+void clip_draw_views(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *crop,
+                     Random *flip, Random *colors) {
+    const ClipViews *of = &spec->views;
+    const double strengths[4] = {of->brightness, of->contrast, of->saturation, of->hue};
+    draw->view_count = of->local_views;
+    for (int v = 0; v < of->local_views; v++) {
+        ClipView *view = &draw->views[v];
+        Box box = draw_box(file, of->local_scale, of->local_ratio, crop);
+        view->top = box.top;
+        view->left = box.left;
+        view->height = box.height;
+        view->width = box.width;
+        view->flip = random_unit(flip) < 0.5 && of->local_flip;
+        augment_view_draw(&view->colors, of->jitter_probability, strengths,
+                          of->grayscale_probability, colors);
+    }
+}
+
+static bool in_order(const double range[2], double most) {
+    return range[0] > 0 && range[0] <= range[1] && range[1] <= most;
+}
+
+static bool is_probability(double value) {
+    return value >= 0 && value <= 1;
+}
+
+int clip_check_views(const ClipSpec *spec, Error *error) {
+    const ClipViews *v = &spec->views;
+    if (v->local_views < 0 || v->local_views > CLIP_VIEWS_MAX)
+        return error_set(error, ERROR_USAGE, "local_views: expected 0 to %d, found %d",
+                         CLIP_VIEWS_MAX, v->local_views);
+    if (!v->local_views)
+        return 0;
+    if (spec->interpolation == CLIP_PUBLISHED)
+        return error_set(error, ERROR_USAGE,
+                         "local_views: %d local views with interpolation: published, which has "
+                         "none: set interpolation to fast, or local_views to 0",
+                         v->local_views);
+    if (v->local_crop < 1 || v->local_crop > CLIP_CROP_MAX)
+        return error_set(error, ERROR_USAGE, "local_crop: expected 1 to %d pixels, found %d",
+                         CLIP_CROP_MAX, v->local_crop);
+    if (!in_order(v->local_scale, 1))
+        return error_set(error, ERROR_USAGE,
+                         "local_scale: expected [least, most] with 0 < least <= most <= 1, found "
+                         "[%g, %g]",
+                         v->local_scale[0], v->local_scale[1]);
+    if (!in_order(v->local_ratio, HUGE_VAL))
+        return error_set(error, ERROR_USAGE,
+                         "local_ratio: expected [least, most] with 0 < least <= most, found "
+                         "[%g, %g]",
+                         v->local_ratio[0], v->local_ratio[1]);
+    if (!is_probability(v->jitter_probability) || !is_probability(v->grayscale_probability))
+        return error_set(error, ERROR_USAGE,
+                         "jitter_probability, grayscale_probability: expected 0 to 1, found %g "
+                         "and %g",
+                         v->jitter_probability, v->grayscale_probability);
+    if (!(v->brightness >= 0 && v->contrast >= 0 && v->saturation >= 0))
+        return error_set(error, ERROR_USAGE,
+                         "brightness, contrast, saturation: expected 0 or more, found %g, %g and "
+                         "%g",
+                         v->brightness, v->contrast, v->saturation);
+    if (!(v->hue >= 0 && v->hue <= 0.5))
+        return error_set(error, ERROR_USAGE, "hue: expected 0 to 0.5 turns, found %g", v->hue);
+    return 0;
 }
 
 void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t number,

@@ -2,8 +2,11 @@
  *
  * A clip is uint8 [3][frames][crop][crop] (red, green, blue; the published order C,T,H,W), cropped
  * before it is scaled. Flipping and normalisation happen on the device, when patches are cut.
+ * Local views (LeJEPA, DINO: multi-crop) are further, smaller crops of the same frames, uint8
+ * [views][3][frames][local_crop][local_crop], mirrored and recoloured already.
  * Every choice is a pure function of (seed, step, slot, attempt). Source of the rules:
- * facebookresearch /jepa src/datasets/video_dataset.py, app/vjepa/transforms.py.
+ * facebookresearch /jepa src/datasets/video_dataset.py, app/vjepa/transforms.py;
+ * local views: MLO-lab/LeVJEPA data/loader.py, conf/config.yaml.
  */
 #ifndef JEPA_VIDEO_CLIP_H
 #define JEPA_VIDEO_CLIP_H
@@ -18,6 +21,7 @@
 
 #define CLIP_FRAMES_MAX 256
 #define CLIP_CROP_MAX   1024
+#define CLIP_VIEWS_MAX  32
 
 typedef enum ClipSpacing {
     CLIP_SPACING_STEP,     /* exactly `step` frames apart */
@@ -39,6 +43,20 @@ typedef enum ClipInterpolation {
 /* What becomes of PQ and HLG video (SMPTE ST 2084, ARIB STD-B67). */
 typedef enum ClipHdr { CLIP_HDR_TONEMAP, CLIP_HDR_REFUSE } ClipHdr;
 
+/* The local views of a clip. All zero: none. In [ ]: LeVJEPA's. */
+typedef struct ClipViews {
+    int local_views;           /* 0..CLIP_VIEWS_MAX [10] */
+    int local_crop;            /* output height and width in pixels, 1..CLIP_CROP_MAX [96] */
+    double local_scale[2];     /* area of the crop as a share of the frame [0.02, 0.4] */
+    double local_ratio[2];     /* width / height, log-uniform [3/4, 4/3] */
+    bool local_flip;           /* mirror half of the views [yes] */
+    double jitter_probability; /* of ColorJitter, one set of factors for a view's frames [0.8] */
+    double brightness, contrast, saturation; /* factors are uniform in max(0, 1 - s)..1 + s [0.4,
+                                                0.4, 0.2] */
+    double hue;                              /* shift uniform in -hue..hue turns, 0..0.5 [0.1] */
+    double grayscale_probability;            /* of a view without colours [0.2] */
+} ClipViews;
+
 typedef struct ClipSpec {
     int frames;      /* frames in a clip, 1..CLIP_FRAMES_MAX */
     int step;        /* sampling_rate: frames from one to the next, >= 1 */
@@ -50,12 +68,19 @@ typedef struct ClipSpec {
     ClipShort short_videos;
     ClipInterpolation interpolation;
     ClipHdr hdr;
-    int crop;        /* output height and width in pixels, 1..CLIP_CROP_MAX */
-    double scale[2]; /* random_resize_scale: area of the crop as a share of the frame */
-    double ratio[2]; /* random_resize_aspect_ratio: width / height, log-uniform */
-    bool flip;       /* mirror half of the clips */
-    AugmentSpec augment;
+    int crop;            /* output height and width in pixels, 1..CLIP_CROP_MAX */
+    double scale[2];     /* random_resize_scale: area of the crop as a share of the frame */
+    double ratio[2];     /* random_resize_aspect_ratio: width / height, log-uniform */
+    bool flip;           /* mirror half of the clips */
+    AugmentSpec augment; /* of the clip, not of its local views */
+    ClipViews views;
 } ClipSpec;
+
+typedef struct ClipView {
+    int top, left, height, width; /* crop in the upright frame, pixels */
+    bool flip;
+    AugmentView colors;
+} ClipView;
 
 typedef struct ClipDraw {
     uint32_t file;                   /* number in the index */
@@ -65,7 +90,13 @@ typedef struct ClipDraw {
     int top, left, height, width;    /* crop in the upright frame, pixels */
     bool flip;
     Augment augment; /* what else is done to the pictures; all zero: nothing */
+    int view_count;
+    ClipView views[CLIP_VIEWS_MAX]; /* [view_count] local views of the same frames */
 } ClipDraw;
+
+/* Can the spec's local views be drawn and decoded? Errors: a number out of its range; views with
+ * published interpolation, which has none. Samplers and loaders ask it when they are opened. */
+int clip_check_views(const ClipSpec *spec, Error *error);
 
 /* The window at `share` of those possible (0: the first, towards 1: the last) into draw->frames and
  * draw->count; videos shorter than a clip as spec->short_videos says (skip: repeated). */
@@ -76,6 +107,11 @@ int clip_draw_from(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, 
 /* A random resized crop of the upright frame, one for all frames. */
 void clip_draw_crop(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *random);
 
+/* The local views, one after another: their crops, flips and colours each from a stream. View v
+ * does not depend on how many follow. */
+void clip_draw_views(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *crop,
+                     Random *flip, Random *colors);
+
 /* Is the video shorter than one clip? Never true of a picture. */
 bool clip_is_short(const VideoFile *file, const ClipSpec *spec);
 /* Clips without common frames that the video gives, at least 1. */
@@ -85,7 +121,7 @@ int64_t clip_windows(const VideoFile *file, const ClipSpec *spec);
 
 /* The evaluation draw: window `segment` of `segments` spread evenly over the file (1: the middle);
  * of it the largest square, `view` of `views` along the longer side (1: the centre; 3: start,
- * centre and end, as the published probes). */
+ * centre and end, as the published probes). It has no local views (view_count is 0). */
 void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t file,
                           const ClipSpec *spec, int segment, int segments, int view, int views);
 
@@ -106,6 +142,15 @@ bool clip_decoder_timed_out(const ClipDecoder *decoder);
 /* Decodes the drawn clip into clip[3][spec.frames][spec.crop][spec.crop]. */
 int clip_decode(uint8_t *clip, ClipDecoder *decoder, const VideoFile *file, const ClipDraw *draw,
                 const ClipSpec *spec, Error *error);
+/* The same clip, and from the same decoded frames the drawn local views into
+ * locals[spec.views.local_views][3][spec.frames][spec.views.local_crop][spec.views.local_crop].
+ * `locals` NULL: the clip alone. Each view is cropped, scaled in one pass, turned upright, mirrored
+ * if drawn so (in the pixels: the device mirrors clips, not views), then recoloured. The draw must
+ * have as many views as the spec. The published views are scaled by antialiased bicubic
+ * interpolation, these by the fast path's (area-weighted; bilinear where a small crop is enlarged):
+ * a little softer. Fails as clip_decode does. */
+int clip_decode_views(uint8_t *clip, uint8_t *locals, ClipDecoder *decoder, const VideoFile *file,
+                      const ClipDraw *draw, const ClipSpec *spec, Error *error);
 /* The published way: RGB at full size, crop, bilinear without antialiasing, all in float32 to the
  * end; mirrored if drawn so, normalised by the ImageNet mean and deviation. */
 int clip_decode_values(float *clip, ClipDecoder *decoder, const VideoFile *file,

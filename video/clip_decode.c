@@ -10,8 +10,9 @@ struct ClipDecoder {
     double seconds;
     FrameCache *cache;
     bool timed_out;
-    Scaler *scaler;
-    uint8_t *planes; /* pictures on their way: [room], padded */
+    Scaler *scalers[1 + CLIP_VIEWS_MAX]; /* of the clip, then of its local views: each has a
+                                            window of its own; NULL until needed */
+    uint8_t *planes;                     /* pictures on their way: [room], padded */
     size_t room;
     uint8_t *turned, *scratch; /* [room] each */
 };
@@ -20,14 +21,14 @@ ClipDecoder *clip_decoder_new(double seconds, FrameCache *cache) {
     ClipDecoder *decoder = memory_new(1, sizeof *decoder);
     decoder->seconds = seconds;
     decoder->cache = cache;
-    decoder->scaler = scaler_new();
     return decoder;
 }
 
 void clip_decoder_free(ClipDecoder *d) {
     if (!d)
         return;
-    scaler_free(d->scaler);
+    for (int i = 0; i <= CLIP_VIEWS_MAX; i++)
+        scaler_free(d->scalers[i]);
     free(d->planes);
     free(d->turned);
     free(d->scratch);
@@ -36,6 +37,12 @@ void clip_decoder_free(ClipDecoder *d) {
 
 bool clip_decoder_timed_out(const ClipDecoder *decoder) {
     return decoder->timed_out;
+}
+
+static Scaler *scaler_of(ClipDecoder *d, int which) {
+    if (!d->scalers[which])
+        d->scalers[which] = scaler_new();
+    return d->scalers[which];
 }
 
 static void make_room(ClipDecoder *d, size_t bytes) {
@@ -48,7 +55,8 @@ static void make_room(ClipDecoder *d, size_t bytes) {
 }
 
 typedef struct Take {
-    uint8_t *clip; /* one of them */
+    uint8_t *clip;   /* this one, or values */
+    uint8_t *locals; /* or NULL */
     float *values;
     ClipDecoder *decoder;
     const VideoFile *file;
@@ -63,11 +71,10 @@ static int check_size(const Take *take, const AVFrame *frame, Error *error) {
 }
 
 /* The crop is chosen in the upright frame; in the stored one it lies elsewhere. */
-static ScaleWindow stored_window(const Take *take) {
-    const ClipDraw *d = take->draw;
-    int w = take->file->width, h = take->file->height;
-    int left = d->left, top = d->top, width = d->width, height = d->height;
-    switch (take->file->rotation) {
+static ScaleWindow stored_window(const VideoFile *file, ScaleWindow upright) {
+    int w = file->width, h = file->height;
+    int left = upright.left, top = upright.top, width = upright.width, height = upright.height;
+    switch (file->rotation) {
     case 90: /* upright (x, y) = stored (y, h - 1 - x) */
         return (ScaleWindow){top, h - left - width, height, width};
     case 180:
@@ -75,33 +82,64 @@ static ScaleWindow stored_window(const Take *take) {
     case 270: /* upright (x, y) = stored (w - 1 - y, x) */
         return (ScaleWindow){w - top - height, left, height, width};
     default:
-        return (ScaleWindow){left, top, width, height};
+        return upright;
     }
 }
 
-/* Cropped, scaled to the clip's size, upright, then augmented. */
-static int take_pixels(void *context, size_t i, const AVFrame *frame, Error *error) {
-    const Take *take = context;
+/* The window of the frame, scaled to side x side and upright, as picture i of clip[3][frames]:
+ * out[3] are its planes. */
+static int take_window(uint8_t *out[3], uint8_t *clip, size_t i, const Take *take, Scaler *scaler,
+                       const AVFrame *frame, ScaleWindow upright, int side, Error *error) {
     ClipDecoder *d = take->decoder;
-    int side = take->spec->crop;
-    if (check_size(take, frame, error))
-        return -1;
+    int rotation = take->file->rotation;
     size_t plane = (size_t)side * (size_t)side, channel = plane * (size_t)take->spec->frames;
     make_room(d, 3 * plane + SCALE_PADDING);
     uint8_t *planes[3] = {d->planes, d->planes + plane, d->planes + 2 * plane};
-    if (scaler_apply(planes, side, d->scaler, frame, stored_window(take), side, side,
+    if (scaler_apply(planes, side, scaler, frame, stored_window(take->file, upright), side, side,
                      take->spec->hdr, error))
         return -1;
-    uint8_t *out[3];
     for (int c = 0; c < 3; c++) {
-        out[c] = take->clip + (size_t)c * channel + i * plane;
-        if (take->file->rotation)
-            plane_rotate(out[c], side, planes[c], side, side, side, take->file->rotation);
+        out[c] = clip + (size_t)c * channel + i * plane;
+        if (rotation)
+            plane_rotate(out[c], side, planes[c], side, side, side, rotation);
         else
             memcpy(out[c], planes[c], plane);
     }
-    if (augment_changes_frames(&take->draw->augment))
-        augment_frame(out, side, side, side, &take->draw->augment, d->scratch);
+    return 0;
+}
+
+/* Picture i of local view v: cropped, scaled, upright, mirrored, recoloured. */
+static int take_view(const Take *take, int v, size_t i, const AVFrame *frame, Error *error) {
+    const ClipView *view = &take->draw->views[v];
+    ScaleWindow window = {view->left, view->top, view->width, view->height};
+    int side = take->spec->views.local_crop;
+    size_t clip = (size_t)3 * (size_t)take->spec->frames * (size_t)side * (size_t)side;
+    uint8_t *out[3];
+    if (take_window(out, take->locals + (size_t)v * clip, i, take, scaler_of(take->decoder, 1 + v),
+                    frame, window, side, error))
+        return -1;
+    for (int c = 0; c < 3 && view->flip; c++)
+        plane_mirror(out[c], side, side, side);
+    augment_view_frame(out, side, side, side, &view->colors, take->decoder->scratch);
+    return 0;
+}
+
+/* Cropped, scaled to the clip's size, upright, then augmented; then the same for local views. */
+static int take_pixels(void *context, size_t i, const AVFrame *frame, Error *error) {
+    const Take *take = context;
+    const ClipDraw *draw = take->draw;
+    ScaleWindow window = {draw->left, draw->top, draw->width, draw->height};
+    int side = take->spec->crop;
+    uint8_t *out[3];
+    if (check_size(take, frame, error) ||
+        take_window(out, take->clip, i, take, scaler_of(take->decoder, 0), frame, window, side,
+                    error))
+        return -1;
+    if (augment_changes_frames(&draw->augment))
+        augment_frame(out, side, side, side, &draw->augment, take->decoder->scratch);
+    for (int v = 0; take->locals && v < draw->view_count; v++)
+        if (take_view(take, v, i, frame, error))
+            return -1;
     return 0;
 }
 
@@ -113,8 +151,8 @@ static int whole_frame(uint8_t *planes[3], int *stride, ClipDecoder *d, const AV
     size_t plane = lines * (size_t)h + SCALE_PADDING;
     make_room(d, 3 * plane);
     uint8_t *stored[3] = {d->planes, d->planes + plane, d->planes + 2 * plane};
-    if (scaler_apply(stored, (int)lines, d->scaler, frame, (ScaleWindow){0, 0, w, h}, w, h, hdr,
-                     error))
+    if (scaler_apply(stored, (int)lines, scaler_of(d, 0), frame, (ScaleWindow){0, 0, w, h}, w, h,
+                     hdr, error))
         return -1;
     *stride = (int)(rotation ? upright : lines);
     for (int c = 0; c < 3; c++) {
@@ -154,7 +192,19 @@ static int decode(Take *take, VideoTake frame, Error *error) {
 
 int clip_decode(uint8_t *clip, ClipDecoder *decoder, const VideoFile *file, const ClipDraw *draw,
                 const ClipSpec *spec, Error *error) {
-    Take take = {clip, NULL, decoder, file, draw, spec};
+    return clip_decode_views(clip, NULL, decoder, file, draw, spec, error);
+}
+
+int clip_decode_views(uint8_t *clip, uint8_t *locals, ClipDecoder *decoder, const VideoFile *file,
+                      const ClipDraw *draw, const ClipSpec *spec, Error *error) {
+    JEPA_ASSERT(!locals || (draw->view_count == spec->views.local_views &&
+                            draw->view_count <= CLIP_VIEWS_MAX));
+    Take take = {.clip = clip,
+                 .locals = locals,
+                 .decoder = decoder,
+                 .file = file,
+                 .draw = draw,
+                 .spec = spec};
     if (decode(&take, take_pixels, error))
         return -1;
     if (draw->augment.erases)
@@ -164,7 +214,7 @@ int clip_decode(uint8_t *clip, ClipDecoder *decoder, const VideoFile *file, cons
 
 int clip_decode_values(float *clip, ClipDecoder *decoder, const VideoFile *file,
                        const ClipDraw *draw, const ClipSpec *spec, Error *error) {
-    Take take = {NULL, clip, decoder, file, draw, spec};
+    Take take = {.values = clip, .decoder = decoder, .file = file, .draw = draw, .spec = spec};
     if (decode(&take, take_values, error))
         return -1;
     if (draw->augment.erases)

@@ -5,6 +5,7 @@
  * In memory the least recently used clips go when the limit is reached; in a folder each clip is a
  * file (written whole or not at all), and nothing more is added when the limit is reached. The key
  * is the hash of the file's bytes and the frame numbers, so that a changed file is never served.
+ * Crops, sizes and local views are no part of the key: they are all cut from the whole frames.
  */
 #ifndef JEPA_VIDEO_FRAME_CACHE_H
 #define JEPA_VIDEO_FRAME_CACHE_H

@@ -18,9 +18,9 @@ typedef struct Place {
 
 struct Loader {
     LoaderConfig config;
-    size_t clip_bytes;
-    uint64_t batches; /* of a finite source; UINT64_MAX: endless */
-    Place *ring;      /* [config.ring] */
+    size_t clip_bytes, local_bytes; /* of a slot */
+    uint64_t batches;               /* of a finite source; UINT64_MAX: endless */
+    Place *ring;                    /* [config.ring] */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* a slot was decoded, a batch handed back, or stopping */
     uint64_t next_job;      /* counted from first_job */
@@ -46,32 +46,39 @@ static size_t clip_bytes(const LoaderConfig *config) {
     return values * (is_float(config) ? sizeof(float) : 1);
 }
 
-size_t loader_bytes(const LoaderConfig *config) {
-    size_t clip = clip_bytes(config);
-    return (size_t)config->ring * (size_t)config->batch * (clip + sizeof(LoaderSlot));
+/* All local views of a slot; 0 without. */
+static size_t local_bytes(const LoaderConfig *config) {
+    const ClipViews *views = &config->spec.views;
+    return (size_t)views->local_views * 3 * (size_t)config->spec.frames *
+           (size_t)views->local_crop * (size_t)views->local_crop;
 }
 
-static int decode_clip(Loader *loader, ClipDecoder *decoder, void *clip, const ClipDraw *draw,
-                       Error *error) {
+size_t loader_bytes(const LoaderConfig *config) {
+    size_t slot = clip_bytes(config) + local_bytes(config) + sizeof(LoaderSlot);
+    return (size_t)config->ring * (size_t)config->batch * slot;
+}
+
+static int decode_clip(Loader *loader, ClipDecoder *decoder, void *clip, uint8_t *locals,
+                       const ClipDraw *draw, Error *error) {
     VideoFile file = video_index_file(loader->config.index, draw->file);
     ClipSpec spec = loader->config.spec;
     spec.frames = draw->count;
     if (is_float(&loader->config))
         return clip_decode_values(clip, decoder, &file, draw, &spec, error);
-    return clip_decode(clip, decoder, &file, draw, &spec, error);
+    return clip_decode_views(clip, locals, decoder, &file, draw, &spec, error);
 }
 
 /* Decodes one job, with further attempts where the first cannot be decoded. -1: the time is over.
  */
 static int decode_job(Loader *loader, ClipDecoder *decoder, uint64_t job, void *clip,
-                      LoaderSlot *slot, Error *error) {
+                      uint8_t *locals, LoaderSlot *slot, Error *error) {
     const LoaderConfig *config = &loader->config;
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         Error reason = {0};
         if (!config->source.draw(config->source.context, config->first_job + job, attempt,
                                  &slot->draw))
             break;
-        if (!decode_clip(loader, decoder, clip, &slot->draw, &reason))
+        if (!decode_clip(loader, decoder, clip, locals, &slot->draw, &reason))
             return 0;
         if (clip_decoder_timed_out(decoder))
             return error_set(error, ERROR_RUN,
@@ -85,6 +92,8 @@ static int decode_job(Loader *loader, ClipDecoder *decoder, uint64_t job, void *
     }
     slot->failed = true;
     memset(clip, 0, loader->clip_bytes);
+    if (locals)
+        memset(locals, 0, loader->local_bytes);
     return 0;
 }
 
@@ -107,7 +116,9 @@ static void *work(void *argument) {
         double started = time_now();
         Error fatal = {0};
         uint8_t *clips = place->batch.values ? (uint8_t *)place->batch.values : place->batch.clips;
-        decode_job(loader, decoder, job, clips + at * loader->clip_bytes, &place->batch.slots[at],
+        uint8_t *locals = place->batch.locals;
+        decode_job(loader, decoder, job, clips + at * loader->clip_bytes,
+                   locals ? locals + at * loader->local_bytes : NULL, &place->batch.slots[at],
                    &fatal);
         double spent = time_now() - started;
 
@@ -144,9 +155,12 @@ static void reset_place(Loader *loader, uint64_t number) {
 int loader_open(Loader **loader, const LoaderConfig *config, Error *error) {
     JEPA_ASSERT(config->batch >= 1 && config->ring >= 2 && config->threads >= 1 &&
                 config->jobs >= config->first_job);
+    if (clip_check_views(&config->spec, error))
+        return -1;
     Loader *made = memory_new(1, sizeof *made);
     made->config = *config;
     made->clip_bytes = clip_bytes(config);
+    made->local_bytes = local_bytes(config);
     uint64_t total = jobs_in(config), size = (uint64_t)config->batch;
     made->batches = total == UINT64_MAX ? UINT64_MAX : (total + size - 1) / size;
     made->ring = memory_new((size_t)config->ring, sizeof *made->ring);
@@ -154,6 +168,8 @@ int loader_open(Loader **loader, const LoaderConfig *config, Error *error) {
         void *clips = memory_new((size_t)config->batch, made->clip_bytes);
         made->ring[i].batch.clips = is_float(config) ? NULL : clips;
         made->ring[i].batch.values = is_float(config) ? clips : NULL;
+        if (made->local_bytes)
+            made->ring[i].batch.locals = memory_new((size_t)config->batch, made->local_bytes);
         made->ring[i].batch.slots = memory_new((size_t)config->batch,
                                                sizeof *made->ring[i].batch.slots);
         reset_place(made, (uint64_t)i);
@@ -226,6 +242,7 @@ void loader_close(Loader *loader) {
             free(loader->ring[i].batch.slots[b].reason);
         free(loader->ring[i].batch.clips);
         free(loader->ring[i].batch.values);
+        free(loader->ring[i].batch.locals);
         free(loader->ring[i].batch.slots);
     }
     free(loader->ring);

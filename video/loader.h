@@ -29,12 +29,18 @@ typedef struct LoaderSlot {
     uint32_t bad_file; /* the file of that first failure */
 } LoaderSlot;
 
+/* The parts of the slots lie spec.frames apart whatever their clips' lengths: slot b begins at b ·
+ * 3 · spec.frames · crop². A clip of fewer frames, F = draw.count < spec.frames, is packed at the
+ * beginning of its part as [3][F][crop][crop], channel c at c · F · crop² (not at c · spec.frames ·
+ * crop²); its views likewise as [V][3][F][local][local] at the beginning of theirs. What lies
+ * behind is left over from other batches and means nothing. A failed slot is zero throughout. */
 typedef struct LoaderBatch {
     uint64_t first_job;
-    int count;      /* slots in this batch; the last batch of a finite source may be short */
-    uint8_t *clips; /* [count][3][frames][crop][crop]; a slot with fewer frames (draw.count) fills
-                       the beginning of its part; NULL with published interpolation */
-    float *values;  /* the same, normalised and mirrored, with published interpolation; or NULL */
+    int count;       /* slots in this batch; the last batch of a finite source may be short */
+    uint8_t *clips;  /* [count][3][frames][crop][crop]; NULL with published interpolation */
+    uint8_t *locals; /* [count][V][3][frames][local][local] of V = spec.views.local_views, local =
+                        spec.views.local_crop; mirrored already, unlike `clips`; NULL if V = 0 */
+    float *values;   /* the same, normalised and mirrored, with published interpolation; or NULL */
     LoaderSlot *slots; /* [count] */
     double wait;       /* seconds that loader_next waited for it */
     double decode;     /* seconds of worker time spent on it */
@@ -55,7 +61,10 @@ typedef struct LoaderConfig {
 } LoaderConfig;
 
 typedef struct Loader Loader;
-size_t loader_bytes(const LoaderConfig *config); /* memory of the ring, for the plan */
+/* Memory of the ring in bytes, local views included, for the plan. */
+size_t loader_bytes(const LoaderConfig *config);
+/* Errors: no thread can be started, local views that cannot be had (clip_check_views). With local
+ * views the source must draw them (sampler_draw does; clip_draw_evaluation does not). */
 int loader_open(Loader **loader, const LoaderConfig *config, Error *error);
 /* The next batch, valid until the next call; NULL at the end of a finite source, or with `error`
  * set where a clip took longer than the timeout. */

@@ -87,6 +87,8 @@ int sampler_new(Sampler *s, const VideoIndex *index, const SamplerSettings *sett
                 Error *error) {
     *s = (Sampler){.index = index, .settings = *settings, .sets = 1};
     JEPA_ASSERT(settings->num_clips >= 1);
+    if (clip_check_views(&settings->clip, error))
+        return -1;
     if (settings->weighted) {
         if (settings->weighted != index->sources_count)
             return error_set(error, ERROR_USAGE,
@@ -194,6 +196,8 @@ void sampler_draw(const Sampler *s, ClipDraw *draw, uint64_t step, uint64_t slot
     double share = ((double)clip + random_unit(&frames)) / (double)clips;
     clip_draw_frames(draw, &file, &spec, ((double)part + share) / (double)parts);
     clip_draw_crop(draw, &file, &spec, &crop);
-    draw->flip = spec.flip && random_unit(&flip) < 0.5;
+    draw->flip = random_unit(&flip) < 0.5 && spec.flip;
     augment_draw(&draw->augment, &spec.augment, &augment);
+    /* the views go on where the clip's own crop, flip and augmentation stop */
+    clip_draw_views(draw, &file, &spec, &crop, &flip, &augment);
 }

@@ -53,7 +53,8 @@ typedef struct Sampler {
     size_t hdr;       /* videos that are not drawn because they are HDR (data.hdr: refuse) */
 } Sampler;
 
-/* `index` must outlive it. Errors: no video can give a clip, weights that do not fit. */
+/* `index` must outlive it. Errors: no video can give a clip, weights that do not fit, local views
+ * that cannot be had (clip_check_views). */
 int sampler_new(Sampler *sampler, const VideoIndex *index, const SamplerSettings *settings,
                 Error *error);
 void sampler_free(Sampler *sampler);

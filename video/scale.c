@@ -160,3 +160,12 @@ void plane_rotate(uint8_t *out, int out_stride, const uint8_t *in, int in_stride
             out[(ptrdiff_t)y * out_stride + x] = in[(ptrdiff_t)sy * in_stride + sx];
         }
 }
+
+void plane_mirror(uint8_t *plane, int stride, int width, int height) {
+    for (int y = 0; y < height; y++, plane += stride)
+        for (int left = 0, right = width - 1; left < right; left++, right--) {
+            uint8_t kept = plane[left];
+            plane[left] = plane[right];
+            plane[right] = kept;
+        }
+}

@@ -25,6 +25,9 @@ int scaler_apply(uint8_t *const planes[3], int stride, Scaler *scaler, const AVF
 void plane_rotate(uint8_t *out, int out_stride, const uint8_t *in, int in_stride, int width,
                   int height, int degrees);
 
+/* Mirrors every line of width bytes, in place. */
+void plane_mirror(uint8_t *plane, int stride, int width, int height);
+
 #define SCALE_PADDING 64 /* bytes that vector code may touch behind a plane */
 
 #endif
