@@ -57,8 +57,8 @@ double measure_rankme(const float *rows, int64_t n, int width) {
 }
 
 /* Evenly spaced rows of a device buffer, each normalised without affine part. Caller frees. */
-static float *sample_rows(const Model *model, const float *from, int64_t rows, int64_t *count) {
-    int width = model->plan.config.dim;
+static float *sample_rows(const Model *model, const float *from, int64_t rows, int width,
+                          int64_t *count) {
     *count = rows < MEASURE_ROWS ? rows : MEASURE_ROWS;
     float *sample = memory_new((size_t)(*count * width) + 1, sizeof *sample);
     for (int64_t i = 0; i < *count; i++) {
@@ -80,7 +80,7 @@ static float *sample_rows(const Model *model, const float *from, int64_t rows, i
 
 /* cosine and skill of the predictions, on the values that entered the loss */
 static void measure_prediction(Measures *m, const Model *model) {
-    int width = model->plan.config.dim;
+    int width = model->target_width;
     int64_t rows = model->target_rows, count = rows < MEASURE_ROWS ? rows : MEASURE_ROWS;
     size_t bytes = (size_t)width * sizeof(float);
     float *z = memory_new((size_t)(count * width) + 1, sizeof *z);
@@ -113,19 +113,25 @@ static void measure_prediction(Measures *m, const Model *model) {
 }
 
 static void measure_set(double *std, double *rank, const Model *model, const float *from,
-                        int64_t rows) {
+                        int64_t rows, int width) {
     int64_t count;
-    float *sample = sample_rows(model, from, rows, &count);
-    *std = measure_std(sample, count, model->plan.config.dim);
-    *rank = measure_rankme(sample, count, model->plan.config.dim);
+    float *sample = sample_rows(model, from, rows, width, &count);
+    *std = measure_std(sample, count, width);
+    *rank = measure_rankme(sample, count, width);
     free(sample);
 }
 
 void measure_model(Measures *m, const Model *model) {
+    const ModelConfig *c = &model->plan.config;
     measure_set(&m->context_std, &m->context_rankme, model, model->context_out,
-                model->context_rows);
+                model->context_rows * model->levels.count, c->dim);
+    if (c->objective != OBJECTIVE_JEPA)
+        return; /* no target, no prediction */
+    int last = model->plan.samples;
     measure_set(&m->target_std, &m->target_rankme, model, model->target_out,
-                (int64_t)model->plan.samples * model->tokens);
-    measure_set(&m->predictor_std, &m->predictor_rankme, model, model->z, model->target_rows);
+                (int64_t)model->cu_target_clips[last] * model->target_levels.count,
+                model->teacher.dim);
+    measure_set(&m->predictor_std, &m->predictor_rankme, model, model->z,
+                model->target_rows * model->target_levels.count, model->teacher.dim);
     measure_prediction(m, model);
 }

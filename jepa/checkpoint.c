@@ -14,7 +14,7 @@
 #define MODEL_FILE     "model.safetensors"
 #define OPTIMIZER_FILE "optimizer.safetensors"
 #define FORMAT         "jepa.c checkpoint"
-#define VERSION        1
+#define VERSION        2
 #define HEADER_LIMIT   ((size_t)64 << 20) /* bytes; a ViT-G has 3,000 tensors, some 300 KB */
 
 /* The tensors of one file, as views of host copies of the flat buffers. */
@@ -75,32 +75,43 @@ static int save_tensors(const char *folder, const char *file, const TensorList *
 static int save_into(const char *folder, const CheckpointState *state, Error *error) {
     const Model *model = state->model;
     const ParameterTable *table = &model->table;
-    int64_t encoder = table->owner[OWNER_ENCODER].end;
+    const ParameterTable *teacher = &model->target_table;
     float *weights = host_copy(model, model->weights, table->total);
-    float *target = host_copy(model, model->target, encoder);
-    float *first = host_copy(model, model->first_moment, table->total);
-    float *second = host_copy(model, model->second_moment, table->total);
+    float *target = host_copy(model, model->target, teacher->owner[OWNER_ENCODER].end);
+    float *first = state->bare ? NULL : host_copy(model, model->first_moment, table->total);
+    float *second = state->bare ? NULL : host_copy(model, model->second_moment, table->total);
+    float *extra[EXTRA_TENSORS_MAX] = {NULL};
     TensorList networks = {0}, moments = {0};
     for (size_t i = 0; i < table->count; i++)
         list_add(&networks, "", &table->parameters[i], table->parameters[i].name, weights);
-    for (size_t i = 0; i < table->count; i++)
-        if (table->parameters[i].owner == OWNER_ENCODER)
-            list_add(&networks, "target_", &table->parameters[i], table->parameters[i].name,
+    for (size_t i = 0; i < teacher->count; i++)
+        if (teacher->parameters[i].owner == OWNER_ENCODER)
+            list_add(&networks, "target_", &teacher->parameters[i], teacher->parameters[i].name,
                      target);
-    for (size_t i = 0; i < table->count; i++)
+    for (int k = 0; k < state->extra_count; k++) {
+        const ExtraTensor *e = &state->extra[k];
+        Parameter p = {.dims = 1, .shape = {e->count}, .count = e->count};
+        extra[k] = host_copy(model, e->values, e->count);
+        list_add(&networks, "", &p, e->name, extra[k]);
+    }
+    for (size_t i = 0; i < table->count && !state->bare; i++)
         list_add(&moments, "exp_avg.", &table->parameters[i], table->parameters[i].name, first);
-    for (size_t i = 0; i < table->count; i++)
+    for (size_t i = 0; i < table->count && !state->bare; i++)
         list_add(&moments, "exp_avg_sq.", &table->parameters[i], table->parameters[i].name, second);
 
     RecordWriter header;
     record_writer_start(&header);
-    record_put_map(&header, 7);
+    record_put_map(&header, 9);
     record_put_text(&header, "format");
     record_put_text(&header, FORMAT);
     record_put_text(&header, "version");
     record_put_integer(&header, VERSION);
     record_put_text(&header, "step");
     record_put_integer(&header, state->step);
+    record_put_text(&header, "updates");
+    record_put_integer(&header, state->updates);
+    record_put_text(&header, "source");
+    record_put_text(&header, state->source ? state->source : "");
     record_put_text(&header, "replaced");
     record_put_integer(&header, state->replaced);
     record_put_text(&header, "recipe");
@@ -110,7 +121,7 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     record_put_text(&header, "tensors");
     record_put_list(&header, networks.count + moments.count);
     int result = save_tensors(folder, MODEL_FILE, &networks, &header, error);
-    if (!result)
+    if (!result && !state->bare)
         result = save_tensors(folder, OPTIMIZER_FILE, &moments, &header, error);
     if (!result) {
         Hash hash = hash_bytes(header.buffer.data, header.buffer.size);
@@ -133,6 +144,8 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     drop_copy(model, target);
     drop_copy(model, first);
     drop_copy(model, second);
+    for (int k = 0; k < state->extra_count; k++)
+        drop_copy(model, extra[k]);
     return result;
 }
 
@@ -277,6 +290,8 @@ static int read_header(Checkpoint *c, const msgpack_object *root, const char *pa
     const msgpack_object *format = record_find(root, "format"), *step = record_find(root, "step"),
                          *list = record_find(root, "tensors"),
                          *replaced = record_find(root, "replaced"),
+                         *updates = record_find(root, "updates"),
+                         *source = record_find(root, "source"),
                          *number = record_find(root, "version"),
                          *recipe = record_find(root, "recipe");
     char *text = format ? record_text(format) : NULL;
@@ -289,7 +304,9 @@ static int read_header(Checkpoint *c, const msgpack_object *root, const char *pa
                          "%s has format version %" PRId64 "; this program reads version %d", path,
                          version, VERSION);
     if (!step || record_integer(step, &c->step) || c->step < 0 || !replaced ||
-        record_integer(replaced, &c->replaced) || !recipe || !(c->recipe = record_text(recipe)) ||
+        record_integer(replaced, &c->replaced) || !updates ||
+        record_integer(updates, &c->updates) || c->updates < 0 || !source ||
+        !(c->source = record_text(source)) || !recipe || !(c->recipe = record_text(recipe)) ||
         read_hash(&c->index, record_find(root, "index")) || !list ||
         list->type != MSGPACK_OBJECT_ARRAY)
         return damaged(error, path, "fields are missing");
@@ -301,6 +318,7 @@ static int read_header(Checkpoint *c, const msgpack_object *root, const char *pa
         struct CheckpointTensor *tensor = &c->tensor[c->tensors];
         if (!name || !(tensor->name = record_text(name)))
             return damaged(error, path, "a tensor without a name");
+        c->moments = c->moments || !strncmp(tensor->name, "exp_avg.", 8);
         if (read_hash(&tensor->hash, record_item(pair, 1))) {
             c->tensors++;
             return damaged(error, path, "a tensor without a hash");
@@ -374,6 +392,7 @@ void checkpoint_close(Checkpoint *checkpoint) {
         free(checkpoint->tensor[i].name);
     free(checkpoint->tensor);
     free(checkpoint->recipe);
+    free(checkpoint->source);
     free(checkpoint->folder);
     memset(checkpoint, 0, sizeof *checkpoint);
 }
@@ -389,7 +408,7 @@ int checkpoint_verify(const Checkpoint *checkpoint, Error *error) {
     const char *const names[] = {MODEL_FILE, OPTIMIZER_FILE};
     size_t found = 0;
     int result = 0;
-    for (int k = 0; k < 2 && !result; k++) {
+    for (int k = 0; k < (checkpoint->moments ? 2 : 1) && !result; k++) {
         Safetensors file;
         char *path = path_join(checkpoint->folder, names[k]);
         result = safetensors_open(&file, path, error);
@@ -433,14 +452,16 @@ static int load_tensor(float *flat, const Safetensors *file, const Checkpoint *c
     return 0;
 }
 
-static int load_buffer(float *to, int64_t count, bool encoder_only, const Model *model,
-                       const Safetensors *file, const Checkpoint *checkpoint, const char *prefix,
-                       Error *error) {
+/* Every tensor of a table (of its encoder alone) into a flat buffer. */
+static int load_buffer(float *to, const ParameterTable *table, bool encoder_only,
+                       const Model *model, const Safetensors *file, const Checkpoint *checkpoint,
+                       const char *prefix, Error *error) {
     bool on_host = model->device->on_host;
+    int64_t count = encoder_only ? table->owner[OWNER_ENCODER].end : table->total;
     float *flat = on_host ? to : memory_new((size_t)count, sizeof *flat);
     int result = 0;
-    for (size_t i = 0; i < model->table.count && !result; i++) {
-        const Parameter *p = &model->table.parameters[i];
+    for (size_t i = 0; i < table->count && !result; i++) {
+        const Parameter *p = &table->parameters[i];
         if (!encoder_only || p->owner == OWNER_ENCODER)
             result = load_tensor(flat, file, checkpoint, prefix, p, error);
     }
@@ -450,29 +471,122 @@ static int load_buffer(float *to, int64_t count, bool encoder_only, const Model 
     return result;
 }
 
+static int open_networks(Safetensors *file, const Checkpoint *checkpoint, Error *error) {
+    char *path = path_join(checkpoint->folder, MODEL_FILE);
+    int result = safetensors_open(file, path, error);
+    free(path);
+    return result;
+}
+
 int checkpoint_load(Model *model, const Checkpoint *checkpoint, Error *error) {
     Safetensors file = {0};
-    int64_t total = model->table.total, encoder = model->table.owner[OWNER_ENCODER].end;
-    char *path = path_join(checkpoint->folder, MODEL_FILE);
-    int result = safetensors_open(&file, path, error);
-    free(path);
+    int result = open_networks(&file, checkpoint, error);
     if (!result) {
-        result = load_buffer(model->weights, total, false, model, &file, checkpoint, "", error) ||
-                 load_buffer(model->target, encoder, true, model, &file, checkpoint, "target_",
-                             error);
+        result = load_buffer(model->weights, &model->table, false, model, &file, checkpoint, "",
+                             error) ||
+                 load_buffer(model->target, &model->target_table, true, model, &file, checkpoint,
+                             "target_", error);
         safetensors_close(&file);
     }
-    if (!result && model->plan.training) {
-        path = path_join(checkpoint->folder, OPTIMIZER_FILE);
-        result = safetensors_open(&file, path, error);
-        free(path);
-        if (!result) {
-            result = load_buffer(model->first_moment, total, false, model, &file, checkpoint,
-                                 "exp_avg.", error) ||
-                     load_buffer(model->second_moment, total, false, model, &file, checkpoint,
-                                 "exp_avg_sq.", error);
-            safetensors_close(&file);
-        }
+    if (result || !model->plan.training)
+        return result ? -1 : 0;
+    if (!checkpoint->moments)
+        return error_set(error, ERROR_RUN,
+                         "%s has weights but no optimiser state (it was imported): start from it "
+                         "with init_from",
+                         checkpoint->folder);
+    char *path = path_join(checkpoint->folder, OPTIMIZER_FILE);
+    result = safetensors_open(&file, path, error);
+    free(path);
+    if (!result) {
+        result = load_buffer(model->first_moment, &model->table, false, model, &file, checkpoint,
+                             "exp_avg.", error) ||
+                 load_buffer(model->second_moment, &model->table, false, model, &file, checkpoint,
+                             "exp_avg_sq.", error);
+        safetensors_close(&file);
     }
     return result ? -1 : 0;
+}
+
+int checkpoint_load_extra(ExtraTensor *extra, int count, const Model *model,
+                          const Checkpoint *checkpoint, Error *error) {
+    Safetensors file = {0};
+    if (!count)
+        return 0;
+    int result = open_networks(&file, checkpoint, error);
+    for (int k = 0; k < count && !result; k++) {
+        Parameter p = {.dims = 1, .shape = {extra[k].count}, .count = extra[k].count};
+        snprintf(p.name, sizeof p.name, "%s", extra[k].name);
+        float *host = memory_new((size_t)p.count, sizeof *host);
+        result = load_tensor(host, &file, checkpoint, "", &p, error);
+        if (!result)
+            model->device->upload(extra[k].values, host, (size_t)p.count * sizeof *host,
+                                  model->device);
+        free(host);
+    }
+    safetensors_close(&file);
+    return result;
+}
+
+/* A tensor of another checkpoint, if it is there in our shape; its hash must match. */
+static int take_if_there(float *flat, const Safetensors *file, const Checkpoint *checkpoint,
+                         const char *prefix, const Parameter *p, bool *there, Error *error) {
+    char name[96];
+    snprintf(name, sizeof name, "%s%s", prefix, p->name);
+    const TensorInfo *t = safetensors_find(file, name);
+    *there = t && t->type == TENSOR_F32 && t->dims == p->dims;
+    for (int i = 0; i < p->dims && *there; i++)
+        *there = t->shape[i] == p->shape[i];
+    return *there ? load_tensor(flat, file, checkpoint, prefix, p, error) : 0;
+}
+
+int checkpoint_load_some(CheckpointLoaded *loaded, Model *model, const Checkpoint *checkpoint,
+                         Error *error) {
+    Safetensors file = {0};
+    Device *device = model->device;
+    const ParameterTable *tables[2] = {&model->table, &model->target_table};
+    float *places[2] = {model->weights, model->target};
+    *loaded = (CheckpointLoaded){0};
+    int result = open_networks(&file, checkpoint, error);
+    for (int k = 0; k < 2 && !result; k++) {
+        int64_t count = k ? tables[k]->owner[OWNER_ENCODER].end : tables[k]->total;
+        float *flat = memory_new((size_t)count, sizeof *flat);
+        device->download(flat, places[k], (size_t)count * sizeof *flat, device);
+        for (size_t i = 0; i < tables[k]->count && !result; i++) {
+            const Parameter *p = &tables[k]->parameters[i];
+            bool there = false;
+            if (k && p->owner != OWNER_ENCODER)
+                continue;
+            result = take_if_there(flat, &file, checkpoint, k ? "target_" : "", p, &there, error);
+            if (k && !there && !result) /* no target of its own: the encoder is it */
+                result = take_if_there(flat, &file, checkpoint, "", p, &there, error);
+            loaded->wanted += !k;
+            loaded->found += !k && there;
+            if (!k && !there && !loaded->first_missing[0])
+                snprintf(loaded->first_missing, sizeof loaded->first_missing, "%s", p->name);
+        }
+        if (!result)
+            device->upload(places[k], flat, (size_t)count * sizeof *flat, device);
+        free(flat);
+    }
+    safetensors_close(&file);
+    if (!result && !loaded->found)
+        return error_set(error, ERROR_RUN,
+                         "%s: not one of its tensors has the name and shape that the recipe asks "
+                         "for (the first: %s): set model.model_name and the other sizes to its own "
+                         "(jepa inspect shows them)",
+                         checkpoint->folder, loaded->first_missing);
+    return result;
+}
+
+int checkpoint_load_teacher(Model *model, const Checkpoint *checkpoint, Error *error) {
+    Safetensors file = {0};
+    int result = open_networks(&file, checkpoint, error);
+    if (!result) {
+        bool own = safetensors_find(&file, "target_encoder.patch_embed.proj.weight") != NULL;
+        result = load_buffer(model->target, &model->target_table, true, model, &file, checkpoint,
+                             own ? "target_" : "", error);
+        safetensors_close(&file);
+    }
+    return result;
 }

@@ -3,7 +3,7 @@
  *   RUN/step-N/checkpoint.msgpack     {hash, header}: header is a MessagePack record of step,
  * recipe, index hash, and the BLAKE2b-256 of every tensor; hash is over it
  *   RUN/step-N/model.safetensors      encoder.*, predictor.*, target_encoder.*   published names
- *   RUN/step-N/optimizer.safetensors  exp_avg.*, exp_avg_sq.*
+ *   RUN/step-N/optimizer.safetensors  exp_avg.*, exp_avg_sq.*; an imported checkpoint has none
  *
  * Written into RUN/step-N.partial, flushed to the disk, renamed; only then are older ones removed,
  * by renaming them to .partial first. There are no clocks, paths or thread counts in them: equal
@@ -14,9 +14,20 @@
 #include "base/hash.h"
 #include "jepa/model.h"
 
+/* A tensor that belongs to a run's state but to no network. */
+typedef struct ExtraTensor {
+    const char *name;
+    float *values; /* device memory */
+    int64_t count;
+} ExtraTensor;
+#define EXTRA_TENSORS_MAX 2
+
 typedef struct Checkpoint {
     char *folder;     /* RUN/step-N */
     int64_t step;     /* steps done */
+    int64_t updates;  /* of the optimiser, those before a cooldown included */
+    char *source;     /* what an imported one was made from; NULL: trained here */
+    bool moments;     /* are there an optimiser's moments? */
     int64_t replaced; /* slots whose clip had to be re-drawn so far */
     char *recipe;     /* resolved YAML */
     Hash index;       /* of the frozen index */
@@ -30,9 +41,13 @@ typedef struct Checkpoint {
 /* What a run hands over; `recipe` and hash as above. `keep` newest ones stay. */
 typedef struct CheckpointState {
     const Model *model;
-    int64_t step, replaced;
+    int64_t step, updates, replaced;
     const char *recipe;
     Hash index;
+    const char *source; /* NULL: trained here */
+    bool bare;          /* the networks alone: an import has no moments */
+    ExtraTensor extra[EXTRA_TENSORS_MAX];
+    int extra_count;
 } CheckpointState;
 int checkpoint_save(const char *run, const CheckpointState *state, int keep, Error *error);
 
@@ -51,5 +66,19 @@ int checkpoint_verify(const Checkpoint *checkpoint, Error *error);
 /* Fills weights and target, and the moments of a training model; verifies every hash. The plan of
  * the model must be that of the checkpoint's recipe. */
 int checkpoint_load(Model *model, const Checkpoint *checkpoint, Error *error);
+/* The extra tensors that were saved with it. */
+int checkpoint_load_extra(ExtraTensor *extra, int count, const Model *model,
+                          const Checkpoint *checkpoint, Error *error);
+
+typedef struct CheckpointLoaded {
+    int wanted, found;      /* tensors of the networks */
+    char first_missing[96]; /* "": none */
+} CheckpointLoaded;
+/* The networks alone, as far as names and shapes agree; the rest stays as it is. The target is
+ * loaded where its own tensors are there, else it is the encoder. An error when not one fits. */
+int checkpoint_load_some(CheckpointLoaded *loaded, Model *model, const Checkpoint *checkpoint,
+                         Error *error);
+/* The target encoder from the checkpoint's target encoder (its encoder, if it has no other). */
+int checkpoint_load_teacher(Model *model, const Checkpoint *checkpoint, Error *error);
 
 #endif

@@ -228,7 +228,7 @@ ModelConfig recipe_model(const Recipe *recipe) {
 }
 
 ClipSpec recipe_clip(const Recipe *r) {
-    return (ClipSpec){
+    ClipSpec spec = {
         .frames = r->data.num_frames,
         .step = r->data.sampling_rate,
         .fps = r->data.fps,
@@ -245,6 +245,20 @@ ClipSpec recipe_clip(const Recipe *r) {
         .augment = {.rand_augment = r->data_aug.auto_augment,
                     .color_jitter = r->data_aug.color_jitter,
                     .reprob = r->data_aug.reprob}};
+    if (r->objective == OBJECTIVE_SIGREG)
+        spec.views = (ClipViews){
+            .local_views = r->sigreg.local_crops_number,
+            .local_crop = r->sigreg.local_size,
+            .local_scale = {r->sigreg.local_crops_scale[0], r->sigreg.local_crops_scale[1]},
+            .local_ratio = {r->sigreg.local_crops_ratio[0], r->sigreg.local_crops_ratio[1]},
+            .local_flip = r->sigreg.hflip,
+            .jitter_probability = r->sigreg.color_jitter_prob,
+            .brightness = r->sigreg.brightness,
+            .contrast = r->sigreg.contrast,
+            .saturation = r->sigreg.saturation,
+            .hue = r->sigreg.hue,
+            .grayscale_probability = r->sigreg.grayscale_prob};
+    return spec;
 }
 
 SamplerSettings recipe_sampler(const Recipe *r) {
@@ -460,6 +474,9 @@ static int check_networks(const Recipe *r, const ModelConfig *config, Error *err
          check_number(r->sigreg.local_crops_number, 1, 32, "sigreg.local_crops_number", error) ||
          check_number(r->sigreg.local_size, config->patch, CLIP_CROP_MAX, "sigreg.local_size",
                       error)))
+        return -1;
+    ClipSpec clip = recipe_clip(r);
+    if (clip_check_views(&clip, error))
         return -1;
     if (r->objective == OBJECTIVE_SIGREG && r->sigreg.local_size % config->patch)
         return error_set(error, ERROR_USAGE, "sigreg.local_size %d is no multiple of patch_size %d",

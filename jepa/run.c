@@ -9,8 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define INDEX_NAME "videos.index"
-#define LOG_LIMIT  ((size_t)1 << 30) /* bytes of log.csv that are read back */
+#define INDEX_NAME    "videos.index"
+#define PICTURES_NAME "pictures.index"
+#define LOG_LIMIT     ((size_t)1 << 30) /* bytes of log.csv that are read back */
 
 /* The published columns first (facebookresearch/jepa app/vjepa/train.py), then ours. */
 #define LOG_HEADER                                                                                 \
@@ -18,7 +19,7 @@
     "step,lr,wd,momentum,clips_per_second,wait(ms),context_tokens,target_tokens,replaced,"         \
     "mask_redraws,decode(clips/"                                                                   \
     "s),ring,context_std,target_std,predictor_std,context_rankme,target_rankme,"                   \
-    "predictor_rankme,cosine,skill\n"
+    "predictor_rankme,cosine,skill,loss_context,invariance,sigreg\n"
 #define LOG_STEP_COLUMN        9
 #define QUARANTINE_HEADER      "step,slot,file,reason\n"
 #define QUARANTINE_STEP_COLUMN 0
@@ -146,17 +147,34 @@ static int find_checkpoint(Run *run, Error *error) {
     return 0;
 }
 
-int run_index(VideoIndex *index, const Recipe *recipe, int threads, Error *error) {
-    IndexSettings settings = {.sources_count = recipe->data.datasets_count,
+static int make_index(VideoIndex *index, const Recipe *recipe, char *const *sets, int count,
+                      int threads, Error *error) {
+    IndexSettings settings = {.sources_count = count,
                               .threads = threads,
                               .scan = {.check = (VideoCheck)recipe->data.index_check},
                               .kept_may_fail = true};
     for (int i = 0; i < settings.sources_count; i++)
-        settings.sources[i] = recipe->data.datasets[i];
+        settings.sources[i] = sets[i];
     char *cache = video_index_cache(settings.sources, settings.sources_count, settings.scan.check);
     settings.kept = cache;
     int result = video_index_make(index, &settings, error);
     free(cache);
+    return result;
+}
+
+int run_index(VideoIndex *index, const Recipe *recipe, int threads, Error *error) {
+    return make_index(index, recipe, recipe->data.datasets, recipe->data.datasets_count, threads,
+                      error);
+}
+
+/* Makes one of a run's indexes and freezes it in its folder. */
+static int freeze_index(VideoIndex *index, const Run *run, const char *name, const Recipe *recipe,
+                        char *const *sets, int count, int threads, Error *error) {
+    char *path = path_join(run->folder, name);
+    int result = make_index(index, recipe, sets, count, threads, error);
+    if (!result)
+        result = video_index_save(index, path, error);
+    free(path);
     return result;
 }
 
@@ -170,36 +188,37 @@ static int begin(Run *run, const Recipe *recipe, int threads, Error *error) {
         return error_set(error, ERROR_USAGE,
                          "%s holds checkpoints but no recipe.yaml: give another --out",
                          run->folder);
-    char *index = path_join(run->folder, INDEX_NAME);
     char *path = path_join(run->folder, "recipe.yaml");
-    int result = run_index(&run->index, recipe, threads, error);
-    if (!result)
-        result = video_index_save(&run->index, index, error);
+    int result = freeze_index(&run->index, run, INDEX_NAME, recipe, recipe->data.datasets,
+                              recipe->data.datasets_count, threads, error);
+    if (!result && recipe_image_groups(recipe))
+        result = freeze_index(&run->pictures, run, PICTURES_NAME, recipe, recipe->img_data.datasets,
+                              recipe->img_data.datasets_count, threads, error);
     if (!result)
         result = file_write(path, run->recipe_text, strlen(run->recipe_text), error);
-    free(index);
     free(path);
     return result;
 }
 
-static int go_on(Run *run, Error *error) {
-    if (same_recipe(run, error))
-        return -1;
-    char *path = path_join(run->folder, INDEX_NAME);
-    if (!file_exists(path)) {
-        free(path);
-        return error_set(error, ERROR_RUN,
-                         "%s has no " INDEX_NAME ": it was made by another version of this program "
-                         "and cannot be gone on with",
-                         run->folder);
-    }
-    int result = video_index_load(&run->index, path, error);
+static int load_index(VideoIndex *index, const Run *run, const char *name, Error *error) {
+    char *path = path_join(run->folder, name);
+    int result;
+    if (!file_exists(path))
+        result = error_set(error, ERROR_RUN,
+                           "%s has no %s: it was made by another version of this program and "
+                           "cannot be gone on with",
+                           run->folder, name);
+    else
+        result = video_index_load(index, path, error);
     free(path);
-    if (!result)
-        result = video_index_verify(&run->index, error);
-    if (!result)
-        result = find_checkpoint(run, error);
-    return result;
+    return result ? -1 : video_index_verify(index, error);
+}
+
+static int go_on(Run *run, const Recipe *recipe, Error *error) {
+    if (same_recipe(run, error) || load_index(&run->index, run, INDEX_NAME, error) ||
+        (recipe_image_groups(recipe) && load_index(&run->pictures, run, PICTURES_NAME, error)))
+        return -1;
+    return find_checkpoint(run, error);
 }
 
 static void write_quarantined(FILE *out, const VideoIndex *index, uint32_t i) {
@@ -230,7 +249,7 @@ static int open_inside(Run *run, const Recipe *recipe, bool resume, int threads,
     if (exists && !resume)
         return error_set(error, ERROR_USAGE,
                          "%s holds a run already: add --resume to go on with it", run->folder);
-    if (exists ? go_on(run, error) : begin(run, recipe, threads, error))
+    if (exists ? go_on(run, recipe, error) : begin(run, recipe, threads, error))
         return -1;
     int64_t step = run->resumed ? run->checkpoint.step : 0;
     if (open_csv(&run->log, run->folder, "log.csv", LOG_HEADER, LOG_STEP_COLUMN, step, error) ||
@@ -241,6 +260,10 @@ static int open_inside(Run *run, const Recipe *recipe, bool resume, int threads,
         for (size_t i = 0; i < run->index.count; i++)
             if (video_index_reason(&run->index, (uint32_t)i))
                 write_quarantined(run->quarantine, &run->index, (uint32_t)i);
+    if (!exists)
+        for (size_t i = 0; i < run->pictures.count; i++)
+            if (video_index_reason(&run->pictures, (uint32_t)i))
+                write_quarantined(run->quarantine, &run->pictures, (uint32_t)i);
     return run_flush(run, error);
 }
 
@@ -273,6 +296,7 @@ void run_close(Run *run) {
     if (run->checkpoint.folder)
         checkpoint_close(&run->checkpoint);
     video_index_free(&run->index);
+    video_index_free(&run->pictures);
     lock_release(run->lock);
     free(run->recipe_text);
     free(run->folder);

@@ -3,6 +3,7 @@
  *   RUN/lock            held while a process trains in it; dies with the process
  *   RUN/recipe.yaml     the resolved recipe; written last at the start, so it marks a run as begun
  *   RUN/videos.index    the frozen index of the videos
+ *   RUN/pictures.index  that of the pictures beside them (img_data), if there are any
  *   RUN/log.csv         a row for each step
  *   RUN/quarantine.csv  files that could not be used and slots that were re-drawn, with reasons
  *   RUN/step-N/         checkpoints (jepa/checkpoint.h)
@@ -18,7 +19,7 @@
 typedef struct Run {
     char *folder;
     int lock;
-    VideoIndex index;
+    VideoIndex index, pictures;
     char *recipe_text;     /* resolved */
     bool resumed;          /* a checkpoint was found */
     Checkpoint checkpoint; /* when resumed */

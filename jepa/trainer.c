@@ -2,7 +2,7 @@
 #include "jepa/trainer.h"
 #include "base/log.h"
 #include "base/words.h"
-#include "video/loader.h"
+#include "jepa/training.h"
 #include <inttypes.h>
 #include <math.h>
 #include <signal.h>
@@ -13,31 +13,16 @@
 #define RING_BATCHES 3 /* groups decoded ahead: one in work, two waiting */
 
 typedef struct Trainer {
-    const TrainerConfig *config;
-    const Recipe *recipe;
-    Run *run;
-    Model model;
-    Schedule schedule;
-    ClipSpec clip;
-    MaskRecipe mask_recipe;
-    MaskGroup *masks; /* [groups] */
-    Sampler sampler;
-    FrameCache *cache;
-    Loader *loader;
-    int groups, samples; /* groups in a step, slots in a group */
-    int64_t step, total;
-    bool starved;            /* the loader could not go on */
+    Training t;
     int64_t replaced, saved; /* saved: step of the newest checkpoint, -1: none */
     double saved_at;         /* seconds */
-    uint8_t *mirror;         /* [samples] of the current group */
-    ClipDraw *draws;         /* [groups · samples] of the current step, for messages */
 } Trainer;
 
 /* The loader asks from its own threads: a pure function of the job number. */
 static int draw_job(void *context, uint64_t job, int attempt, ClipDraw *draw) {
-    const Trainer *t = context;
-    uint64_t slots = (uint64_t)t->groups * (uint64_t)t->samples;
-    sampler_draw(&t->sampler, draw, job / slots, slots, (uint64_t)t->samples, job % slots, attempt);
+    const Stream *s = context;
+    uint64_t slots = (uint64_t)s->groups * (uint64_t)s->samples;
+    sampler_draw(&s->sampler, draw, job / slots, slots, (uint64_t)s->samples, job % slots, attempt);
     return 1;
 }
 
@@ -54,7 +39,7 @@ static double mib(size_t bytes) {
     return (double)bytes / (1 << 20);
 }
 
-static int loader_threads(const Trainer *t) {
+static int loader_threads(const Training *t) {
     int wanted = t->config->loader_threads ? t->config->loader_threads
                                            : t->recipe->data.num_workers;
     int cores = device_threads_available();
@@ -64,38 +49,46 @@ static int loader_threads(const Trainer *t) {
                               : 4 * cores; /* recipes of clusters ask for more than helps */
 }
 
-static LoaderConfig loader_config(Trainer *t) {
-    uint64_t slots = (uint64_t)t->groups * (uint64_t)t->samples;
-    return (LoaderConfig){.index = &t->run->index,
-                          .spec = t->clip,
-                          .source = {t, draw_job},
+static LoaderConfig loader_config(const Training *t, Stream *s) {
+    uint64_t slots = (uint64_t)s->groups * (uint64_t)s->samples;
+    return (LoaderConfig){.index = s->index,
+                          .spec = s->clip,
+                          .source = {s, draw_job},
                           .first_job = (uint64_t)t->step * slots,
                           .jobs = (uint64_t)t->total * slots,
-                          .batch = t->samples,
+                          .batch = s->samples,
                           .ring = RING_BATCHES,
                           .threads = loader_threads(t),
                           .timeout = t->recipe->data.timeout,
                           .cache = t->cache};
 }
 
-/* Says what memory the run will take, before it is taken. */
-static size_t print_plan(const ModelPlan *plan, const LoaderConfig *loader, const Recipe *recipe,
-                         Device *device) {
-    Arena arena;
-    size_t scratch, ring = loader_bytes(loader);
-    model_measure(&arena, &scratch, plan, device);
-    char parts[256] = "";
+int training_slots(const Training *t) {
+    int slots = 0;
+    for (int i = 0; i < t->streams; i++)
+        slots += t->stream[i].groups * t->stream[i].samples;
+    return slots;
+}
+
+/* Memory of the run by kind, as it will be taken. */
+typedef struct Memory {
+    size_t by_kind[MEMORY_KINDS], used, scratch, ring, cache, own;
+} Memory;
+
+/* Says what memory the run takes. */
+static void print_memory(const Memory *m) {
+    char parts[320] = "";
     for (int k = 0; k < MEMORY_KINDS; k++)
         snprintf(parts + strlen(parts), sizeof parts - strlen(parts), "%s %.1f, ",
-                 memory_kind_name((MemoryKind)k), mib(arena.by_kind[k]));
-    size_t cache = recipe->data.cache_folder ? 0 : (size_t)recipe->data.cache_bytes;
-    size_t total = arena.used + scratch + ring + cache;
-    if (cache)
+                 memory_kind_name((MemoryKind)k), mib(m->by_kind[k]));
+    if (m->own)
+        snprintf(parts + strlen(parts), sizeof parts - strlen(parts), "views %.1f, ", mib(m->own));
+    if (m->cache)
         snprintf(parts + strlen(parts), sizeof parts - strlen(parts), "cache of frames %.1f, ",
-                 mib(cache));
-    log_info("memory plan: %.1f MiB (%sscratch %.1f, clips ahead %.1f)", mib(total), parts,
-             mib(scratch), mib(ring));
-    return total;
+                 mib(m->cache));
+    log_info("memory plan: %.1f MiB (%sscratch %.1f, clips ahead %.1f)",
+             mib(m->used + m->scratch + m->ring + m->cache + m->own), parts, mib(m->scratch),
+             mib(m->ring));
 }
 
 static int memory_enough(size_t planned, Error *error) {
@@ -110,113 +103,87 @@ static int memory_enough(size_t planned, Error *error) {
     return 0;
 }
 
-/* Weights of the loss for the global batch, from the masks of all its groups. */
-static void fill_weights(LossWeights *weights, const Trainer *t, int group) {
-    int settings = t->mask_recipe.settings, dim = t->model.plan.config.dim;
-    weights->power = t->recipe->loss.loss_exp;
-    weights->reg_coeff = t->recipe->loss.reg_coeff;
-    weights->reg_weight = 1.0 / ((double)t->groups * t->samples * dim);
-    for (int m = 0; m < settings; m++) {
-        double tokens = 0;
-        for (int g = 0; g < t->groups; g++) {
-            const int32_t *cu = t->masks[g].cu_target;
-            double own = cu[(m + 1) * t->samples] - cu[m * t->samples];
-            /* packed: the mean over all target tokens of the global batch; truncate: the mean over
-             * each rank's tokens, then over ranks, as the published code's gradient average does */
-            if (t->mask_recipe.batch == MASK_PACKED)
-                tokens += own;
-            else if (g == group)
-                tokens = own * t->groups;
-        }
-        weights->element[m] = 1.0 / (settings * tokens * dim);
-    }
-}
-
-static void note_replaced(Trainer *t, const LoaderBatch *batch, int group) {
+static void note_replaced(const Training *t, const Stream *s, const LoaderBatch *batch, int group) {
     for (int b = 0; b < batch->count; b++)
         if (batch->slots[b].reason) {
-            char *name = csv_quote(video_index_name(&t->run->index, batch->slots[b].bad_file));
+            char *name = csv_quote(video_index_name(s->index, batch->slots[b].bad_file));
             char *reason = csv_quote(batch->slots[b].reason);
-            fprintf(t->run->quarantine, "%" PRId64 ",%d,%s,%s\n", t->step, group * t->samples + b,
-                    name, reason);
+            fprintf(t->run->quarantine, "%" PRId64 ",%d,%s,%s\n", t->step,
+                    (s->first_group + group) * s->samples + b, name, reason);
             free(name);
             free(reason);
         }
 }
 
-static int run_group(Trainer *t, int group, StepReport *report, Error *error) {
-    const LoaderBatch *batch = loader_next(t->loader, error);
+const LoaderBatch *stream_next(Training *t, Stream *s, int group, StepReport *report,
+                               Error *error) {
+    const LoaderBatch *batch = loader_next(s->loader, error);
     if (!batch) {
         t->starved = true;
-        return error_prefix(error, "step %" PRId64, t->step);
+        error_prefix(error, "step %" PRId64, t->step);
+        return NULL;
     }
-    JEPA_ASSERT(batch->count == t->samples);
-    uint8_t *mirror = t->mirror;
-    for (int b = 0; b < t->samples; b++) {
+    JEPA_ASSERT(batch->count == s->samples);
+    for (int b = 0; b < s->samples; b++) {
         const LoaderSlot *slot = &batch->slots[b];
         if (slot->failed) {
             t->starved = true;
-            return error_set(
-                error, ERROR_RUN,
-                "step %" PRId64 ": no clip could be decoded for slot %d in many attempts; "
-                "the first failure: %s",
-                t->step, group * t->samples + b, slot->reason ? slot->reason : "unknown");
+            error_set(error, ERROR_RUN,
+                      "step %" PRId64 ": no clip could be decoded for slot %d of the %s in many "
+                      "attempts; the first failure: %s",
+                      t->step, group * s->samples + b, s->name,
+                      slot->reason ? slot->reason : "unknown");
+            return NULL;
         }
-        mirror[b] = slot->draw.flip;
+        s->mirror[b] = slot->draw.flip;
         report->replaced += slot->draw.attempt > 0;
-        t->draws[group * t->samples + b] = slot->draw;
+        s->draws[group * s->samples + b] = slot->draw;
     }
-    note_replaced(t, batch, group);
+    note_replaced(t, s, batch, group);
     report->wait_ms += batch->wait * 1e3;
     report->decode_rate += batch->decode; /* seconds; the rate at the end of the step */
-    report->ring += (double)batch->ready_ahead / t->groups;
-    LossWeights weights;
-    fill_weights(&weights, t, group);
-    ModelInput input = {.samples = t->samples,
-                        .pixels = batch->clips,
-                        .values = batch->values, /* mirrored already */
-                        .mirror = batch->values ? NULL : mirror};
-    model_set_input(&t->model, &input);
-    model_set_masks(&t->model, &t->masks[group], t->samples);
-    double started = time_now();
-    model_forward_target(&t->model, t->samples);
-    model_forward_prediction(&t->model, t->samples, &weights);
-    model_backward(&t->model, t->samples, &weights);
-    report->compute_ms += (time_now() - started) * 1e3;
-    report->context_tokens += t->model.context_rows;
-    report->target_tokens += t->model.target_rows;
-    return 0;
+    report->ring += (double)batch->ready_ahead / s->groups / t->streams;
+    return batch;
 }
 
 /* Names step, slots and files of a loss that is not finite. */
-static int not_finite(const Trainer *t, double loss, Error *error) {
+static int not_finite(const Trainer *trainer, double loss, Error *error) {
+    const Training *t = &trainer->t;
     char names[600] = "";
-    int slots = t->groups * t->samples, shown = 0;
-    for (; shown < slots && shown < 8; shown++)
-        snprintf(names + strlen(names), sizeof names - strlen(names),
-                 "%sslot %d %.40s frames %" PRId64 "..%" PRId64, shown ? ", " : "", shown,
-                 video_index_name(&t->run->index, t->draws[shown].file), t->draws[shown].frames[0],
-                 t->draws[shown].frames[t->clip.frames - 1]);
     char *path = memory_text("%s/nonfinite-step-%" PRId64 ".csv", t->run->folder, t->step);
     FILE *list = fopen(path, "we");
-    if (list) {
+    int shown = 0, slots = 0;
+    if (list)
         fprintf(list, "slot,file,first_frame,last_frame\n");
-        for (int i = 0; i < slots; i++)
-            fprintf(list, "%d,\"%s\",%" PRId64 ",%" PRId64 "\n", i,
-                    video_index_name(&t->run->index, t->draws[i].file), t->draws[i].frames[0],
-                    t->draws[i].frames[t->clip.frames - 1]);
-        fclose(list);
+    for (int k = 0; k < t->streams; k++) {
+        const Stream *s = &t->stream[k];
+        for (int i = 0; i < s->groups * s->samples; i++, slots++) {
+            const ClipDraw *draw = &s->draws[i];
+            const char *name = video_index_name(s->index, draw->file);
+            int64_t first = draw->frames[0], last = draw->frames[draw->count - 1];
+            char *quoted = csv_quote(name);
+            if (list)
+                fprintf(list, "%d,%s,%" PRId64 ",%" PRId64 "\n", slots, quoted, first, last);
+            free(quoted);
+            if (shown < 8)
+                snprintf(names + strlen(names), sizeof names - strlen(names),
+                         "%sslot %d %.40s frames %" PRId64 "..%" PRId64, shown++ ? ", " : "", slots,
+                         name, first, last);
+        }
     }
+    if (list)
+        fclose(list);
     error_set(
         error, ERROR_RUN,
         "step %" PRId64 ": the loss is %g: stopped, the last checkpoint is untouched (step %" PRId64
         "); the clips: %s%s (all of them in %s); a lower lr or a look at these files may help",
-        t->step, loss, t->saved < 0 ? 0 : t->saved, names, slots > shown ? ", ..." : "", path);
+        t->step, loss, trainer->saved < 0 ? 0 : trainer->saved, names, slots > shown ? ", ..." : "",
+        path);
     free(path);
     return -1;
 }
 
-static void write_row(const Trainer *t, const StepReport *r) {
+static void write_row(const Training *t, const StepReport *r) {
     FILE *log = t->run->log;
     const Measures *m = &r->measures;
     const double values[] = {m->context_std,    m->target_std,    m->predictor_std,
@@ -234,83 +201,92 @@ static void write_row(const Trainer *t, const StepReport *r) {
             fputc(',', log);
         else
             fprintf(log, ",%.6g", values[i]);
+    fprintf(log, ",%.9g,%.9g,%.9g", r->loss_context, r->invariance, r->sigreg);
     fputc('\n', log);
     fflush(log);
 }
 
-static int train_step(Trainer *t, StepReport *report, Error *error) {
+static void read_scalars(StepReport *report, const Model *model) {
+    ModelScalars scalars;
+    model->device->download(&scalars, model->scalars, sizeof scalars, model->device);
+    report->loss = scalars.total;
+    report->reg_loss = scalars.reg;
+    for (int m = 0; m < MASK_SETTINGS_MAX; m++) {
+        report->loss_jepa += scalars.loss[m];
+        report->loss_context += scalars.loss[MASK_SETTINGS_MAX + m];
+    }
+    report->invariance = scalars.invariance;
+    report->sigreg = scalars.sigreg;
+    report->encoder_norm = sqrt(scalars.square_sum[0]);
+    report->predictor_norm = sqrt(scalars.square_sum[1]);
+}
+
+static int train_step(Trainer *trainer, StepReport *report, Error *error) {
+    Training *t = &trainer->t;
+    Model *model = &t->stream[0].model;
     double started = time_now();
-    uint64_t seed = (uint64_t)t->recipe->meta.seed;
     *report = (StepReport){.step = t->step,
                            .epoch = (int64_t)((double)t->step / t->schedule.ipe),
                            .lr = schedule_lr(&t->schedule, t->step),
                            .weight_decay = schedule_weight_decay(&t->schedule, t->step),
                            .momentum = schedule_momentum(&t->schedule, t->step),
                            .measures = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
-                           .model = &t->model};
+                           .model = model};
     report->itr = t->step - (int64_t)((double)report->epoch * t->schedule.ipe);
-    int every = t->recipe->logging.diagnostics_every;
+    int every = t->recipe->logging.diagnostics_every, slots = training_slots(t);
     report->measure = t->step % every == 0 || t->step + 1 == t->total;
-    for (int g = 0; g < t->groups; g++) {
-        mask_group_draw(&t->masks[g], &t->mask_recipe, seed, (uint64_t)t->step, (uint64_t)g, NULL);
-        report->mask_redraws += t->masks[g].redraws;
-    }
-    model_begin_step(&t->model);
-    for (int g = 0; g < t->groups; g++)
-        if (run_group(t, g, report, error))
-            return -1;
+    model_begin_step(model);
+    if (t->objective->step(t, report, error))
+        return -1;
     double update_started = time_now();
-    model_finish_gradients(&t->model, t->recipe->loss.reg_coeff);
     const Recipe *r = t->recipe;
-    AdamwSettings settings = {
-        .lr = report->lr,
-        .weight_decay = report->weight_decay,
-        .beta1 = r->optimization.betas[0],
-        .beta2 = r->optimization.betas[1],
-        .eps = r->optimization.eps,
-        .momentum = report->momentum,
-        .max_norm = schedule_clips(&t->schedule, t->step) ? r->optimization.clip_grad : 0,
-        .step = t->step + 1};
-    model_update(&t->model, &settings);
-    ModelScalars scalars;
-    t->model.device->download(&scalars, t->model.scalars, sizeof scalars, t->model.device);
+    model_finish_gradients(model, r->loss.reg_coeff);
+    double clip = recipe_clip_grad(r);
+    AdamwSettings settings = {.lr = report->lr,
+                              .weight_decay = report->weight_decay,
+                              .beta1 = r->optimization.betas[0],
+                              .beta2 = r->optimization.betas[1],
+                              .eps = r->optimization.eps,
+                              .momentum = report->momentum,
+                              .max_norm = schedule_clips(&t->schedule, t->step) ? clip : 0,
+                              .step = t->updates + 1};
+    model_update(model, &settings);
+    read_scalars(report, model);
     report->compute_ms += (time_now() - update_started) * 1e3;
-    report->loss = scalars.total;
-    report->reg_loss = scalars.reg;
-    for (int m = 0; m < t->mask_recipe.settings; m++)
-        report->loss_jepa += scalars.loss[m];
-    report->encoder_norm = sqrt(scalars.square_sum[0]);
-    report->predictor_norm = sqrt(scalars.square_sum[1]);
     if (!isfinite(report->loss) || !isfinite(report->encoder_norm) ||
         !isfinite(report->predictor_norm))
-        return not_finite(t, isfinite(report->loss) ? (double)NAN : report->loss, error);
+        return not_finite(trainer, isfinite(report->loss) ? (double)NAN : report->loss, error);
     report->wall_ms = (time_now() - started) * 1e3;
-    report->decode_rate = t->groups * t->samples / fmax(report->decode_rate, 1e-9);
-    report->clips_per_second = t->groups * t->samples / (report->wall_ms / 1e3);
+    report->decode_rate = slots / fmax(report->decode_rate, 1e-9);
+    report->clips_per_second = slots / (report->wall_ms / 1e3);
     return 0;
 }
 
-static int save(Trainer *t, Error *error) {
-    if (t->saved == t->step)
+static int save(Trainer *trainer, Error *error) {
+    const Training *t = &trainer->t;
+    if (trainer->saved == t->step)
         return 0;
-    CheckpointState state = {.model = &t->model,
+    CheckpointState state = {.model = &t->stream[0].model,
                              .step = t->step,
-                             .replaced = t->replaced,
+                             .updates = t->updates,
+                             .replaced = trainer->replaced,
                              .recipe = t->run->recipe_text,
                              .index = t->run->index.hash};
+    state.extra_count = t->objective->extras(state.extra, t);
     if (run_flush(t->run, error) ||
         checkpoint_save(t->run->folder, &state, t->recipe->checkpoint.keep, error))
         return -1;
-    t->saved = t->step;
-    t->saved_at = time_now();
+    trainer->saved = t->step;
+    trainer->saved_at = time_now();
     return 0;
 }
 
-static bool save_is_due(const Trainer *t) {
+static bool save_is_due(const Trainer *trainer) {
+    const Training *t = &trainer->t;
     int64_t steps = t->recipe->checkpoint.every_steps;
     double minutes = t->recipe->checkpoint.every_minutes;
     return (steps && t->step % steps == 0) ||
-           (minutes > 0 && time_now() - t->saved_at >= 60 * minutes) || t->step == t->total;
+           (minutes > 0 && time_now() - trainer->saved_at >= 60 * minutes) || t->step == t->total;
 }
 
 /* The signal that asked for an end, 0: none. The one variable of this program that is not in a
@@ -338,15 +314,16 @@ static void restore_signals(const struct sigaction old[STOP_SIGNALS]) {
         sigaction(stop_signals[i], &old[i], NULL);
 }
 
-static int train(Trainer *t, TrainerResult *result, Error *error) {
+static int train(Trainer *trainer, TrainerResult *result, Error *error) {
+    Training *t = &trainer->t;
     Progress progress;
     progress_start(&progress, "step", (double)t->total, (double)t->step);
     while (t->step < t->total) {
         StepReport report;
-        if (train_step(t, &report, error)) {
+        if (train_step(trainer, &report, error)) {
             Error ignored = {0};
             if (t->starved) /* the weights are those after the last whole step: nothing is lost */
-                save(t, &ignored);
+                save(trainer, &ignored);
             return -1;
         }
         TrainDecision decision = TRAIN_CONTINUE;
@@ -354,7 +331,8 @@ static int train(Trainer *t, TrainerResult *result, Error *error) {
             decision = t->config->hooks.observe(t->config->hooks.context, &report);
         write_row(t, &report);
         t->step++;
-        t->replaced += report.replaced;
+        t->updates++;
+        trainer->replaced += report.replaced;
         char detail[96];
         snprintf(detail, sizeof detail, "loss %.4f  %.1f clips/s", report.loss,
                  report.clips_per_second);
@@ -363,7 +341,7 @@ static int train(Trainer *t, TrainerResult *result, Error *error) {
         bool stopping = result->signal || decision == TRAIN_STOP;
         if (stopping)
             log_info("stopping after step %" PRId64 ": writing a checkpoint", t->step);
-        if ((stopping || save_is_due(t)) && save(t, error))
+        if ((stopping || save_is_due(trainer)) && save(trainer, error))
             return -1;
         if (stopping)
             break;
@@ -372,51 +350,164 @@ static int train(Trainer *t, TrainerResult *result, Error *error) {
     return 0;
 }
 
-static int prepare(Trainer *t, Error *error) {
-    const Recipe *recipe = t->recipe;
-    t->groups = recipe_groups(recipe);
-    t->samples = recipe_slots(recipe);
-    SamplerSettings sampling = recipe_sampler(recipe);
-    if (sampler_new(&t->sampler, &t->run->index, &sampling, error))
-        return -1;
-    if (t->sampler.too_short)
+/* One stream: what it draws from, and its sizes. */
+static int open_stream(Training *t, bool picture, Error *error) {
+    const Recipe *r = t->recipe;
+    Stream *s = &t->stream[t->streams];
+    *s = (Stream){.name = picture ? "pictures" : "videos",
+                  .index = picture ? &t->run->pictures : &t->run->index,
+                  .groups = picture ? recipe_image_groups(r) : recipe_groups(r),
+                  .samples = picture ? r->img_data.batch_size : recipe_slots(r),
+                  .picture = picture,
+                  .clip = picture ? recipe_image_clip(r) : recipe_clip(r)};
+    SamplerSettings sampling = picture ? recipe_image_sampler(r) : recipe_sampler(r);
+    if (sampler_new(&s->sampler, s->index, &sampling, error))
+        return error_prefix(error, "%s", s->name);
+    t->streams++;
+    if (s->sampler.too_short)
         log_info("%zu videos are shorter than a clip and not drawn (data.short_videos: skip)",
-                 t->sampler.too_short);
-    if (t->sampler.hdr)
-        log_info("%zu videos are HDR and not drawn (data.hdr: refuse)", t->sampler.hdr);
-    t->schedule = recipe_schedule(recipe, (int64_t)t->sampler.units);
-    t->clip = recipe_clip(recipe);
-    t->mask_recipe = recipe_mask(recipe);
+                 s->sampler.too_short);
+    if (s->sampler.hdr)
+        log_info("%zu videos are HDR and not drawn (data.hdr: refuse)", s->sampler.hdr);
+    for (int i = 0; i + 1 < t->streams; i++)
+        s->first_group += t->stream[i].groups;
+    s->mask_recipe = picture ? recipe_image_mask(r) : recipe_mask(r);
+    size_t samples = (size_t)s->samples;
+    s->mirror = memory_new(samples, 1);
+    s->frames = memory_new(samples, sizeof *s->frames);
+    s->steps = memory_new(samples, sizeof *s->steps);
+    s->length = memory_new(samples, sizeof *s->length);
+    s->draws = memory_new((size_t)s->groups * samples, sizeof *s->draws);
+    return 0;
+}
+
+static void close_stream(Stream *s) {
+    if (s->model.device)
+        model_free(&s->model);
+    sampler_free(&s->sampler);
+    free(s->mirror);
+    free(s->frames);
+    free(s->steps);
+    free(s->length);
+    free(s->draws);
+}
+
+static ModelPlan stream_plan(const Training *t, const Stream *s) {
+    ModelPlan plan = {.config = s->picture ? recipe_image_model(t->recipe)
+                                           : recipe_model(t->recipe),
+                      .samples = s->samples,
+                      .picture = s->picture,
+                      .training = true,
+                      .float_input = s->clip.interpolation == CLIP_PUBLISHED};
+    t->objective->plan(&plan, t, s);
+    return plan;
+}
+
+/* Memory is planned and printed before any of it is taken. */
+static int make_models(Training *t, Error *error) {
+    Memory memory = {.cache = t->recipe->data.cache_folder ? 0
+                                                           : (size_t)t->recipe->data.cache_bytes};
+    Device *device = t->config->device;
+    for (int i = 0; i < t->streams; i++) {
+        Stream *s = &t->stream[i];
+        LoaderConfig loader = loader_config(t, s);
+        ModelPlan plan = stream_plan(t, s);
+        Arena arena;
+        size_t scratch;
+        if (i) /* only its pointers are read while measuring */
+            plan.beside = &t->stream[0].model;
+        model_measure(&arena, &scratch, &plan, device);
+        for (int k = 0; k < MEMORY_KINDS; k++)
+            memory.by_kind[k] += arena.by_kind[k];
+        memory.used += arena.used;
+        memory.ring += loader_bytes(&loader);
+        memory.scratch = scratch > memory.scratch ? scratch : memory.scratch;
+        if (memory_enough(memory.used + memory.ring + memory.scratch + memory.cache, error) ||
+            model_new(&s->model, &plan, device, error))
+            return -1;
+    }
+    if (t->objective->prepare(t, &memory.own, error))
+        return -1;
+    print_memory(&memory);
+    return 0;
+}
+
+/* The weights that a run begins with: another run's with its moments (cooldown), another's weights
+ * alone, or drawn; and those of a frozen teacher. */
+static int first_weights(Training *t, Error *error) {
+    const Recipe *r = t->recipe;
+    Model *model = &t->stream[0].model;
+    Checkpoint source = {0};
+    int result = 0;
+    model_init(model, (uint64_t)r->meta.seed);
+    const char *from = r->optimization.anneal_ckpt ? r->optimization.anneal_ckpt : r->init_from;
+    if (from) {
+        result = checkpoint_open(&source, from, error);
+        if (!result && r->optimization.anneal_ckpt) {
+            result = checkpoint_load(model, &source, error);
+            t->updates = source.updates;
+            if (!result)
+                log_info("going on from %s after %" PRId64 " updates, moments included", from,
+                         source.updates);
+        } else if (!result) {
+            CheckpointLoaded loaded;
+            result = checkpoint_load_some(&loaded, model, &source, error);
+            if (!result)
+                log_info("starting from %s: %d of %d tensors, %d are new%s%s", from, loaded.found,
+                         loaded.wanted, loaded.wanted - loaded.found,
+                         loaded.first_missing[0] ? ", the first " : "", loaded.first_missing);
+        }
+        if (!result || source.folder)
+            checkpoint_close(&source);
+        if (result)
+            return error_prefix(error, "where to start from");
+    }
+    const char *teacher = recipe_teacher(r);
+    if (teacher) {
+        result = checkpoint_open(&source, teacher, error);
+        if (!result) {
+            result = checkpoint_load_teacher(model, &source, error);
+            checkpoint_close(&source);
+        }
+        if (result)
+            return error_prefix(error, "target: %s", r->target);
+        log_info("the target encoder is that of %s, frozen", teacher);
+    }
+    return 0;
+}
+
+static int prepare(Trainer *trainer, Error *error) {
+    Training *t = &trainer->t;
+    const Recipe *recipe = t->recipe;
+    t->objective = recipe->objective == OBJECTIVE_SIGREG ? &objective_sigreg : &objective_jepa;
+    t->length_count = recipe_lengths(t->lengths, recipe);
+    if (open_stream(t, false, error) ||
+        (recipe_image_groups(recipe) && open_stream(t, true, error)))
+        return -1;
+    t->schedule = recipe_schedule(recipe, (int64_t)t->stream[0].sampler.units);
     t->total = schedule_steps(&t->schedule);
     if (t->total < 1)
         return error_set(error, ERROR_USAGE, "optimization.epochs x ipe: less than one step");
     t->step = t->run->resumed ? t->run->checkpoint.step : 0;
-    t->replaced = t->run->resumed ? t->run->checkpoint.replaced : 0;
-    t->saved = t->run->resumed ? t->step : -1;
-    t->saved_at = time_now();
-    ModelPlan plan = {.config = recipe_model(recipe),
-                      .samples = t->samples,
-                      .settings = t->mask_recipe.settings,
-                      .training = true,
-                      .float_input = t->clip.interpolation == CLIP_PUBLISHED};
-    mask_capacity(&plan.context, &plan.target, &t->mask_recipe);
-    LoaderConfig loader = loader_config(t);
-    if (memory_enough(print_plan(&plan, &loader, recipe, t->config->device), error) ||
-        model_new(&t->model, &plan, t->config->device, error))
-        return -1;
-    t->masks = memory_new((size_t)t->groups, sizeof *t->masks);
-    for (int g = 0; g < t->groups; g++)
-        mask_group_new(&t->masks[g], &t->mask_recipe, plan.context, plan.target);
-    t->mirror = memory_new((size_t)t->samples, 1);
+    t->updates = t->run->resumed ? t->run->checkpoint.updates : 0;
+    trainer->replaced = t->run->resumed ? t->run->checkpoint.replaced : 0;
+    trainer->saved = t->run->resumed ? t->step : -1;
+    trainer->saved_at = time_now();
     if (recipe->data.cache_bytes > 0 &&
         frame_cache_open(&t->cache, (size_t)recipe->data.cache_bytes, recipe->data.cache_folder,
                          error))
         return -1;
-    t->draws = memory_new((size_t)(t->groups * t->samples), sizeof *t->draws);
-    if (t->run->resumed)
-        return checkpoint_load(&t->model, &t->run->checkpoint, error);
-    model_init(&t->model, (uint64_t)recipe->meta.seed);
-    return 0;
+    if (make_models(t, error))
+        return -1;
+    if (!t->run->resumed)
+        return first_weights(t, error);
+    ExtraTensor extra[EXTRA_TENSORS_MAX];
+    int extras = t->objective->extras(extra, t);
+    return checkpoint_load(&t->stream[0].model, &t->run->checkpoint, error) ||
+                   checkpoint_load_extra(extra, extras, &t->stream[0].model, &t->run->checkpoint,
+                                         error)
+               ? -1
+               : 0;
 }
 
 static void say_cache(FrameCache *cache) {
@@ -427,40 +518,47 @@ static void say_cache(FrameCache *cache) {
              mib(stats.bytes), stats.hits, stats.misses);
 }
 
+static int open_loaders(Training *t, Error *error) {
+    for (int i = 0; i < t->streams; i++) {
+        LoaderConfig loader = loader_config(t, &t->stream[i]);
+        if (loader_open(&t->stream[i].loader, &loader, error))
+            return -1;
+    }
+    return 0;
+}
+
 int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error) {
-    Trainer t = {.config = config, .recipe = config->recipe, .run = config->run};
+    Trainer trainer = {.t = {.config = config, .recipe = config->recipe, .run = config->run}};
+    Training *t = &trainer.t;
     memset(result, 0, sizeof *result);
     double before = resident_mib();
-    int status = prepare(&t, error);
+    int status = prepare(&trainer, error);
     struct sigaction old[STOP_SIGNALS];
     catch_signals(old);
-    if (!status && t.step < t.total) {
-        LoaderConfig loader = loader_config(&t);
-        status = loader_open(&t.loader, &loader, error);
+    if (!status && t->step < t->total) {
+        status = open_loaders(t, error);
         if (!status) {
             log_info("%s %" PRId64 " of %" PRId64 " steps, %d clips a step, %" PRId64
-                     " parameters, device %s with %d threads",
-                     t.step ? "going on at" : "training", t.step ? t.step : t.total, t.total,
-                     t.groups * t.samples, t.model.table.values, config->device->name,
-                     config->device->threads);
-            status = train(&t, result, error);
+                     " parameters, objective %s, device %s with %d threads",
+                     t->step ? "going on at" : "training", t->step ? t->step : t->total, t->total,
+                     training_slots(t), t->stream[0].model.table.values, t->objective->name,
+                     config->device->name, config->device->threads);
+            status = train(&trainer, result, error);
             log_info("resident memory grew by %.1f MiB since the plan", resident_mib() - before);
-            loader_close(t.loader);
-            say_cache(t.cache);
         }
+        for (int i = 0; i < t->streams; i++)
+            if (t->stream[i].loader)
+                loader_close(t->stream[i].loader);
+        say_cache(t->cache);
     }
     restore_signals(old);
-    result->steps = t.step;
-    result->total = t.total;
-    result->replaced = t.replaced;
-    for (int g = 0; g < t.groups && t.masks; g++)
-        mask_group_free(&t.masks[g]);
-    frame_cache_close(t.cache);
-    sampler_free(&t.sampler);
-    free(t.masks);
-    free(t.draws);
-    free(t.mirror);
-    if (t.model.device)
-        model_free(&t.model);
+    result->steps = t->step;
+    result->total = t->total;
+    result->replaced = trainer.replaced;
+    frame_cache_close(t->cache);
+    if (t->objective)
+        t->objective->release(t);
+    for (int i = t->streams - 1; i >= 0; i--) /* the first owns the weights */
+        close_stream(&t->stream[i]);
     return status;
 }

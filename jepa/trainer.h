@@ -16,6 +16,8 @@ typedef struct Measures {
 typedef struct StepReport {
     int64_t step, epoch, itr; /* 0-based step of the run, epoch and step within it */
     double loss, loss_jepa, reg_loss;
+    double loss_context;                 /* of the context tokens (V-JEPA 2.1), λ included */
+    double invariance, sigreg;           /* of the teacher-free objective, before λ */
     double encoder_norm, predictor_norm; /* gradient norms before clipping */
     double lr, weight_decay, momentum;
     double compute_ms, wall_ms, wait_ms; /* arithmetic, whole step, waiting for clips */

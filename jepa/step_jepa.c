@@ -1,0 +1,181 @@
+/* The step of the JEPA objectives: V-JEPA 1, 2 and 2.1, I-JEPA, a frozen teacher.
+ *
+ * Loss: the mean over mask settings of the mean over their target elements of |z - h|^p / p (over
+ * clip lengths too where there are several), plus λ times the same over context tokens (2.1). The
+ * means run over the global batch (mask.batch: packed), or over each group and then over groups, as
+ * the published gradient average over ranks does (truncate). Source: facebookresearch/jepa
+ * app/vjepa/train.py; vjepa2 app/vjepa/train.py, app/vjepa_2_1/train.py. */
+#include "base/log.h"
+#include "base/words.h"
+#include "jepa/training.h"
+#include <stdlib.h>
+#include <string.h>
+
+static void plan(ModelPlan *plan, const Training *training, const Stream *stream) {
+    (void)training;
+    plan->settings = stream->mask_recipe.settings;
+    plan->contexts = mask_contexts(&stream->mask_recipe);
+    mask_capacity(&plan->context, &plan->target, &stream->mask_recipe);
+    /* every setting may read a shared context */
+    plan->joined = plan->context * plan->settings / plan->contexts;
+}
+
+static int prepare(Training *t, size_t *bytes, Error *error) {
+    (void)error;
+    *bytes = 0;
+    for (int s = 0; s < t->streams; s++) {
+        Stream *stream = &t->stream[s];
+        const ModelPlan *p = &stream->model.plan;
+        stream->masks = memory_new((size_t)stream->groups, sizeof *stream->masks);
+        for (int g = 0; g < stream->groups; g++)
+            mask_group_new(&stream->masks[g], &stream->mask_recipe, p->context, p->target);
+        stream->shares = memory_new((size_t)t->length_count, sizeof *stream->shares);
+    }
+    return 0;
+}
+
+static void release(Training *t) {
+    for (int s = 0; s < t->streams; s++) {
+        Stream *stream = &t->stream[s];
+        for (int g = 0; g < stream->groups && stream->masks; g++)
+            mask_group_free(&stream->masks[g]);
+        free(stream->masks);
+        free(stream->shares);
+    }
+}
+
+static int length_number(const Training *t, int frames) {
+    int k = 0;
+    while (k + 1 < t->length_count && t->lengths[k] != frames)
+        k++;
+    return k;
+}
+
+/* Frames, time steps and length of each slot of a group: a pure function, the same for whatever
+ * replaces a clip. */
+static void find_lengths(const Training *t, Stream *s, int group) {
+    uint64_t slots = (uint64_t)(s->groups * s->samples);
+    for (int b = 0; b < s->samples; b++) {
+        ClipDraw draw;
+        sampler_draw(&s->sampler, &draw, (uint64_t)t->step, slots, (uint64_t)s->samples,
+                     (uint64_t)(group * s->samples + b), 0);
+        s->frames[b] = draw.count;
+        s->steps[b] = draw.count / t->recipe->data.tubelet_size;
+        s->length[b] = length_number(t, draw.count);
+    }
+}
+
+static bool lengths_differ(const Training *t, const Stream *s) {
+    return t->length_count > 1 && !s->picture;
+}
+
+static void draw_masks(Training *t, StepReport *report) {
+    uint64_t seed = (uint64_t)t->recipe->meta.seed;
+    for (int i = 0; i < t->streams; i++) {
+        Stream *s = &t->stream[i];
+        for (int g = 0; g < s->groups; g++) {
+            if (lengths_differ(t, s))
+                find_lengths(t, s, g);
+            mask_group_draw(&s->masks[g], &s->mask_recipe, seed, (uint64_t)t->step,
+                            (uint64_t)(s->first_group + g), lengths_differ(t, s) ? s->steps : NULL);
+            report->mask_redraws += s->masks[g].redraws;
+        }
+    }
+}
+
+/* Target tokens of setting m, or context tokens that it is predicted from, in the groups that one
+ * mean runs over; of clips of length k, or of all (k < 0). */
+static double count_tokens(Training *t, Stream *s, int group, int m, int k, bool targets) {
+    double tokens = 0;
+    for (int g = 0; g < s->groups; g++) {
+        if (s->mask_recipe.batch == MASK_TRUNCATE && g != group)
+            continue;
+        const MaskGroup *masks = &s->masks[g];
+        const int32_t *cu = targets ? masks->cu_target : masks->cu_context;
+        int first = (targets ? m : masks->context_of[m]) * s->samples;
+        if (k >= 0)
+            find_lengths(t, s, g);
+        for (int b = 0; b < s->samples; b++)
+            if (k < 0 || s->length[b] == k)
+                tokens += cu[first + b + 1] - cu[first + b];
+    }
+    return tokens;
+}
+
+/* What one element of the loss counts for. */
+static void fill_weights(LossWeights *weights, Training *t, Stream *s, int group) {
+    const Recipe *r = t->recipe;
+    int settings = s->mask_recipe.settings, width = s->model.target_width, all = 0;
+    for (int i = 0; i < t->streams; i++)
+        all += t->stream[i].groups;
+    /* a stream counts by its groups, a group of a truncated batch by itself */
+    double share = (double)(s->mask_recipe.batch == MASK_PACKED ? s->groups : 1) / all;
+    double lambda = recipe_lambda(r, t->step, s->picture);
+    *weights = (LossWeights){.power = r->loss.smooth_l1 ? LOSS_SMOOTH_L1 : r->loss.loss_exp,
+                             .by_distance = r->loss.weight_distance_loss,
+                             .reg_coeff = r->loss.reg_coeff,
+                             .reg_weight = 1.0 / ((double)training_slots(t) * width)};
+    for (int m = 0; m < settings; m++) {
+        weights->element[m] = share / (settings * count_tokens(t, s, group, m, -1, true) * width);
+        if (lambda > 0)
+            weights->context[m] = share * lambda /
+                                  (settings * count_tokens(t, s, group, m, -1, false) * width);
+    }
+    if (!lengths_differ(t, s))
+        return;
+    int cells = 0;
+    for (int k = 0; k < t->length_count; k++)
+        for (int m = 0; m < settings; m++) {
+            double tokens = count_tokens(t, s, group, m, k, true);
+            cells += tokens > 0;
+            s->shares[k][m] = tokens > 0 ? 1 / tokens : 0;
+        }
+    for (int m = 0; m < settings; m++)
+        weights->element[m] = share / ((double)cells * width);
+    weights->length = (const double(*)[MASK_SETTINGS_MAX])s->shares;
+    find_lengths(t, s, group);
+}
+
+static int run_group(Training *t, Stream *s, int group, StepReport *report, Error *error) {
+    const LoaderBatch *batch = stream_next(t, s, group, report, error);
+    if (!batch)
+        return -1;
+    LossWeights weights;
+    fill_weights(&weights, t, s, group);
+    bool differ = lengths_differ(t, s);
+    ModelInput input = {.samples = s->samples,
+                        .pixels = batch->clips,
+                        .values = batch->values, /* mirrored already */
+                        .mirror = batch->values ? NULL : s->mirror,
+                        .frames = differ ? s->frames : NULL};
+    model_set_input(&s->model, &input);
+    model_set_masks(&s->model, &s->masks[group], s->samples);
+    if (differ)
+        model_set_lengths(&s->model, s->length, s->samples);
+    model_set_drops(&s->model, s->samples, (uint64_t)t->recipe->meta.seed, (uint64_t)t->step,
+                    (uint64_t)(s->first_group + group));
+    double started = time_now();
+    model_forward_target(&s->model, s->samples);
+    model_forward_prediction(&s->model, s->samples, &weights);
+    model_backward(&s->model, s->samples, &weights);
+    report->compute_ms += (time_now() - started) * 1e3;
+    report->context_tokens += s->model.context_rows;
+    report->target_tokens += s->model.target_rows;
+    return 0;
+}
+
+static int step(Training *t, StepReport *report, Error *error) {
+    draw_masks(t, report);
+    for (int i = t->streams - 1; i >= 0; i--) /* videos last: what is measured is theirs */
+        for (int g = 0; g < t->stream[i].groups; g++)
+            if (run_group(t, &t->stream[i], g, report, error))
+                return -1;
+    return 0;
+}
+
+static int no_extras(ExtraTensor extras[EXTRA_TENSORS_MAX], const Training *t) {
+    (void)extras, (void)t;
+    return 0;
+}
+
+const ObjectiveSteps objective_jepa = {"jepa", plan, prepare, step, no_extras, release};

@@ -1,0 +1,280 @@
+/* The step of the teacher-free objective (LeVJEPA): every clip gives one global and V local views;
+ * each goes through the encoder, most of its tokens dropped, and hands on its class token; what is
+ * descended is computed from the class tokens of the whole global batch (jepa/sigreg.h).
+ *
+ *   for every group:   features[v][g] = class token of view v of clip g        (forward)
+ *   once:              loss and dfeatures from all features                    (statistics)
+ *   for every group:   the forward pass again, then back from its dfeatures    (backward)
+ *
+ * So a group's activations never live beside another's, and the loss does not depend on how the
+ * batch was cut. With one group nothing is computed twice. Source: MLO-lab/LeVJEPA main.py,
+ * module.py. */
+#include "base/log.h"
+#include "jepa/sigreg.h"
+#include "jepa/training.h"
+#include "masking/drop.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define VIEW_STREAMS 64 /* streams of random numbers for the views of a slot */
+
+/* The views of one kind: their model, and which tokens it sees. */
+typedef struct Views {
+    Model *model;
+    MaskGroup masks;
+    int count;       /* views of a clip */
+    int first;       /* number of the first of them */
+    int32_t *place;  /* [samples · count] row in features of each sequence, host */
+    int32_t *places; /* the same on the device */
+} Views;
+
+typedef struct SigregTraining {
+    Model local; /* beside the stream's model */
+    Views views[2];
+    SigregHead head;
+    Arena arena;
+    void *memory;
+    float *features, *dfeatures; /* [1 + V][G][D] */
+    float *directions, *drawn;   /* [K][M], device and host */
+    SigregScalars *scalars;
+    int clips;       /* G */
+    uint8_t *pixels; /* [groups][samples][global, then local views] of the step; NULL: one group */
+    size_t group_bytes, global_bytes;
+} SigregTraining;
+
+static int views_of(const Training *t) {
+    return t->recipe->sigreg.local_crops_number;
+}
+
+/* Rows of one view: its class token and the tokens that are kept. */
+static int64_t view_rows(const Training *t, const ModelConfig *c) {
+    return 1 + mask_drop_count(mask_grid_tokens(config_grid(c)), t->recipe->sigreg.token_drop_rate);
+}
+
+static void plan(ModelPlan *plan, const Training *t, const Stream *stream) {
+    plan->settings = plan->contexts = 1;
+    plan->context = stream->samples * view_rows(t, &plan->config);
+}
+
+static void take_views(Views *views, Model *model, int count, int first, int samples,
+                       int64_t rows) {
+    size_t sequences = (size_t)(samples * count);
+    *views = (Views){.model = model, .count = count, .first = first};
+    views->masks.context = memory_new(sequences * (size_t)rows, sizeof *views->masks.context);
+    views->masks.cu_context = memory_new(sequences + 1, sizeof *views->masks.cu_context);
+    views->place = memory_new(sequences, sizeof *views->place);
+}
+
+/* Features, head and index lists in one block; called to measure and to place. */
+static void lay_out(SigregTraining *own, const Training *t, Arena *arena) {
+    const Stream *s = &t->stream[0];
+    int64_t d = t->stream[0].model.plan.config.dim, rows = own->head.shape.views * own->clips;
+    sigreg_head_take(&own->head, arena);
+    arena->kind = MEMORY_ACTIVATIONS;
+    own->features = arena_floats(arena, rows * d);
+    own->dfeatures = arena_floats(arena, rows * d);
+    own->directions = arena_floats(arena, own->head.shape.output * own->head.shape.directions);
+    own->scalars = arena_take(arena, 1, sizeof *own->scalars);
+    for (int k = 0; k < 2; k++)
+        own->views[k].places = arena_indices(arena, (int64_t)s->samples * own->views[k].count);
+}
+
+static int prepare(Training *t, size_t *bytes, Error *error) {
+    const Recipe *r = t->recipe;
+    Stream *s = &t->stream[0];
+    Device *device = t->config->device;
+    SigregTraining *own = t->own = memory_new(1, sizeof *own);
+    int views = views_of(t);
+    ModelPlan local = s->model.plan;
+    local.config.height = local.config.width = local.config.trained_height =
+        local.config.trained_width = r->sigreg.local_size;
+    local.samples = s->samples * views;
+    local.context = local.samples * view_rows(t, &local.config);
+    local.joined = 0;
+    local.beside = &s->model;
+    if (model_new(&own->local, &local, device, error))
+        return -1;
+    own->clips = s->groups * s->samples;
+    own->head.shape = (SigregHeadShape){.views = 1 + views,
+                                        .clips = own->clips,
+                                        .width = s->model.plan.config.dim,
+                                        .hidden = r->sigreg.hidden_dim,
+                                        .output = r->sigreg.output_dim,
+                                        .directions = r->sigreg.num_proj,
+                                        .knots = SIGREG_KNOTS};
+    take_views(&own->views[0], &s->model, 1, 0, s->samples, view_rows(t, &s->model.plan.config));
+    take_views(&own->views[1], &own->local, views, 1, s->samples, view_rows(t, &local.config));
+    Arena measure = {0};
+    lay_out(own, t, &measure);
+    int64_t elements = own->clips * own->head.shape.output;
+    if (device->allocate(&own->memory, measure.used, device, error) ||
+        device_reserve(device, device_scratch_bytes(device, 0, elements), error))
+        return error_prefix(error, "planning the views");
+    own->arena.base = own->memory;
+    lay_out(own, t, &own->arena);
+    sigreg_head_start(&own->head, device);
+    own->drawn = memory_new((size_t)(own->head.shape.output * own->head.shape.directions),
+                            sizeof *own->drawn);
+    size_t frames = (size_t)r->data.num_frames * 3;
+    own->global_bytes = (size_t)s->samples * frames *
+                        (size_t)(r->data.crop_size * r->data.crop_size);
+    own->group_bytes = own->global_bytes +
+                       (size_t)(s->samples * views) * frames *
+                           (size_t)(r->sigreg.local_size * r->sigreg.local_size);
+    if (s->groups > 1)
+        own->pixels = memory_new((size_t)s->groups * own->group_bytes, 1);
+    *bytes = measure.used + own->local.arena.used +
+             (own->pixels ? (size_t)s->groups * own->group_bytes : 0);
+    return 0;
+}
+
+static void release(Training *t) {
+    SigregTraining *own = t->own;
+    if (!own)
+        return;
+    for (int k = 0; k < 2; k++) {
+        free(own->views[k].masks.context);
+        free(own->views[k].masks.cu_context);
+        free(own->views[k].place);
+    }
+    if (own->memory)
+        t->config->device->release(own->memory, t->config->device);
+    if (own->local.device)
+        model_free(&own->local);
+    free(own->drawn);
+    free(own->pixels);
+    free(own);
+}
+
+/* Which tokens each view of a group keeps: its class token (-1) and a random share of the others.
+ */
+static void draw_views(Training *t, Views *views, int group) {
+    const Stream *s = &t->stream[0];
+    MaskGroup *masks = &views->masks;
+    int tokens = views->model->tokens, sequences = s->samples * views->count;
+    const SigregTraining *own = t->own;
+    for (int i = 0; i < sequences; i++) {
+        uint64_t slot = (uint64_t)(group * s->samples + i / views->count);
+        int view = views->first + i % views->count;
+        Random random = random_at((uint64_t)t->recipe->meta.seed, RANDOM_DROP, (uint64_t)t->step,
+                                  slot * VIEW_STREAMS + (uint64_t)view);
+        int32_t *row = masks->context + masks->cu_context[i];
+        row[0] = -1;
+        masks->cu_context[i + 1] = masks->cu_context[i] + 1 +
+                                   mask_drop(row + 1, tokens, t->recipe->sigreg.token_drop_rate,
+                                             &random);
+        views->place[i] = (int32_t)(view * own->clips + (int)slot);
+    }
+}
+
+/* The class tokens of one kind of views of a group, to their places among the features. */
+static void forward_views(Training *t, Views *views, const uint8_t *pixels, const uint8_t *mirror,
+                          int group) {
+    SigregTraining *own = t->own;
+    const Stream *s = &t->stream[0];
+    Model *model = views->model;
+    Device *op = model->device;
+    int sequences = s->samples * views->count;
+    draw_views(t, views, group);
+    ModelInput input = {.samples = sequences, .pixels = pixels, .mirror = mirror};
+    model_set_input(model, &input);
+    model_set_masks(model, &views->masks, sequences);
+    model_set_drops(model, sequences, (uint64_t)t->recipe->meta.seed, (uint64_t)t->step,
+                    (uint64_t)(2 * group + views->first));
+    model_forward_context(model, sequences);
+    op->upload(views->places, views->place, (size_t)sequences * sizeof *views->place, op);
+    op->rows_gather(own->features, views->places, model->context_out, model->class_rows, NULL, NULL,
+                    sequences, model->out_width, op);
+}
+
+static void backward_views(Training *t, Views *views) {
+    SigregTraining *own = t->own;
+    Model *model = views->model;
+    Device *op = model->device;
+    int sequences = t->stream[0].samples * views->count;
+    op->zero(model->dcontext, (size_t)(model->context_rows * model->out_width) * sizeof(float), op);
+    op->rows_gather(model->dcontext, model->class_rows, own->dfeatures, views->places, NULL, NULL,
+                    sequences, model->out_width, op);
+    model_backward_context(model, sequences);
+}
+
+/* Both kinds of views of a group, from the kept pixels or from the batch itself. */
+static void forward_group(Training *t, const uint8_t *clips, const uint8_t *locals, int group) {
+    SigregTraining *own = t->own;
+    forward_views(t, &own->views[0], clips, t->stream[0].mirror, group);
+    forward_views(t, &own->views[1], locals, NULL, group);
+}
+
+static void head_step(Training *t) {
+    SigregTraining *own = t->own;
+    Model *model = &t->stream[0].model;
+    const ParameterTable *p = &model->table;
+    Device *op = model->device;
+    SigregOffsets offsets = {p->project_w, p->project_b, p->batch_w,
+                             p->batch_b,   p->out_w,     p->out_b};
+    const SigregHeadShape *shape = &own->head.shape;
+    double lambda = t->recipe->sigreg.weight;
+    sigreg_directions(own->drawn, shape->output, shape->directions, (uint64_t)t->recipe->meta.seed,
+                      (uint64_t)t->step);
+    op->upload(own->directions, own->drawn,
+               (size_t)(shape->output * shape->directions) * sizeof(float), op);
+    op->zero(own->scalars, sizeof *own->scalars, op);
+    sigreg_head_forward(own->scalars, &own->head, own->features, model->weights, &offsets,
+                        own->directions, lambda, op);
+    sigreg_head_backward(own->dfeatures, model->gradients, &own->head, own->features,
+                         model->weights, &offsets, own->directions, lambda, op);
+    op->loss_total(&model->scalars->total, &own->scalars->total, 1, &own->scalars->total, 0, op);
+    op->loss_total(&model->scalars->invariance, &own->scalars->invariance, 1, &own->scalars->total,
+                   0, op);
+    op->loss_total(&model->scalars->sigreg, &own->scalars->sigreg, 1, &own->scalars->total, 0, op);
+}
+
+/* Mirrors of all groups are drawn again by the second pass: they are part of the draws. */
+static void set_mirror(Stream *s, int group) {
+    for (int b = 0; b < s->samples; b++)
+        s->mirror[b] = s->draws[group * s->samples + b].flip;
+}
+
+static int step(Training *t, StepReport *report, Error *error) {
+    SigregTraining *own = t->own;
+    Stream *s = &t->stream[0];
+    for (int g = 0; g < s->groups; g++) {
+        const LoaderBatch *batch = stream_next(t, s, g, report, error);
+        if (!batch)
+            return -1;
+        if (own->pixels) {
+            uint8_t *kept = own->pixels + (size_t)g * own->group_bytes;
+            memcpy(kept, batch->clips, own->global_bytes);
+            memcpy(kept + own->global_bytes, batch->locals, own->group_bytes - own->global_bytes);
+        }
+        double started = time_now();
+        forward_group(t, batch->clips, batch->locals, g);
+        report->compute_ms += (time_now() - started) * 1e3;
+        report->context_tokens += s->model.context_rows + own->local.context_rows;
+    }
+    double started = time_now();
+    head_step(t);
+    for (int g = s->groups - 1; g >= 0; g--) { /* the last group's activations are still there */
+        if (g < s->groups - 1) {
+            const uint8_t *kept = own->pixels + (size_t)g * own->group_bytes;
+            set_mirror(s, g);
+            forward_group(t, kept, kept + own->global_bytes, g);
+        }
+        backward_views(t, &own->views[0]);
+        backward_views(t, &own->views[1]);
+    }
+    report->compute_ms += (time_now() - started) * 1e3;
+    return 0;
+}
+
+/* Batch normalisation's moving averages: used by nothing here, but what a reader of the projector
+ * needs, and part of what must come back after a crash. */
+static int extras(ExtraTensor list[EXTRA_TENSORS_MAX], const Training *t) {
+    const SigregTraining *own = t->own;
+    int64_t hidden = own->head.shape.hidden;
+    list[0] = (ExtraTensor){"projector.net.1.running_mean", own->head.running_mean, hidden};
+    list[1] = (ExtraTensor){"projector.net.1.running_var", own->head.running_var, hidden};
+    return 2;
+}
+
+const ObjectiveSteps objective_sigreg = {"sigreg", plan, prepare, step, extras, release};

@@ -1,0 +1,77 @@
+/* What a training step works on, and the seam between the trainer and the objectives.
+ *
+ * The trainer (jepa/trainer.c) owns steps, checkpoints, logs and signals. What is learnt from the
+ * clips of a step is an objective's: it plans its memory, and in each step fills the gradients of
+ * the weights and the scalars of the loss. A further objective is one more ObjectiveSteps.
+ *
+ * Clips come in streams: videos, and with V-JEPA 2.1 pictures beside them. A stream has its own
+ * sampler, masks and activations; the weights are those of the first. Letters as in jepa/model.h;
+ * a step takes `groups` groups of B slots from each stream. */
+#ifndef JEPA_JEPA_TRAINING_H
+#define JEPA_JEPA_TRAINING_H
+
+#include "jepa/model.h"
+#include "jepa/trainer.h"
+#include "video/loader.h"
+
+typedef struct Stream {
+    const char *name; /* "videos", "pictures" */
+    const VideoIndex *index;
+    ClipSpec clip;
+    MaskRecipe mask_recipe;
+    MaskGroup *masks; /* [groups] */
+    Sampler sampler;
+    Loader *loader;
+    Model model;
+    int groups, samples; /* groups in a step, slots in a group */
+    int first_group;     /* groups of earlier streams */
+    bool picture;
+    /* of the current group */
+    uint8_t *mirror;                     /* [samples] */
+    int *frames, *steps, *length;        /* [samples] frames, time steps, number of the length */
+    ClipDraw *draws;                     /* [groups · samples] of the current step, for messages */
+    double (*shares)[MASK_SETTINGS_MAX]; /* [lengths] for LossWeights.length */
+} Stream;
+
+#define STREAMS_MAX 2
+
+typedef struct ObjectiveSteps ObjectiveSteps;
+
+typedef struct Training {
+    const TrainerConfig *config;
+    const Recipe *recipe;
+    Run *run;
+    FrameCache *cache;
+    Schedule schedule;
+    Stream stream[STREAMS_MAX];
+    int streams;
+    int lengths[RECIPE_SOURCES_MAX], length_count; /* clip lengths in frames */
+    int64_t step, total;
+    int64_t updates; /* of the optimiser, those of a run that is gone on from included */
+    bool starved;    /* the loader could not go on */
+    const ObjectiveSteps *objective;
+    void *own; /* the objective's */
+} Training;
+
+struct ObjectiveSteps {
+    const char *name;
+    /* The plans of the streams' models (config, samples and the rest are filled in already). */
+    void (*plan)(ModelPlan *plan, const Training *training, const Stream *stream);
+    /* After the models are made; *bytes: memory of its own, in bytes. */
+    int (*prepare)(Training *training, size_t *bytes, Error *error);
+    /* One step: gradients and scalars of stream[0].model, from the clips of every stream. */
+    int (*step)(Training *training, StepReport *report, Error *error);
+    int (*extras)(ExtraTensor extras[EXTRA_TENSORS_MAX], const Training *training);
+    void (*release)(Training *training);
+};
+
+extern const ObjectiveSteps objective_jepa, objective_sigreg;
+
+/* The next group's clips of a stream, checked: every slot has one, draws and mirror are filled.
+ * NULL with an error otherwise. Valid until the next call for that stream. */
+const LoaderBatch *stream_next(Training *training, Stream *stream, int group, StepReport *report,
+                               Error *error);
+/* All clips of a step. */
+int training_slots(const Training *training);
+
+#endif
