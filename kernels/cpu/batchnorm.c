@@ -1,5 +1,6 @@
 /* Batch normalisation on the CPU. See kernels/batchnorm.h. A tile of columns belongs to one thread,
- * which sums it row after row in double. */
+ * which sums it row after row. All in double: where a column's mean is far from zero, or rows are
+ * few, little is left after the means are taken away. */
 #include "kernels/cpu/parallel.h"
 #include "kernels/device.h"
 #include <math.h>
@@ -19,9 +20,12 @@ MANY_CPUS static void forward_columns(float *y, float *mean, float *rstd, float 
             double d = x[r * width + c] - center[c];
             square[c] += d * d;
         }
+    double scale[COLUMN_TILE];
     for (int64_t c = 0; c < columns; c++) {
+        double inverse = 1.0 / sqrt(square[c] / (double)rows + eps);
+        scale[c] = inverse * w[c];
         mean[c] = (float)center[c];
-        rstd[c] = (float)(1.0 / sqrt(square[c] / (double)rows + eps));
+        rstd[c] = (float)inverse;
         if (running_mean) {
             running_mean[c] = (float)((1 - momentum) * running_mean[c] + momentum * center[c]);
             running_var[c] = (float)((1 - momentum) * running_var[c] +
@@ -30,7 +34,7 @@ MANY_CPUS static void forward_columns(float *y, float *mean, float *rstd, float 
     }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < columns; c++)
-            y[r * width + c] = (x[r * width + c] - mean[c]) * rstd[c] * w[c] + b[c];
+            y[r * width + c] = (float)((x[r * width + c] - center[c]) * scale[c] + b[c]);
 }
 
 void cpu_batchnorm_forward(float *y, float *mean, float *rstd, float *running_mean,
@@ -57,21 +61,21 @@ MANY_CPUS static void backward_columns(float *dx, float *dw, float *db, const fl
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < columns; c++) {
             double g = dy[r * width + c];
-            weight[c] += g * ((x[r * width + c] - mean[c]) * rstd[c]);
+            weight[c] += g * (((double)x[r * width + c] - mean[c]) * rstd[c]);
             bias[c] += g;
         }
-    float g_mean[COLUMN_TILE], gn_mean[COLUMN_TILE], scale[COLUMN_TILE];
+    double scale[COLUMN_TILE];
     for (int64_t c = 0; c < columns; c++) {
         dw[c] += (float)weight[c];
         db[c] += (float)bias[c];
-        g_mean[c] = (float)(bias[c] / (double)rows);
-        gn_mean[c] = (float)(weight[c] / (double)rows);
-        scale[c] = rstd[c] * w[c];
+        bias[c] /= (double)rows;
+        weight[c] /= (double)rows;
+        scale[c] = (double)rstd[c] * w[c];
     }
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; c < columns; c++) {
-            float n = (x[r * width + c] - mean[c]) * rstd[c];
-            dx[r * width + c] = scale[c] * (dy[r * width + c] - g_mean[c] - n * gn_mean[c]);
+            double n = ((double)x[r * width + c] - mean[c]) * rstd[c];
+            dx[r * width + c] = (float)(scale[c] * (dy[r * width + c] - bias[c] - n * weight[c]));
         }
 }
 
