@@ -32,10 +32,11 @@ static inline float exp_f32(float x) {
 }
 
 /* sin(x) and cos(x), to 2 units in the last place for |x| <= 1e4. Beyond, the reduction loses
- * digits (2e-6 at 1e5, all of them at 1e7); both stay within [-1, 1], and infinities give NaN. x =
- * n π/2 + r, |r| <= π/4: π/2 in four parts, so short that n times each of the first three is exact;
- * the Taylor polynomials of sin(r) to r^9 and cos(r) to r^10; n mod 4 says which of the two, and
- * with which sign. */
+ * digits (2e-6 at 1e5, all of them at 1e7); both stay within [-1, 1], and infinities give NaN.
+ *
+ * x = n π/2 + r, |r| <= π/4: π/2 in four parts, so short that n times each of the first three is
+ * exact; the Taylor polynomials of sin(r) to r^9 and cos(r) to r^10; n mod 4 says which of the two,
+ * and with which sign. */
 static inline void sincos_f32(float x, float *sine, float *cosine) {
     const float shift = 12582912.0f; /* 1.5 · 2^23: the low bits of the sum are those of n */
     float rounded = x * 0.636619772f + shift;
