@@ -146,9 +146,9 @@ int clip_decode(uint8_t *clip, ClipDecoder *decoder, const VideoFile *file, cons
  * locals[spec.views.local_views][3][spec.frames][spec.views.local_crop][spec.views.local_crop].
  * `locals` NULL: the clip alone. Each view is cropped, scaled in one pass, turned upright, mirrored
  * if drawn so (in the pixels: the device mirrors clips, not views), then recoloured. The draw must
- * have as many views as the spec. The published views are scaled by antialiased bicubic
- * interpolation, these by the fast path's (area-weighted; bilinear where a small crop is enlarged):
- * a little softer. Fails as clip_decode does. */
+ * have as many views as the spec. Published: antialiased bicubic interpolation; here the
+ * fast path's, area-weighted where a crop is made smaller, bilinear where it is enlarged. Fails as
+ * clip_decode does. */
 int clip_decode_views(uint8_t *clip, uint8_t *locals, ClipDecoder *decoder, const VideoFile *file,
                       const ClipDraw *draw, const ClipSpec *spec, Error *error);
 /* The published way: RGB at full size, crop, bilinear without antialiasing, all in float32 to the

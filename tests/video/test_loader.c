@@ -307,8 +307,161 @@ static void test_published(void **state) {
 static void test_bytes(void **state) {
     Fixture *f = *state;
     LoaderConfig config = {.spec = f->spec, .batch = 3, .ring = 4};
-    assert_true(loader_bytes(&config) >= 12 * clip_bytes(f));
-    assert_true(loader_bytes(&config) < 12 * (clip_bytes(f) + 65536));
+    size_t alone = loader_bytes(&config);
+    assert_true(alone >= 12 * clip_bytes(f));
+    assert_true(alone < 12 * (clip_bytes(f) + 65536));
+    config.spec.views.local_views = 7;
+    config.spec.views.local_crop = 16;
+    assert_int_equal(loader_bytes(&config) - alone, 12 * 7 * 3 * (size_t)f->spec.frames * 16 * 16);
+}
+
+/* ---- local views, and clips of several lengths ---- */
+
+#define VIEWS 3
+#define LOCAL 16
+#define SHORT 2 /* frames of every third clip */
+
+static void want_views(Fixture *f) {
+    f->spec.views = (ClipViews){.local_views = VIEWS,
+                                .local_crop = LOCAL,
+                                .local_scale = {0.05, 0.4},
+                                .local_ratio = {0.75, 4.0 / 3},
+                                .local_flip = true,
+                                .jitter_probability = 0.8,
+                                .brightness = 0.4,
+                                .contrast = 0.4,
+                                .saturation = 0.2,
+                                .hue = 0.1,
+                                .grayscale_probability = 0.2};
+    f->sampler.settings.clip = f->spec;
+}
+
+static size_t local_bytes(const Fixture *f) {
+    return (size_t)VIEWS * 3 * (size_t)f->spec.frames * LOCAL * LOCAL;
+}
+
+static int draw_lengths(void *context, uint64_t job, int attempt, ClipDraw *drawn) {
+    const Fixture *f = context;
+    ClipSpec spec = f->spec;
+    if (!draw(context, job, attempt, drawn))
+        return 0;
+    spec.frames = job % 3 == 0 ? SHORT : f->spec.frames;
+    VideoFile file = video_index_file(&f->index, drawn->file);
+    clip_draw_frames(drawn, &file, &spec, 0.4);
+    return 1;
+}
+
+/* Every slot holds what decoding its draw gives, packed at the beginning of its part with the
+ * clip's own number of frames; nothing depends on the workers, the batches or the first job. */
+static void check_views(Fixture *f, uint64_t first, int batch, int threads) {
+    LoaderConfig config = {.index = &f->index,
+                           .spec = f->spec,
+                           .source = {f, draw_lengths},
+                           .first_job = first,
+                           .jobs = 25,
+                           .batch = batch,
+                           .ring = 2,
+                           .threads = threads};
+    Loader *loader;
+    Error error = {0};
+    if (loader_open(&loader, &config, &error))
+        fail_msg("%s", error.text);
+    ClipDecoder *decoder = clip_decoder_new(0, NULL);
+    uint64_t job = first;
+    for (const LoaderBatch *got; (got = loader_next(loader, NULL));)
+        for (int b = 0; b < got->count; b++, job++) {
+            const ClipDraw *drawn = &got->slots[b].draw;
+            ClipDraw expected;
+            draw_lengths(f, job, 0, &expected);
+            assert_memory_equal(drawn, &expected, sizeof expected);
+            assert_int_equal(drawn->count, job % 3 == 0 ? SHORT : f->spec.frames);
+            VideoFile file = video_index_file(&f->index, drawn->file);
+            ClipSpec own = f->spec;
+            own.frames = drawn->count;
+            size_t frames = 3 * (size_t)drawn->count, crop = (size_t)f->spec.crop;
+            size_t views = VIEWS * frames * LOCAL * LOCAL;
+            uint8_t *clip = memory_new(frames, crop * crop), *locals = memory_new(views, 1);
+            if (clip_decode_views(clip, locals, decoder, &file, drawn, &own, &error))
+                fail_msg("%s", error.text);
+            assert_memory_equal(got->clips + (size_t)b * clip_bytes(f), clip, frames * crop * crop);
+            assert_memory_equal(got->locals + (size_t)b * local_bytes(f), locals, views);
+            free(clip);
+            free(locals);
+        }
+    assert_int_equal(job, 25);
+    clip_decoder_free(decoder);
+    loader_close(loader);
+}
+
+static void test_views(void **state) {
+    Fixture *f = *state;
+    Loader *plain = open_loader(f, 0, 5, 5, 2, 1);
+    assert_null(loader_next(plain, NULL)->locals);
+    loader_close(plain);
+    want_views(f);
+    check_views(f, 0, 4, 1);
+    check_views(f, 0, 7, 3);
+    check_views(f, 11, 4, 2); /* a resumed run */
+}
+
+/* Packed by hand: with a clip of 2 frames in a part for 4, channel c of frame t lies at
+ * (c · 2 + t) crop². Red says which video, green which frame, blue is 128. */
+static void test_short_clips_are_packed(void **state) {
+    Fixture *f = *state;
+    LoaderConfig config = {.index = &f->index,
+                           .spec = f->spec,
+                           .source = {f, draw_lengths},
+                           .jobs = 6,
+                           .batch = 6,
+                           .ring = 2,
+                           .threads = 2};
+    Loader *loader;
+    Error error = {0};
+    assert_int_equal(loader_open(&loader, &config, &error), 0);
+    const LoaderBatch *batch = loader_next(loader, NULL);
+    size_t plane = (size_t)f->spec.crop * (size_t)f->spec.crop;
+    for (int b = 0; b < 6; b++) {
+        const ClipDraw *d = &batch->slots[b].draw;
+        const uint8_t *part = batch->clips + (size_t)b * 3 * (size_t)f->spec.frames * plane;
+        assert_int_equal(d->count, b % 3 == 0 ? SHORT : f->spec.frames);
+        for (int t = 0; t < d->count; t++) {
+            int expected[3] = {30 + 30 * (int)d->file, 40 + 4 * (int)d->frames[t], 128};
+            for (int c = 0; c < 3; c++) {
+                int found = part[(size_t)(c * d->count + t) * plane + plane / 2];
+                assert_in_range(found, expected[c] - 8, expected[c] + 8); /* coded lossily */
+            }
+        }
+    }
+    loader_close(loader);
+}
+
+/* Failed slots have black views as well; what cannot be had is refused when the loader is opened.
+ */
+static void test_views_that_fail(void **state) {
+    Fixture *f = *state;
+    Error error = {0};
+    want_views(f);
+    assert_int_equal(file_write(video_index_file(&f->index, 2).path, "gone", 4, &error), 0);
+    f->last_attempt = 0;
+    Loader *loader = open_loader(f, 0, 3 * VIDEOS, VIDEOS, 2, 2);
+    int failed = 0;
+    for (const LoaderBatch *batch; (batch = loader_next(loader, NULL));)
+        for (int b = 0; b < batch->count; b++) {
+            failed += batch->slots[b].failed;
+            for (size_t i = 0; batch->slots[b].failed && i < local_bytes(f); i++)
+                assert_int_equal(batch->locals[(size_t)b * local_bytes(f) + i], 0);
+        }
+    assert_int_equal(failed, 3);
+    loader_close(loader);
+    f->spec.interpolation = CLIP_PUBLISHED;
+    LoaderConfig config = {.index = &f->index,
+                           .spec = f->spec,
+                           .source = {f, draw},
+                           .batch = 1,
+                           .ring = 2,
+                           .threads = 1};
+    assert_int_equal(loader_open(&loader, &config, &error), -1);
+    assert_non_null(strstr(error.text, "interpolation"));
 }
 
 int main(void) {
@@ -320,6 +473,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
         cmocka_unit_test_setup_teardown(test_published, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_views, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_short_clips_are_packed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_views_that_fail, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
