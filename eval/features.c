@@ -50,7 +50,7 @@ static void add_batch(double *sums, bool *failed, const float *pooled, const Loa
 int features_extract(Features *features, Model *model, const VideoIndex *index,
                      const ClipSpec *spec, const FeatureViews *views, char network, int threads,
                      Error *error) {
-    int width = model->plan.config.dim, segments = clips_of(views);
+    int width = model->teacher.dim * model->features.count, segments = clips_of(views);
     size_t videos = index->usable;
     Source source = {index, spec, views};
     LoaderConfig config = {.index = index,

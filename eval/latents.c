@@ -133,7 +133,7 @@ int latents_compute(Latents *l, Model *model, const ModelInput *input, const Mas
     const ModelPlan *plan = &model->plan;
     Device *device = model->device;
     JEPA_ASSERT(plan->samples == 1 && plan->settings >= 1);
-    latents_new(l, model->grid, plan->config.dim, masks, plan->settings);
+    latents_new(l, model->grid, model->target_width, masks, plan->settings);
 
     /* The device's own loss is not read, but it is computed: any weights do. */
     LossWeights weights = {.power = 1};

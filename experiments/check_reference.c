@@ -26,8 +26,8 @@
 #define LIMIT_SCHEDULE 1e-12
 
 /* With rotary positions (the V-JEPA 2 reference) rounding weighs more over a whole run: the sign of
- * an L1 error that is nearly 0 turns over, and Adam's first steps make much of it. Weights changed by
- * 1e-7 (--perturb 1e-7) move the losses by 1.1e-6 and the final weights by 2.9e-4; the reference
+ * an L1 error that is nearly 0 turns over, and Adam's first steps make much of it. Weights changed
+ * by 1e-7 (--perturb 1e-7) move the losses by 1.1e-6 and the final weights by 2.9e-4; the reference
  * device, which sums in another order, by 4.6e-6 and 8.6e-4. */
 #define LIMIT_LOSS_ROTARY  1e-5
 #define LIMIT_FINAL_ROTARY 1.5e-3
@@ -487,8 +487,8 @@ static int check_trajectory(Check *check, Model *model, float *clips, MaskGroup 
             if (side && p->owner != OWNER_ENCODER)
                 continue;
             if (check_tensor(check, &check->trajectory, name,
-                             (side ? model->target : model->weights) + p->offset, p->count,
-                             final, error))
+                             (side ? model->target : model->weights) + p->offset, p->count, final,
+                             error))
                 return -1;
         }
     return 0;
@@ -603,7 +603,8 @@ int command_check_reference(int argc, char **argv) {
     TextList rest = {0};
     Error error = {0};
     Device *device = NULL;
-    int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest, &error);
+    int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
+                               &error);
     if (parsed == 0 && rest.count != 1)
         parsed = error_set(&error, ERROR_USAGE,
                            "expected one folder; see jepa check-reference --help");

@@ -16,7 +16,7 @@
 #define SUMMARY_STEPS 10 /* steps that the first and the last loss are the mean of */
 
 typedef struct PretrainArguments {
-    const char *data, *recipe, *out, *device;
+    const char *data, *recipe, *cooldown, *out, *device;
     TextList sets;
     bool resume;
     int64_t threads, workers;
@@ -27,6 +27,62 @@ static TrainDecision observe(void *context, StepReport *report) {
     if (report->measure)
         measure_model(&report->measures, report->model);
     return TRAIN_CONTINUE;
+}
+
+/* A checkpoint's recipe into `recipe`. */
+static int recipe_of_checkpoint(Recipe *recipe, const char *path, Error *error) {
+    Checkpoint checkpoint;
+    YamlNode *root = NULL;
+    if (checkpoint_open(&checkpoint, path, error))
+        return -1;
+    int result = yaml_parse(&root, checkpoint.recipe, strlen(checkpoint.recipe),
+                            "the checkpoint's recipe", error);
+    if (!result)
+        result = recipe_apply(recipe, root, "the checkpoint's recipe", error);
+    yaml_release(root);
+    checkpoint_close(&checkpoint);
+    return result;
+}
+
+/* --cooldown RUN: RUN's recipe with the learning rate falling linearly over a twentieth of its
+ * epochs (V-JEPA 2: 12,000 of 252,000 iterations), unless --recipe and --set say more. */
+static int begin_cooldown(Recipe *recipe, const PretrainArguments *a, Error *error) {
+    if (!a->recipe) {
+        if (recipe_of_checkpoint(recipe, a->cooldown, error))
+            return -1;
+        recipe->optimization.epochs = fmax(1, ceil(recipe->optimization.epochs / 20));
+        recipe->optimization.warmup = 0;
+        recipe->optimization.final_lr = fmin(1e-6, recipe->optimization.final_lr);
+        recipe->optimization.ipe_scale = 1; /* to the end of the line */
+    }
+    recipe->optimization.is_anneal = true;
+    free(recipe->optimization.anneal_ckpt);
+    recipe->optimization.anneal_ckpt = memory_text("%s", a->cooldown);
+    return 0;
+}
+
+/* The sizes of a frozen teacher, from its checkpoint; they stay in the run's recipe. */
+static int resolve_teacher(Recipe *recipe, Error *error) {
+    const char *path = recipe_teacher(recipe);
+    if (!path || recipe->teacher.dim)
+        return 0;
+    Recipe own;
+    recipe_default(&own);
+    int result = recipe_of_checkpoint(&own, path, error);
+    if (!result)
+        result = recipe_check(&own, error);
+    if (!result) {
+        ModelConfig config = recipe_model(&own), mine = recipe_model(recipe);
+        if (config.tubelet != mine.tubelet || config.patch != mine.patch)
+            result = error_set(error, ERROR_USAGE,
+                               "it cuts clips into %d x %d x %d, the recipe into %d x %d x %d: "
+                               "set data.tubelet_size and patch_size to its own",
+                               config.tubelet, config.patch, config.patch, mine.tubelet, mine.patch,
+                               mine.patch);
+        recipe->teacher = config_teacher(&config);
+    }
+    recipe_free(&own);
+    return result ? error_prefix(error, "target: %s", recipe->target) : 0;
 }
 
 /* The recipe of the run: RUN's own when it is resumed without another being asked for, else the
@@ -41,6 +97,8 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
         free(path);
     } else if (a->recipe) {
         result = recipe_load(recipe, a->recipe, error);
+    } else if (a->cooldown) {
+        result = 0;
     } else {
         YamlNode *root = NULL;
         result = yaml_parse(&root, builtin_quickstart_recipe, builtin_quickstart_recipe_bytes,
@@ -49,6 +107,8 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
             result = recipe_apply(recipe, root, "quickstart.yaml", error);
         yaml_release(root);
     }
+    if (!result && a->cooldown && !goes_on)
+        result = begin_cooldown(recipe, a, error);
     for (size_t i = 0; i < a->sets.count && !result; i++)
         result = recipe_set(recipe, a->sets.items[i], error);
     if (!result && a->data) {
@@ -59,6 +119,8 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
     }
     if (!result && !recipe->data.datasets_count)
         result = error_set(error, ERROR_USAGE, "no videos: give --data FOLDER or --data LIST.csv");
+    if (!result)
+        result = resolve_teacher(recipe, error);
     if (!result)
         result = recipe_check(recipe, error);
     if (!result) { /* what is written must be readable again: names that are no UTF-8 are not */
@@ -185,6 +247,10 @@ int command_pretrain(int argc, char **argv) {
          &a.data},
         {"recipe", "FILE", "recipe in YAML; default: the built-in quickstart.yaml", OPTION_TEXT,
          &a.recipe},
+        {"cooldown", "RUN",
+         "go on from this run's weights and moments with a learning rate that falls linearly; "
+         "without --recipe over a twentieth of its epochs",
+         OPTION_TEXT, &a.cooldown},
         {"out", "RUN", "folder of the run", OPTION_TEXT, &a.out},
         {"resume", NULL, "go on with RUN; starts it if there is none", OPTION_FLAG, &a.resume},
         {"set", "KEY=VALUE",

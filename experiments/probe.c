@@ -256,6 +256,8 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
     plan.config.trained_frames = trained.frames; /* other input sizes: positions are interpolated */
     plan.config.trained_height = trained.height;
     plan.config.trained_width = trained.width;
+    /* with a frozen teacher what was learnt is the context encoder, of other sizes perhaps */
+    plan.config.teacher = (EncoderConfig){0};
     if (config_check(&plan.config, error) || model_new(&s->model, &plan, s->device, error))
         return -1;
     char *run = path_folder(s->checkpoint.folder);
@@ -272,11 +274,24 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
     return result;
 }
 
+/* The networks; what the recipe's teacher is, if it has one of its own, is not asked for. */
+static int load_encoder(Study *s, const ProbeArguments *a, Error *error) {
+    if (!recipe_teacher(&s->recipe))
+        return checkpoint_load(&s->model, &s->checkpoint, error);
+    if (a->network[0] != 'c')
+        return error_set(error, ERROR_USAGE,
+                         "the target encoder of this run is a frozen teacher: give --network "
+                         "context for what was learnt, or probe the teacher's own checkpoint");
+    CheckpointLoaded loaded;
+    return checkpoint_load_some(&loaded, &s->model, &s->checkpoint, error);
+}
+
 /* Scores of the trained and of the untrained encoder, and of the majority class. */
 static int study(Study *s, const ProbeArguments *a, Error *error) {
     ClipSpec clip = recipe_clip(&s->recipe);
+    clip.views = (ClipViews){0}; /* of training */
     FeatureViews views = {(int)a->segments, (int)a->crops, s->recipe.data.timeout, s->cache};
-    int classes = s->index[0].classes, width = s->model.plan.config.dim, result = 0;
+    int classes = s->index[0].classes, width = s->model.teacher.dim, result = 0;
     const VideoIndex *test_index = &s->index[s->sets - 1];
     Score scores[3] = {{0}};
     for (int untrained = 0; untrained < 2 && !result; untrained++) {
@@ -284,7 +299,7 @@ static int study(Study *s, const ProbeArguments *a, Error *error) {
         if (untrained)
             model_init(&s->model, (uint64_t)a->seed);
         else
-            result = checkpoint_load(&s->model, &s->checkpoint, error);
+            result = load_encoder(s, a, error);
         if (!result)
             result = extract_both(features, &s->model, s->index, s->sets, &clip, &views, a, error);
         if (!result) {

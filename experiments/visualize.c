@@ -68,6 +68,10 @@ static bool is_list(const char *path) {
 static int choose_clip(Scene *s, const VisualizeArguments *a, Error *error) {
     if (video_index_of_files(&s->index, &s->file, 1, NULL, 0, error))
         return -1;
+    if (s->recipe.objective != OBJECTIVE_JEPA)
+        return error_set(error, ERROR_USAGE,
+                         "this checkpoint has no predictor (objective: sigreg), so there is "
+                         "nothing to compare with its targets");
     s->clip = recipe_clip(&s->recipe);
     clip_draw_evaluation(&s->draw, &s->index, 0, &s->clip, 0, 1, 0, 1);
     if (a->start != NOT_GIVEN)
@@ -166,7 +170,9 @@ static int predict(Scene *s, const VisualizeArguments *a, Error *error) {
     ModelPlan plan = {.config = recipe_model(&s->recipe),
                       .samples = 1,
                       .settings = recipe.settings,
+                      .contexts = mask_contexts(&recipe),
                       .context = most,
+                      .joined = most,
                       .target = most,
                       .float_input = s->clip.interpolation == CLIP_PUBLISHED};
     uint8_t *clip = NULL;
