@@ -21,7 +21,7 @@
 #define BATCH_CLIPS 8 /* clips that go through the encoder at once */
 
 typedef struct ProbeArguments {
-    const char *checkpoint, *data, *val, *out, *regex, *network, *device;
+    const char *checkpoint, *data, *val, *out, *regex, *network, *layers, *device;
     TextList sets;
     int64_t threads, segments, crops, seed;
 } ProbeArguments;
@@ -217,6 +217,28 @@ static int index_videos(VideoIndex *index, const Study *s, const char *source, E
     return run_index(index, &recipe, s->device->threads, error);
 }
 
+/* "3,7,11": the blocks whose outputs are put side by side, counted from 0; -1 is the last. */
+static int parse_layers(ModelPlan *plan, const char *text, Error *error) {
+    int depth = config_teacher(&plan->config).depth;
+    for (const char *at = text; *at;) {
+        char *end;
+        long block = strtol(at, &end, 10);
+        block = block < 0 ? depth + block : block;
+        if (end == at || (*end && *end != ',') || block < 0 || block >= depth ||
+            plan->layers == MODEL_LAYERS_MAX)
+            return error_set(error, ERROR_USAGE,
+                             "--layers %s: expected up to %d numbers from 0 to %d, with commas",
+                             text, MODEL_LAYERS_MAX, depth - 1);
+        plan->layer[plan->layers++] = (int)block;
+        at = *end ? end + 1 : end;
+    }
+    /* they are computed one after another */
+    for (int i = 1; i < plan->layers; i++)
+        if (plan->layer[i] <= plan->layer[i - 1])
+            return error_set(error, ERROR_USAGE, "--layers %s: expected ascending numbers", text);
+    return 0;
+}
+
 static int prepare(Study *s, const ProbeArguments *a, Error *error) {
     YamlNode *root = NULL;
     if (checkpoint_open(&s->checkpoint, a->checkpoint, error))
@@ -256,6 +278,8 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
     plan.config.trained_frames = trained.frames; /* other input sizes: positions are interpolated */
     plan.config.trained_height = trained.height;
     plan.config.trained_width = trained.width;
+    if (a->layers && parse_layers(&plan, a->layers, error))
+        return -1;
     /* with a frozen teacher what was learnt is the context encoder, of other sizes perhaps */
     plan.config.teacher = (EncoderConfig){0};
     if (config_check(&plan.config, error) || model_new(&s->model, &plan, s->device, error))
@@ -291,7 +315,8 @@ static int study(Study *s, const ProbeArguments *a, Error *error) {
     ClipSpec clip = recipe_clip(&s->recipe);
     clip.views = (ClipViews){0}; /* of training */
     FeatureViews views = {(int)a->segments, (int)a->crops, s->recipe.data.timeout, s->cache};
-    int classes = s->index[0].classes, width = s->model.teacher.dim, result = 0;
+    int classes = s->index[0].classes, width = s->model.teacher.dim * s->model.features.count,
+        result = 0;
     const VideoIndex *test_index = &s->index[s->sets - 1];
     Score scores[3] = {{0}};
     for (int untrained = 0; untrained < 2 && !result; untrained++) {
@@ -386,6 +411,9 @@ int command_probe(int argc, char **argv) {
          "change a key of the recipe, e.g. data.crop_size or data.sampling_rate; may be repeated",
          OPTION_LIST, &a.sets},
         {"network", "NAME", "target (default) or context: which encoder", OPTION_TEXT, &a.network},
+        {"layers", "LIST",
+         "blocks whose outputs are taken instead of the last one's, side by side: 3,7,11",
+         OPTION_TEXT, &a.layers},
         {"seed", "N", "of the random initialisation (default 0)", OPTION_INTEGER, &a.seed},
         {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &a.threads},
         {"device", "NAME", "cpu (default) or reference", OPTION_TEXT, &a.device},

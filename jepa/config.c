@@ -10,7 +10,8 @@ typedef struct NamedSize {
 } NamedSize;
 
 /* hidden = 4 dim, but giant: 48/11 dim. The published ViT-gigantic asks for 64/13 and, by a typo in
- * a keyword, gets 4. V-JEPA 2's "ViT-g" is giant_xformers: giant with 22 heads. */
+ * a keyword, gets 4. V-JEPA 2's "ViT-g" is giant_xformers, giant with 22 heads; 2.1's "ViT-G" is
+ * gigantic_xformers, with 26 heads and 64/13. */
 static const NamedSize sizes[] = {
     {"vit_tiny", 192, 12, 3, 768},
     {"vit_small", 384, 12, 6, 1536},
@@ -20,6 +21,7 @@ static const NamedSize sizes[] = {
     {"vit_giant", 1408, 40, 16, 6144},
     {"vit_giant_xformers", 1408, 40, 22, 6144},
     {"vit_gigantic", 1664, 48, 16, 6656},
+    {"vit_gigantic_xformers", 1664, 48, 26, 8192},
 };
 #define SIZES (sizeof sizes / sizeof *sizes)
 
@@ -62,12 +64,15 @@ int config_patch_size(const ModelConfig *c) {
 
 int config_set_name(ModelConfig *config, const char *name, Error *error) {
     const char *names[SIZES];
-    char list[256] = "";
+    char list[320] = "";
+    size_t length = strlen(name), suffix = strlen("_rope");
+    if (length > suffix && !strcmp(name + length - suffix, "_rope"))
+        length -= suffix; /* 2.1's names say it twice */
     for (size_t i = 0; i < SIZES; i++) {
         names[i] = sizes[i].name;
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "",
                  sizes[i].name);
-        if (!strcmp(name, sizes[i].name)) {
+        if (strlen(sizes[i].name) == length && !strncmp(name, sizes[i].name, length)) {
             config->dim = sizes[i].dim;
             config->depth = sizes[i].depth;
             config->heads = sizes[i].heads;

@@ -125,10 +125,16 @@ int recipe_lengths(int *lengths, const Recipe *r) {
     return count;
 }
 
+bool recipe_rotary(const Recipe *r) {
+    const char *name = r->model.model_name;
+    size_t length = name ? strlen(name) : 0;
+    return r->model.use_rope || (length > 5 && !strcmp(name + length - 5, "_rope"));
+}
+
 double recipe_clip_grad(const Recipe *r) {
     if (r->optimization.clip_grad >= 0)
         return r->optimization.clip_grad;
-    return r->model.use_rope ? 0 : 10;
+    return recipe_rotary(r) ? 0 : 10;
 }
 
 const char *recipe_teacher(const Recipe *r) {
@@ -148,7 +154,7 @@ double recipe_lambda(const Recipe *r, int64_t step, bool picture) {
 /* What the families differ in. */
 static void resolve_networks(ModelConfig *c, const Recipe *r) {
     int lengths[RECIPE_SOURCES_MAX];
-    bool rotary = r->model.use_rope, dense = r->model.levels_predictor > 0;
+    bool rotary = recipe_rotary(r), dense = r->model.levels_predictor > 0;
     c->objective = (Objective)r->objective;
     /* 2.1 mended the angles of version 2, so its recipes mean the standard form */
     int form = r->model.rope ? r->model.rope : dense ? 2 : 1;

@@ -168,6 +168,8 @@ MaskRecipe recipe_mask(const Recipe *recipe);
  * many; lengths[RECIPE_SOURCES_MAX]. */
 int recipe_lengths(int *lengths, const Recipe *recipe);
 double recipe_clip_grad(const Recipe *recipe); /* 0: none */
+/* Rotary positions: asked for, or said by the model's name ("vit_large_rope"). */
+bool recipe_rotary(const Recipe *recipe);
 /* The teacher's checkpoint of `target: frozen:CHECKPOINT`; NULL: none. Inside recipe->target. */
 const char *recipe_teacher(const Recipe *recipe);
 /* λ of the context loss at a step: 0 up to lambda_start, linear to its value at lambda_end. */

@@ -351,6 +351,38 @@ static void drops_are_drawn_by_step(void **state) {
     drop(&f);
 }
 
+/* Outputs of several blocks side by side: the last is what is handed out without them, and every
+ * one is the norm of its block's output. */
+static void layers_are_handed_out(void **state) {
+    (void)state;
+    Fixture f = make(ROTARY, 2);
+    const ModelConfig *c = &f.model.plan.config;
+    Error error = {0};
+    ModelPlan one = {.config = *c, .samples = SAMPLES}, two = one;
+    two.layers = 2;
+    two.layer[1] = 1;
+    Model last, both;
+    assert_int_equal(model_new(&last, &one, f.device, &error), 0);
+    assert_int_equal(model_new(&both, &two, f.device, &error), 0);
+    model_init(&last, 5);
+    model_init(&both, 5);
+    ModelInput input = {.samples = SAMPLES, .pixels = f.pixels};
+    model_set_input(&last, &input);
+    model_set_input(&both, &input);
+    model_features(&last, SAMPLES, 't');
+    model_features(&both, SAMPLES, 't');
+    int64_t rows = SAMPLES * (int64_t)last.tokens, d = c->dim;
+    for (int64_t i = 0; i < rows; i++) {
+        assert_memory_equal(both.target_out + i * 2 * d + d, last.target_out + i * d,
+                            sizeof(float) * (size_t)d);
+        assert_memory_not_equal(both.target_out + i * 2 * d, last.target_out + i * d,
+                                sizeof(float) * (size_t)d);
+    }
+    model_free(&last);
+    model_free(&both);
+    drop(&f);
+}
+
 static void update_is_a_step_down(void **state) {
     (void)state;
     Fixture f = make(SINCOS, 2);
@@ -375,6 +407,7 @@ int main(void) {
         cmocka_unit_test(samples_do_not_mix),
         cmocka_unit_test(models_share_weights),
         cmocka_unit_test(drops_are_drawn_by_step),
+        cmocka_unit_test(layers_are_handed_out),
         cmocka_unit_test(update_is_a_step_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
