@@ -73,6 +73,11 @@ static int choose_clip(Scene *s, const VisualizeArguments *a, Error *error) {
                          "this checkpoint has no predictor (objective: sigreg), so there is "
                          "nothing to compare with its targets");
     s->clip = recipe_clip(&s->recipe);
+    if (s->clip.crop_width)
+        return error_set(error, ERROR_USAGE,
+                         "this checkpoint takes clips of %d x %d pixels; pictures are drawn of "
+                         "square ones only so far",
+                         s->clip.crop, s->clip.crop_width);
     clip_draw_evaluation(&s->draw, &s->index, 0, &s->clip, 0, 1, 0, 1);
     if (a->start != NOT_GIVEN)
         return clip_draw_from(&s->draw, &s->file, &s->clip, a->start, error);

@@ -196,7 +196,8 @@ static void resolve_networks(ModelConfig *c, const Recipe *r) {
 static int resolve_model(ModelConfig *c, const Recipe *r, Error *error) {
     memset(c, 0, sizeof *c);
     c->frames = c->trained_frames = r->data.num_frames;
-    c->height = c->width = c->trained_height = c->trained_width = r->data.crop_size;
+    c->height = c->trained_height = r->data.crop_size;
+    c->width = c->trained_width = r->data.crop_width ? r->data.crop_width : r->data.crop_size;
     c->tubelet = r->data.tubelet_size;
     c->patch = r->data.patch_size;
     if (r->model.model_name && config_set_name(c, r->model.model_name, error))
@@ -244,6 +245,7 @@ ClipSpec recipe_clip(const Recipe *r) {
         .interpolation = (ClipInterpolation)r->data.interpolation,
         .hdr = (ClipHdr)r->data.hdr,
         .crop = r->data.crop_size,
+        .crop_width = r->data.crop_width,
         .scale = {r->data_aug.random_resize_scale[0], r->data_aug.random_resize_scale[1]},
         .ratio = {r->data_aug.random_resize_aspect_ratio[0],
                   r->data_aug.random_resize_aspect_ratio[1]},
@@ -307,6 +309,7 @@ ClipSpec recipe_image_clip(const Recipe *r) {
     spec.frames = spec.step = 1;
     spec.fps = spec.duration = 0;
     spec.crop = r->img_data.crop_size;
+    spec.crop_width = 0;
     return spec;
 }
 
@@ -362,6 +365,7 @@ int recipe_check_data(const Recipe *r, Error *error) {
         check_number(r->data.num_clips, 1, 64, "data.num_clips", error) ||
         check_number(r->data.num_frames, 1, CLIP_FRAMES_MAX, "data.num_frames", error) ||
         check_number(r->data.crop_size, 1, CLIP_CROP_MAX, "data.crop_size", error) ||
+        check_number(r->data.crop_width, 0, CLIP_CROP_MAX, "data.crop_size", error) ||
         check_number(r->data.timeout, 0, 1e9, "data.timeout", error) ||
         check_number(r->data.cache_bytes, 0, 1e15, "data.cache", error) ||
         check_number(r->data.sampling_rate, 1, 1000, "data.sampling_rate", error) ||

@@ -44,7 +44,8 @@ typedef struct Recipe {
         int fpcs_count;                     /* 0: num_frames for all */
         int batch_size;                     /* videos in a group: one rank's batch */
         int num_clips;                      /* of each of these videos */
-        int num_frames, tubelet_size, sampling_rate, crop_size, patch_size;
+        int num_frames, tubelet_size, sampling_rate, patch_size;
+        int crop_size, crop_width; /* height; width, 0: a square */
         double fps, clip_duration; /* 0: not used */
         int sampling;              /* SamplerMode */
         int spacing;               /* ClipSpacing */

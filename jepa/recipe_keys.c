@@ -21,6 +21,7 @@ typedef enum KeyKind {
     KEY_FILTER, /* filter_short_videos: another word for short_videos: skip */
     KEY_AUTO,   /* double; "auto" is -1 */
     KEY_SIZE,   /* double, bytes: "2 GiB" */
+    KEY_CROP,   /* pixels, or [height, width] */
     KEY_MASK_TYPE,
     KEY_MASK_BATCH,
     KEY_IMG_MASKS, /* written as a list of mask settings */
@@ -80,7 +81,7 @@ static const Key keys[] = {
     {"data.timeout", KEY_NUMBER, AT(data.timeout), NULL},
     {"data.cache", KEY_SIZE, AT(data.cache_bytes), NULL},
     {"data.cache_folder", KEY_TEXT, AT(data.cache_folder), NULL},
-    {"data.crop_size", KEY_INT, AT(data.crop_size), NULL},
+    {"data.crop_size", KEY_CROP, 0, NULL},
     {"data.patch_size", KEY_INT, AT(data.patch_size), NULL},
     {"data.num_workers", KEY_INT, AT(data.num_workers), NULL},
     {"data.filter_short_videos", KEY_FILTER, 0, NULL},
@@ -387,6 +388,20 @@ static int read_size(double *bytes, const char *text) {
     return -1;
 }
 
+/* 224, or [height, width] */
+static int apply_crop(Recipe *r, const Key *key, const YamlNode *node, const char *name,
+                      Error *error) {
+    int64_t height, width = 0;
+    bool pair = node->kind == YAML_LIST && node->count == 2;
+    if (yaml_integer(pair ? node->items[0] : node, &height) ||
+        (pair && yaml_integer(node->items[1], &width)) || height < 0 || width < 0 ||
+        height > 1 << 20 || width > 1 << 20)
+        return wrong(node, name, key->path, "pixels, or [height, width]", error);
+    r->data.crop_size = (int)height;
+    r->data.crop_width = width == height ? 0 : (int)width;
+    return 0;
+}
+
 /* "500 steps", "10 minutes", or a number of steps */
 static int apply_every(Recipe *r, const Key *key, const YamlNode *node, const char *name,
                        Error *error) {
@@ -569,6 +584,8 @@ static int apply_key(Recipe *r, const Key *key, const YamlNode *node, const char
             return wrong(node, name, key->path, "a size such as 500 MiB or 2 GiB", error);
         *(double *)(void *)place = number;
         return 0;
+    case KEY_CROP:
+        return apply_crop(r, key, node, name, error);
     case KEY_MASK_TYPE:
         if (strcmp(text, "multiblock3d") && strcmp(text, "random_tube"))
             return wrong(node, name, key->path, "multiblock3d or random_tube", error);
@@ -772,6 +789,12 @@ static void write_key(FILE *out, const Recipe *r, const Key *key) {
         break;
     case KEY_SIZE:
         fprintf(out, "%s%s: %.0f\n", indent, name, *pair);
+        break;
+    case KEY_CROP:
+        if (r->data.crop_width)
+            fprintf(out, "  crop_size: [%d, %d]\n", r->data.crop_size, r->data.crop_width);
+        else
+            fprintf(out, "  crop_size: %d\n", r->data.crop_size);
         break;
     case KEY_MASK_TYPE:
         fprintf(out, "  mask_type: %s\n", r->mask.tubes ? "random_tube" : "multiblock3d");

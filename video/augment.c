@@ -155,11 +155,11 @@ static int erased_length(double share, int side) {
     return (int)fmin(rint(share * side), side - 1);
 }
 
-static Rectangle rectangle_of(const Augment *augment, int side) {
-    Rectangle place = {.height = erased_length(augment->erase_height, side),
-                       .width = erased_length(augment->erase_width, side)};
-    place.top = (int)floor(augment->erase_top * (side - place.height + 1));
-    place.left = (int)floor(augment->erase_left * (side - place.width + 1));
+static Rectangle rectangle_of(const Augment *augment, int height, int width) {
+    Rectangle place = {.height = erased_length(augment->erase_height, height),
+                       .width = erased_length(augment->erase_width, width)};
+    place.top = (int)floor(augment->erase_top * (height - place.height + 1));
+    place.left = (int)floor(augment->erase_left * (width - place.width + 1));
     return place;
 }
 
@@ -183,16 +183,17 @@ static uint8_t byte_at(double share) {
 }
 
 /* Fills the rectangle in the one of the two clips that is not NULL. */
-static void erase(uint8_t *bytes, float *floats, int frames, int side, const Augment *augment) {
+static void erase(uint8_t *bytes, float *floats, int frames, int height, int width,
+                  const Augment *augment) {
     static const double mean[3] = {.485, .456, .406}, deviation[3] = {.229, .224, .225};
     if (!augment->erases)
         return;
-    Rectangle place = rectangle_of(augment, side);
+    Rectangle place = rectangle_of(augment, height, width);
     int lines = 3 * frames * place.height;
     for (int i = 0; i < lines; i++) {
         int channel = i / (frames * place.height), frame = i / place.height % frames;
         int y = place.top + i % place.height;
-        size_t line = (((size_t)channel * frames + frame) * side + y) * side;
+        size_t line = (((size_t)channel * frames + frame) * height + y) * width;
         double noise[4];
         for (int x = place.left, group = -1; x < place.left + place.width; x++) {
             if (x / 4 != group)
@@ -206,10 +207,10 @@ static void erase(uint8_t *bytes, float *floats, int frames, int side, const Aug
     }
 }
 
-void augment_erase(uint8_t *clip, int frames, int side, const Augment *augment) {
-    erase(clip, NULL, frames, side, augment);
+void augment_erase(uint8_t *clip, int frames, int height, int width, const Augment *augment) {
+    erase(clip, NULL, frames, height, width, augment);
 }
 
-void augment_erase_float(float *clip, int frames, int side, const Augment *augment) {
-    erase(NULL, clip, frames, side, augment);
+void augment_erase_float(float *clip, int frames, int height, int width, const Augment *augment) {
+    erase(NULL, clip, frames, height, width, augment);
 }

@@ -93,11 +93,11 @@ void augment_view_draw(AugmentView *view, double jitter_probability, const doubl
 void augment_view_frame(uint8_t *planes[3], int stride, int height, int width,
                         const AugmentView *view, uint8_t *scratch);
 
-/* Erases the drawn rectangle of every frame of clip[3][frames][side][side]: the same rectangle,
+/* Erases the drawn rectangle of every frame of clip[3][frames][height][width]: the same rectangle,
  * with noise of its own for every pixel, colour and frame, a pure function of erase_seed and that
  * place. It is normal after normalisation by the ImageNet mean and deviation. uint8: rounded and
  * cut to 0..255; float: the clip is normalised already. */
-void augment_erase(uint8_t *clip, int frames, int side, const Augment *augment);
-void augment_erase_float(float *clip, int frames, int side, const Augment *augment);
+void augment_erase(uint8_t *clip, int frames, int height, int width, const Augment *augment);
+void augment_erase_float(float *clip, int frames, int height, int width, const Augment *augment);
 
 #endif

@@ -199,7 +199,9 @@ static Box draw_box(const VideoFile *file, const double scale[2], const double r
 }
 
 void clip_draw_crop(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, Random *random) {
-    Box box = draw_box(file, spec->scale, spec->ratio, random);
+    double shape = (double)clip_width(spec) / spec->crop; /* 1: the same bits as without it */
+    const double ratio[2] = {spec->ratio[0] * shape, spec->ratio[1] * shape};
+    Box box = draw_box(file, spec->scale, ratio, random);
     draw->top = box.top;
     draw->left = box.left;
     draw->height = box.height;
@@ -279,9 +281,13 @@ void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t numb
     draw->file = number;
     clip_draw_frames(draw, &file, spec, (segment + 0.5) / segments);
     int width = video_file_width(&file), height = video_file_height(&file);
-    int side = width < height ? width : height;
+    /* the largest box of the clip's shape */
+    int64_t w = clip_width(spec), h = spec->crop;
+    draw->width = width * h <= height * w ? width : (int)(height * w / h);
+    draw->height = width * h <= height * w ? (int)(width * h / w) : height;
+    draw->width = draw->width < 1 ? 1 : draw->width;
+    draw->height = draw->height < 1 ? 1 : draw->height;
     double share = views > 1 ? (double)view / (views - 1) : 0.5;
-    draw->width = draw->height = side;
-    draw->left = (int)(share * (width - side));
-    draw->top = (int)(share * (height - side));
+    draw->left = (int)(share * (width - draw->width));
+    draw->top = (int)(share * (height - draw->height));
 }

@@ -68,13 +68,19 @@ typedef struct ClipSpec {
     ClipShort short_videos;
     ClipInterpolation interpolation;
     ClipHdr hdr;
-    int crop;            /* output height and width in pixels, 1..CLIP_CROP_MAX */
+    int crop;            /* output height in pixels, 1..CLIP_CROP_MAX */
+    int crop_width;      /* output width, likewise; 0: the height, a square */
     double scale[2];     /* random_resize_scale: area of the crop as a share of the frame */
-    double ratio[2];     /* random_resize_aspect_ratio: width / height, log-uniform */
+    double ratio[2];     /* random_resize_aspect_ratio: width / height, log-uniform; of what comes
+                            out: a crop for pictures twice as wide is twice as wide */
     bool flip;           /* mirror half of the clips */
     AugmentSpec augment; /* of the clip, not of its local views */
     ClipViews views;
 } ClipSpec;
+
+static inline int clip_width(const ClipSpec *spec) {
+    return spec->crop_width ? spec->crop_width : spec->crop;
+}
 
 typedef struct ClipView {
     int top, left, height, width; /* crop in the upright frame, pixels */
@@ -120,8 +126,9 @@ int64_t clip_stretches(const VideoFile *file, const ClipSpec *spec);
 int64_t clip_windows(const VideoFile *file, const ClipSpec *spec);
 
 /* The evaluation draw: window `segment` of `segments` spread evenly over the file (1: the middle);
- * of it the largest square, `view` of `views` along the longer side (1: the centre; 3: start,
- * centre and end, as the published probes). It has no local views (view_count is 0). */
+ * of it the largest square (or rectangle of the spec's shape), `view` of `views` along the longer
+ * side (1: the centre; 3: start, centre and end, as the published probes). It has no local views
+ * (view_count is 0). */
 void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t file,
                           const ClipSpec *spec, int segment, int segments, int view, int views);
 
@@ -139,7 +146,7 @@ void clip_decoder_free(ClipDecoder *decoder);
 /* Did the last clip fail because its time was over? */
 bool clip_decoder_timed_out(const ClipDecoder *decoder);
 
-/* Decodes the drawn clip into clip[3][spec.frames][spec.crop][spec.crop]. */
+/* Decodes the drawn clip into clip[3][spec.frames][spec.crop][clip_width(spec)]. */
 int clip_decode(uint8_t *clip, ClipDecoder *decoder, const VideoFile *file, const ClipDraw *draw,
                 const ClipSpec *spec, Error *error);
 /* The same clip, and from the same decoded frames the drawn local views into

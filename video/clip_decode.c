@@ -86,22 +86,25 @@ static ScaleWindow stored_window(const VideoFile *file, ScaleWindow upright) {
     }
 }
 
-/* The window of the frame, scaled to side x side and upright, as picture i of clip[3][frames]:
+/* The window of the frame, scaled to height x width and upright, as picture i of clip[3][frames]:
  * out[3] are its planes. */
 static int take_window(uint8_t *out[3], uint8_t *clip, size_t i, const Take *take, Scaler *scaler,
-                       const AVFrame *frame, ScaleWindow upright, int side, Error *error) {
+                       const AVFrame *frame, ScaleWindow upright, int height, int width,
+                       Error *error) {
     ClipDecoder *d = take->decoder;
     int rotation = take->file->rotation;
-    size_t plane = (size_t)side * (size_t)side, channel = plane * (size_t)take->spec->frames;
+    size_t plane = (size_t)height * (size_t)width, channel = plane * (size_t)take->spec->frames;
+    /* as it is stored it may lie on its side */
+    int across = rotation % 180 ? height : width, down = rotation % 180 ? width : height;
     make_room(d, 3 * plane + SCALE_PADDING);
     uint8_t *planes[3] = {d->planes, d->planes + plane, d->planes + 2 * plane};
-    if (scaler_apply(planes, side, scaler, frame, stored_window(take->file, upright), side, side,
-                     take->spec->hdr, error))
+    if (scaler_apply(planes, across, scaler, frame, stored_window(take->file, upright), across,
+                     down, take->spec->hdr, error))
         return -1;
     for (int c = 0; c < 3; c++) {
         out[c] = clip + (size_t)c * channel + i * plane;
         if (rotation)
-            plane_rotate(out[c], side, planes[c], side, side, side, rotation);
+            plane_rotate(out[c], width, planes[c], across, across, down, rotation);
         else
             memcpy(out[c], planes[c], plane);
     }
@@ -116,7 +119,7 @@ static int take_view(const Take *take, int v, size_t i, const AVFrame *frame, Er
     size_t clip = (size_t)3 * (size_t)take->spec->frames * (size_t)side * (size_t)side;
     uint8_t *out[3];
     if (take_window(out, take->locals + (size_t)v * clip, i, take, scaler_of(take->decoder, 1 + v),
-                    frame, window, side, error))
+                    frame, window, side, side, error))
         return -1;
     for (int c = 0; c < 3 && view->flip; c++)
         plane_mirror(out[c], side, side, side);
@@ -129,14 +132,14 @@ static int take_pixels(void *context, size_t i, const AVFrame *frame, Error *err
     const Take *take = context;
     const ClipDraw *draw = take->draw;
     ScaleWindow window = {draw->left, draw->top, draw->width, draw->height};
-    int side = take->spec->crop;
+    int height = take->spec->crop, width = clip_width(take->spec);
     uint8_t *out[3];
     if (check_size(take, frame, error) ||
-        take_window(out, take->clip, i, take, scaler_of(take->decoder, 0), frame, window, side,
-                    error))
+        take_window(out, take->clip, i, take, scaler_of(take->decoder, 0), frame, window, height,
+                    width, error))
         return -1;
     if (augment_changes_frames(&draw->augment))
-        augment_frame(out, side, side, side, &draw->augment, take->decoder->scratch);
+        augment_frame(out, width, height, width, &draw->augment, take->decoder->scratch);
     for (int v = 0; take->locals && v < draw->view_count; v++)
         if (take_view(take, v, i, frame, error))
             return -1;
@@ -171,16 +174,16 @@ static int take_values(void *context, size_t i, const AVFrame *frame, Error *err
     const ClipDraw *draw = take->draw;
     ClipDecoder *d = take->decoder;
     uint8_t *planes[3];
-    int stride, side = take->spec->crop;
+    int stride, height = take->spec->crop, width = clip_width(take->spec);
     if (check_size(take, frame, error) ||
         whole_frame(planes, &stride, d, frame, take->file->rotation, take->spec->hdr, error))
         return -1;
     if (augment_changes_frames(&draw->augment))
         augment_frame(planes, stride, video_file_height(take->file), video_file_width(take->file),
                       &draw->augment, d->scratch);
-    size_t plane = (size_t)side * (size_t)side, channel = plane * (size_t)take->spec->frames;
+    size_t plane = (size_t)height * (size_t)width, channel = plane * (size_t)take->spec->frames;
     resize_published(take->values + i * plane, channel, (const uint8_t *const *)planes, stride,
-                     draw->top, draw->left, draw->height, draw->width, side, draw->flip);
+                     draw->top, draw->left, draw->height, draw->width, height, width, draw->flip);
     return 0;
 }
 
@@ -208,7 +211,7 @@ int clip_decode_views(uint8_t *clip, uint8_t *locals, ClipDecoder *decoder, cons
     if (decode(&take, take_pixels, error))
         return -1;
     if (draw->augment.erases)
-        augment_erase(clip, spec->frames, spec->crop, &draw->augment);
+        augment_erase(clip, spec->frames, spec->crop, clip_width(spec), &draw->augment);
     return 0;
 }
 
@@ -218,7 +221,7 @@ int clip_decode_values(float *clip, ClipDecoder *decoder, const VideoFile *file,
     if (decode(&take, take_values, error))
         return -1;
     if (draw->augment.erases)
-        augment_erase_float(clip, spec->frames, spec->crop, &draw->augment);
+        augment_erase_float(clip, spec->frames, spec->crop, clip_width(spec), &draw->augment);
     return 0;
 }
 

@@ -42,7 +42,7 @@ static bool is_float(const LoaderConfig *config) {
 }
 
 static size_t clip_bytes(const LoaderConfig *config) {
-    size_t values = (size_t)3 * config->spec.frames * config->spec.crop * config->spec.crop;
+    size_t values = (size_t)3 * config->spec.frames * config->spec.crop * clip_width(&config->spec);
     return values * (is_float(config) ? sizeof(float) : 1);
 }
 

@@ -30,14 +30,15 @@ typedef struct LoaderSlot {
 } LoaderSlot;
 
 /* The parts of the slots lie spec.frames apart whatever their clips' lengths: slot b begins at b ·
- * 3 · spec.frames · crop². A clip of fewer frames, F = draw.count < spec.frames, is packed at the
- * beginning of its part as [3][F][crop][crop], channel c at c · F · crop² (not at c · spec.frames ·
- * crop²); its views likewise as [V][3][F][local][local] at the beginning of theirs. What lies
- * behind is left over from other batches and means nothing. A failed slot is zero throughout. */
+ * 3 · spec.frames · A, A = spec.crop · clip_width(spec). A clip of fewer frames, F = draw.count <
+ * spec.frames, is packed at the beginning of its part as [3][F][crop][width], channel c at c · F ·
+ * A (not at c · spec.frames · A); its views likewise as [V][3][F][local][local] at the beginning of
+ * theirs. What lies behind is left over from other batches and means nothing. A failed slot is zero
+ * throughout. */
 typedef struct LoaderBatch {
     uint64_t first_job;
     int count;       /* slots in this batch; the last batch of a finite source may be short */
-    uint8_t *clips;  /* [count][3][frames][crop][crop]; NULL with published interpolation */
+    uint8_t *clips;  /* [count][3][frames][crop][width]; NULL with published interpolation */
     uint8_t *locals; /* [count][V][3][frames][local][local] of V = spec.views.local_views, local =
                         spec.views.local_crop; mirrored already, unlike `clips`; NULL if V = 0 */
     float *values;   /* the same, normalised and mirrored, with published interpolation; or NULL */

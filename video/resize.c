@@ -25,23 +25,24 @@ static void fill_taps(Tap *taps, int in, int out) {
 }
 
 void resize_published(float *out, size_t channel, const uint8_t *const planes[3], int stride,
-                      int top, int left, int height, int width, int size, bool mirror) {
-    Tap *taps = memory_new(2 * (size_t)size, sizeof *taps), *columns = taps + size;
-    fill_taps(taps, height, size);
-    fill_taps(columns, width, size);
+                      int top, int left, int height, int width, int rows, int columns,
+                      bool mirror) {
+    Tap *taps = memory_new((size_t)rows + (size_t)columns, sizeof *taps), *across = taps + rows;
+    fill_taps(taps, height, rows);
+    fill_taps(across, width, columns);
     for (int c = 0; c < 3; c++) {
         float mean = imagenet_mean[c] * 255, deviation = imagenet_std[c] * 255;
         const uint8_t *window = planes[c] + (ptrdiff_t)top * stride + left;
-        for (int y = 0; y < size; y++) {
+        for (int y = 0; y < rows; y++) {
             const uint8_t *upper = window + (ptrdiff_t)taps[y].first * stride;
             const uint8_t *lower = window + (ptrdiff_t)taps[y].next * stride;
-            float *row = out + (size_t)c * channel + (size_t)y * (size_t)size;
-            for (int x = 0; x < size; x++) {
-                Tap t = columns[x];
+            float *row = out + (size_t)c * channel + (size_t)y * (size_t)columns;
+            for (int x = 0; x < columns; x++) {
+                Tap t = across[x];
                 float above = t.keep * upper[t.first] + t.share * upper[t.next];
                 float below = t.keep * lower[t.first] + t.share * lower[t.next];
                 float value = taps[y].keep * above + taps[y].share * below;
-                row[mirror ? size - 1 - x : x] = (value - mean) / deviation;
+                row[mirror ? columns - 1 - x : x] = (value - mean) / deviation;
             }
         }
     }

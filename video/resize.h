@@ -15,9 +15,9 @@
 
 extern const float imagenet_mean[3], imagenet_std[3]; /* of values 0..1 */
 
-/* out[c][size][size] for channel c at out + c * channel, from planes[3] with `stride` bytes a line:
- * the window of height x width pixels at (top, left). */
+/* out[c][rows][columns] for channel c at out + c * channel, from planes[3] with `stride` bytes a
+ * line: the window of height x width pixels at (top, left). */
 void resize_published(float *out, size_t channel, const uint8_t *const planes[3], int stride,
-                      int top, int left, int height, int width, int size, bool mirror);
+                      int top, int left, int height, int width, int rows, int columns, bool mirror);
 
 #endif

@@ -403,10 +403,10 @@ static void test_erasing_fills_one_rectangle(void **state) {
     for (int i = 0; i < count; i++)
         (&clip[0][0][0][0])[i] = (&again[0][0][0][0])[i] = untouched;
     memset(bytes, 3, sizeof bytes);
-    augment_erase_float(clip[0][0][0], FRAMES, SIDE, &augment);
-    augment_erase_float(again[0][0][0], FRAMES, SIDE, &augment);
+    augment_erase_float(clip[0][0][0], FRAMES, SIDE, SIDE, &augment);
+    augment_erase_float(again[0][0][0], FRAMES, SIDE, SIDE, &augment);
     assert_memory_equal(clip, again, sizeof clip);
-    augment_erase(bytes[0][0][0], FRAMES, SIDE, &augment);
+    augment_erase(bytes[0][0][0], FRAMES, SIDE, SIDE, &augment);
     for (int c = 0; c < 3; c++)
         for (int t = 0; t < FRAMES; t++)
             for (int y = 0; y < SIDE; y++)
@@ -430,10 +430,10 @@ static void test_erasing_fills_one_rectangle(void **state) {
     assert_in(apart / inside, -0.06, 0.06); /* another frame, another colour: other noise */
     Augment other = augment, nothing = {0};
     other.erase_seed++;
-    augment_erase_float(clip[0][0][0], FRAMES, SIDE, &other);
+    augment_erase_float(clip[0][0][0], FRAMES, SIDE, SIDE, &other);
     assert_memory_not_equal(clip, again, sizeof clip);
     memcpy(clip, again, sizeof clip);
-    augment_erase_float(clip[0][0][0], FRAMES, SIDE, &nothing);
+    augment_erase_float(clip[0][0][0], FRAMES, SIDE, SIDE, &nothing);
     assert_memory_equal(clip, again, sizeof clip);
 }
 
@@ -447,9 +447,9 @@ static void test_noise_belongs_to_the_place(void **state) {
                        .erase_top = 0.5,
                        .erase_left = 0.5,
                        .erase_seed = 9};
-    augment_erase_float(small[0][0][0], 1, SIDE, &augment);
+    augment_erase_float(small[0][0][0], 1, SIDE, SIDE, &augment);
     augment.erase_height = augment.erase_width = 0.9;
-    augment_erase_float(large[0][0][0], FRAMES, SIDE, &augment);
+    augment_erase_float(large[0][0][0], FRAMES, SIDE, SIDE, &augment);
     int compared = 0;
     for (int c = 0; c < 3; c++)
         for (int y = 0; y < SIDE; y++)
@@ -472,7 +472,7 @@ static void test_erasing_stays_inside(void **state) {
         Augment augment;
         Random random = stream(slot);
         augment_draw(&augment, &spec, &random);
-        augment_erase(clip, frames, side, &augment);
+        augment_erase(clip, frames, side, side, &augment);
         if (side == 1)
             assert_int_equal(clip[0], 0); /* never the whole picture */
         free(clip);

@@ -350,17 +350,17 @@ static char *make_video(int width, int height, int frames) {
  */
 static void check_pixels(const VideoFile *file, const ClipDraw *draw, const ClipSpec *spec,
                          ClipDecoder *decoder) {
-    int side = spec->crop;
-    size_t plane = (size_t)side * (size_t)side, channel = plane * (size_t)spec->frames;
+    int height = spec->crop, width = clip_width(spec);
+    size_t plane = (size_t)height * (size_t)width, channel = plane * (size_t)spec->frames;
     uint8_t *clip = memory_new(3, channel);
     Error error = {0};
     if (clip_decode(clip, decoder, file, draw, spec, &error))
         fail_msg("%s", error.text);
     for (int f = 0; f < spec->frames; f++)
-        for (int y = 2; y < side - 2; y += 3)
-            for (int x = 2; x < side - 2; x += 3) {
-                double ux = draw->left + (x + 0.5) * draw->width / side;
-                double uy = draw->top + (y + 0.5) * draw->height / side;
+        for (int y = 2; y < height - 2; y += 3)
+            for (int x = 2; x < width - 2; x += 3) {
+                double ux = draw->left + (x + 0.5) * draw->width / width;
+                double uy = draw->top + (y + 0.5) * draw->height / height;
                 double sx = ux, sy = uy; /* stored */
                 if (file->rotation == 90)
                     sx = uy, sy = file->height - ux;
@@ -372,7 +372,7 @@ static void check_pixels(const VideoFile *file, const ClipDraw *draw, const Clip
                 picture(rgb, (int)sx, (int)sy, (int)draw->frames[f], file->width, file->height);
                 for (int c = 0; c < 3; c++) {
                     int found =
-                        clip[(size_t)c * channel + (size_t)f * plane + (size_t)(y * side + x)];
+                        clip[(size_t)c * channel + (size_t)f * plane + (size_t)(y * width + x)];
                     if (abs(found - rgb[c]) > 9)
                         fail_msg(
                             "rotation %d, crop %d,%d %dx%d, frame %d, pixel %d,%d, channel %d: "
@@ -415,6 +415,25 @@ static void test_pixels(void **state) {
         check_pixels(&file, &whole, &spec, decoder);
         paper_free(&index);
     }
+    spec.crop_width = 56; /* clips that are not square */
+    for (int turn = 0; turn < 4; turn++) {
+        file.rotation = 90 * turn;
+        VideoIndex index = paper_pack(&file, 1);
+        for (uint64_t step = 0; step < 8; step++) {
+            ClipDraw draw;
+            draw_training(&draw, &index, &spec, 4, step, 1, 0, 0);
+            check_pixels(&file, &draw, &spec, decoder);
+            clip_draw_evaluation(&draw, &index, 0, &spec, 0, 1, 0, 1);
+            check_pixels(&file, &draw, &spec, decoder);
+            /* the largest box of that shape, in the middle */
+            double shape = (double)draw.width / draw.height;
+            assert_true(fabs(shape / (56.0 / 32) - 1) < 0.02);
+            assert_true(draw.width == video_file_width(&file) ||
+                        draw.height == video_file_height(&file));
+        }
+        paper_free(&index);
+    }
+    spec.crop_width = 0;
     spec.crop = 120; /* no scaling at all */
     file.rotation = 0;
     VideoIndex index = paper_pack(&file, 1);

@@ -23,7 +23,7 @@ static void test_identity(void **state) {
             pixels[c][i] = (uint8_t)(50 * c + 3 * i);
     float out[3 * 25];
     for (int mirror = 0; mirror < 2; mirror++) {
-        resize_published(out, 25, planes, 7, 0, 1, 5, 5, 5, mirror != 0);
+        resize_published(out, 25, planes, 7, 0, 1, 5, 5, 5, 5, mirror != 0);
         for (int c = 0; c < 3; c++)
             for (int y = 0; y < 5; y++)
                 for (int x = 0; x < 5; x++) {
@@ -40,7 +40,7 @@ static void test_weights(void **state) {
     uint8_t pixels[4] = {0, 200, 100, 40};
     const uint8_t *planes[3] = {pixels, pixels, pixels};
     float out[3 * 16];
-    resize_published(out, 16, planes, 2, 0, 0, 2, 2, 4, false);
+    resize_published(out, 16, planes, 2, 0, 0, 2, 2, 4, 4, false);
     const float row[4] = {0, 50, 150, 200};
     for (int x = 0; x < 4; x++) {
         float wanted = (row[x] - 255 * imagenet_mean[1]) / (255 * imagenet_std[1]);
@@ -88,7 +88,7 @@ static void test_published(void **state) {
                              (int)json_integer_value(json_object_get(one, "top")),
                              (int)json_integer_value(json_object_get(one, "left")),
                              (int)json_integer_value(json_object_get(one, "height")),
-                             (int)json_integer_value(json_object_get(one, "width")), size,
+                             (int)json_integer_value(json_object_get(one, "width")), size, size,
                              json_is_true(json_object_get(one, "flip")));
         }
         for (size_t i = 0; i < 3 * channel; i++) {
