@@ -51,125 +51,136 @@ static int length_number(const Training *t, int frames) {
     return k;
 }
 
-/* Frames, time steps and length of each slot of a group: a pure function, the same for whatever
- * replaces a clip. */
-static void find_lengths(const Training *t, Stream *s, int group) {
-    uint64_t slots = (uint64_t)(s->groups * s->samples);
-    for (int b = 0; b < s->samples; b++) {
-        ClipDraw draw;
-        sampler_draw(&s->sampler, &draw, (uint64_t)t->step, slots, (uint64_t)s->samples,
-                     (uint64_t)(group * s->samples + b), 0);
-        s->frames[b] = draw.count;
-        s->steps[b] = draw.count / t->recipe->data.tubelet_size;
-        s->length[b] = length_number(t, draw.count);
-    }
-}
-
 static bool lengths_differ(const Training *t, const Stream *s) {
     return t->length_count > 1 && !s->picture;
+}
+
+/* Frames, time steps and length of each slot of the step: a pure function, the same for whatever
+ * replaces a clip. */
+static void find_lengths(const Training *t, Stream *s) {
+    uint64_t slots = (uint64_t)(s->groups * s->samples);
+    for (uint64_t i = 0; i < slots; i++) {
+        ClipDraw draw;
+        sampler_draw(&s->sampler, &draw, (uint64_t)t->step, slots, (uint64_t)s->samples, i, 0);
+        s->frames[i] = draw.count;
+        s->steps[i] = draw.count / t->recipe->data.tubelet_size;
+        s->length[i] = length_number(t, draw.count);
+    }
 }
 
 static void draw_masks(Training *t, StepReport *report) {
     uint64_t seed = (uint64_t)t->recipe->meta.seed;
     for (int i = 0; i < t->streams; i++) {
         Stream *s = &t->stream[i];
+        bool differ = lengths_differ(t, s);
+        if (differ)
+            find_lengths(t, s);
         for (int g = 0; g < s->groups; g++) {
-            if (lengths_differ(t, s))
-                find_lengths(t, s, g);
             mask_group_draw(&s->masks[g], &s->mask_recipe, seed, (uint64_t)t->step,
-                            (uint64_t)(s->first_group + g), lengths_differ(t, s) ? s->steps : NULL);
+                            (uint64_t)(s->first_group + g),
+                            differ ? s->steps + g * s->samples : NULL);
             report->mask_redraws += s->masks[g].redraws;
         }
     }
 }
 
-/* Target tokens of setting m, or context tokens that it is predicted from, in the groups that one
- * mean runs over; of clips of length k, or of all (k < 0). */
-static double count_tokens(Training *t, Stream *s, int group, int m, int k, bool targets) {
+/* Target tokens of setting m, or context tokens that it is predicted from, in groups from .. to-1;
+ * of clips of length k, or of all (k < 0). */
+static double count_tokens(const Stream *s, int from, int to, int m, int k, bool targets) {
     double tokens = 0;
-    for (int g = 0; g < s->groups; g++) {
-        if (s->mask_recipe.batch == MASK_TRUNCATE && g != group)
-            continue;
+    for (int g = from; g < to; g++) {
         const MaskGroup *masks = &s->masks[g];
         const int32_t *cu = targets ? masks->cu_target : masks->cu_context;
         int first = (targets ? m : masks->context_of[m]) * s->samples;
-        if (k >= 0)
-            find_lengths(t, s, g);
         for (int b = 0; b < s->samples; b++)
-            if (k < 0 || s->length[b] == k)
+            if (k < 0 || s->length[g * s->samples + b] == k)
                 tokens += cu[first + b + 1] - cu[first + b];
     }
     return tokens;
 }
 
-/* What one element of the loss counts for. */
-static void fill_weights(LossWeights *weights, Training *t, Stream *s, int group) {
+/* What one element of the loss counts for, in a mean over groups from .. to-1 that is `share` of
+ * the loss. */
+static void fill_weights(LossWeights *weights, const Training *t, Stream *s, int from, int to,
+                         double share) {
     const Recipe *r = t->recipe;
-    int settings = s->mask_recipe.settings, width = s->model.target_width, all = 0;
-    for (int i = 0; i < t->streams; i++)
-        all += t->stream[i].groups;
-    /* a stream counts by its groups, a group of a truncated batch by itself */
-    double share = (double)(s->mask_recipe.batch == MASK_PACKED ? s->groups : 1) / all;
+    int settings = s->mask_recipe.settings, width = s->model.target_width;
     double lambda = recipe_lambda(r, t->step, s->picture);
     *weights = (LossWeights){.power = r->loss.smooth_l1 ? LOSS_SMOOTH_L1 : r->loss.loss_exp,
                              .by_distance = r->loss.weight_distance_loss,
                              .reg_coeff = r->loss.reg_coeff,
                              .reg_weight = 1.0 / ((double)training_slots(t) * width)};
     for (int m = 0; m < settings; m++) {
-        weights->element[m] = share / (settings * count_tokens(t, s, group, m, -1, true) * width);
+        weights->element[m] = share / (settings * count_tokens(s, from, to, m, -1, true) * width);
         if (lambda > 0)
             weights->context[m] = share * lambda /
-                                  (settings * count_tokens(t, s, group, m, -1, false) * width);
+                                  (settings * count_tokens(s, from, to, m, -1, false) * width);
     }
     if (!lengths_differ(t, s))
         return;
     int cells = 0;
     for (int k = 0; k < t->length_count; k++)
         for (int m = 0; m < settings; m++) {
-            double tokens = count_tokens(t, s, group, m, k, true);
+            double tokens = count_tokens(s, from, to, m, k, true);
             cells += tokens > 0;
             s->shares[k][m] = tokens > 0 ? 1 / tokens : 0;
         }
     for (int m = 0; m < settings; m++)
         weights->element[m] = share / ((double)cells * width);
     weights->length = (const double(*)[MASK_SETTINGS_MAX])s->shares;
-    find_lengths(t, s, group);
 }
 
-static int run_group(Training *t, Stream *s, int group, StepReport *report, Error *error) {
+static int run_group(Training *t, Stream *s, int group, const LossWeights *weights,
+                     StepReport *report, Error *error) {
     const LoaderBatch *batch = stream_next(t, s, group, report, error);
     if (!batch)
         return -1;
-    LossWeights weights;
-    fill_weights(&weights, t, s, group);
     bool differ = lengths_differ(t, s);
     ModelInput input = {.samples = s->samples,
                         .pixels = batch->clips,
                         .values = batch->values, /* mirrored already */
                         .mirror = batch->values ? NULL : s->mirror,
-                        .frames = differ ? s->frames : NULL};
+                        .frames = differ ? s->frames + group * s->samples : NULL};
     model_set_input(&s->model, &input);
     model_set_masks(&s->model, &s->masks[group], s->samples);
     if (differ)
-        model_set_lengths(&s->model, s->length, s->samples);
+        model_set_lengths(&s->model, s->length + group * s->samples, s->samples);
     model_set_drops(&s->model, s->samples, (uint64_t)t->recipe->meta.seed, (uint64_t)t->step,
                     (uint64_t)(s->first_group + group));
     double started = time_now();
     model_forward_target(&s->model, s->samples);
-    model_forward_prediction(&s->model, s->samples, &weights);
-    model_backward(&s->model, s->samples, &weights);
+    model_forward_prediction(&s->model, s->samples, weights);
+    model_backward(&s->model, s->samples, weights);
     report->compute_ms += (time_now() - started) * 1e3;
     report->context_tokens += s->model.context_rows;
     report->target_tokens += s->model.target_rows;
     return 0;
 }
 
+/* Packed: one mean over the stream's groups, which count by their number. Truncated: a mean for
+ * each group. */
+static int run_stream(Training *t, Stream *s, int all_groups, StepReport *report, Error *error) {
+    bool packed = s->mask_recipe.batch == MASK_PACKED;
+    LossWeights weights;
+    if (packed)
+        fill_weights(&weights, t, s, 0, s->groups, (double)s->groups / all_groups);
+    for (int g = 0; g < s->groups; g++) {
+        if (!packed)
+            fill_weights(&weights, t, s, g, g + 1, 1.0 / all_groups);
+        if (run_group(t, s, g, &weights, report, error))
+            return -1;
+    }
+    return 0;
+}
+
 static int step(Training *t, StepReport *report, Error *error) {
+    int groups = 0;
+    for (int i = 0; i < t->streams; i++)
+        groups += t->stream[i].groups;
     draw_masks(t, report);
     for (int i = t->streams - 1; i >= 0; i--) /* videos last: what is measured is theirs */
-        for (int g = 0; g < t->stream[i].groups; g++)
-            if (run_group(t, &t->stream[i], g, report, error))
-                return -1;
+        if (run_stream(t, &t->stream[i], groups, report, error))
+            return -1;
     return 0;
 }
 

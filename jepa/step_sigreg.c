@@ -116,8 +116,7 @@ static int prepare(Training *t, size_t *bytes, Error *error) {
     own->drawn = memory_new((size_t)(own->head.shape.output * own->head.shape.directions),
                             sizeof *own->drawn);
     size_t frames = (size_t)r->data.num_frames * 3;
-    own->global_bytes = (size_t)s->samples * frames *
-                        (size_t)(s->clip.crop * clip_width(&s->clip));
+    own->global_bytes = (size_t)s->samples * frames * (size_t)(s->clip.crop * clip_width(&s->clip));
     own->group_bytes = own->global_bytes +
                        (size_t)(s->samples * views) * frames *
                            (size_t)(r->sigreg.local_size * r->sigreg.local_size);

@@ -374,10 +374,11 @@ static int open_stream(Training *t, bool picture, Error *error) {
     s->mask_recipe = picture ? recipe_image_mask(r) : recipe_mask(r);
     size_t samples = (size_t)s->samples;
     s->mirror = memory_new(samples, 1);
-    s->frames = memory_new(samples, sizeof *s->frames);
-    s->steps = memory_new(samples, sizeof *s->steps);
-    s->length = memory_new(samples, sizeof *s->length);
-    s->draws = memory_new((size_t)s->groups * samples, sizeof *s->draws);
+    size_t slots = (size_t)s->groups * samples;
+    s->frames = memory_new(slots, sizeof *s->frames);
+    s->steps = memory_new(slots, sizeof *s->steps);
+    s->length = memory_new(slots, sizeof *s->length);
+    s->draws = memory_new(slots, sizeof *s->draws);
     return 0;
 }
 

@@ -26,10 +26,10 @@ typedef struct Stream {
     int groups, samples; /* groups in a step, slots in a group */
     int first_group;     /* groups of earlier streams */
     bool picture;
-    /* of the current group */
-    uint8_t *mirror;                     /* [samples] */
-    int *frames, *steps, *length;        /* [samples] frames, time steps, number of the length */
-    ClipDraw *draws;                     /* [groups · samples] of the current step, for messages */
+    uint8_t *mirror; /* [samples] of the current group */
+    ClipDraw *draws; /* [groups · samples] of the current step, for messages */
+    /* of all slots of the current step, [groups · samples], where clips differ in length */
+    int *frames, *steps, *length;        /* frames, time steps, number of the length */
     double (*shares)[MASK_SETTINGS_MAX]; /* [lengths] for LossWeights.length */
 } Stream;
 
