@@ -18,6 +18,7 @@ static const Command commands[] = {
     {"index", "read every video of a folder once and keep what was found", command_index},
     {"inspect", "what is in a folder of videos, what cannot be used, what a recipe can draw",
      command_inspect},
+    {"import", "published weights, of PyTorch or Hugging Face, as a checkpoint", command_import},
     {"frames", "exactly these frames of a video, as PNG or raw planes", command_frames},
     {"transcode", "videos made small and quick to read for training", command_transcode},
     {"synth", "make a labelled set of synthetic videos", command_synth},

@@ -182,6 +182,9 @@ static int read_torch(WeightsFile *file, FoundList *list, Error *error) {
     for (size_t i = 0; i < file->torch.count; i++) {
         const TorchTensor *t = &file->torch.tensors[i];
         WeightsPart source = {.torch = t, .count = (int64_t)t->count};
+        if (t->count > file->torch.store.map_bytes) /* strides of zero repeat what is there */
+            return error_set(error, ERROR_RUN, "%s: %.200s claims more values than the file has",
+                             file->path, t->path);
         if (add_tensor(file, list, t->path, t->type, t->dims, t->shape, source, error))
             return -1;
     }
