@@ -88,22 +88,33 @@ static void print_plain(const char *name) {
 }
 
 static void print_unused(const WeightsFile *file) {
+    size_t values = 0;
     for (size_t i = 0; i < file->unused_count; i++) {
         const WeightsUnused *u = &file->unused[i];
+        values += u->tensors ? 0 : u->numbers;
+        if (!u->tensors)
+            continue;
         printf("%-*s", LABEL, "not used");
         print_plain(u->kind);
-        if (u->tensors)
-            printf(": %zu tensors", u->tensors);
+        printf(": %zu tensor%s", u->tensors, u->tensors > 1 ? "s" : "");
         if (u->numbers)
-            printf("%s %zu value%s", u->tensors ? " and" : ":", u->numbers,
-                   u->numbers > 1 ? "s" : "");
-        if (strcmp(u->first, u->kind)) {
-            printf(" (");
-            print_plain(u->first);
-            printf("%s)", u->tensors + u->numbers > 1 ? ", ..." : "");
-        }
-        putchar('\n');
+            printf(", %zu value%s", u->numbers, u->numbers > 1 ? "s" : "");
+        printf(" (");
+        print_plain(u->first);
+        printf("%s)\n", u->tensors + u->numbers > 1 ? ", ..." : "");
     }
+    if (!values)
+        return;
+    printf("%-*s%zu value%s (", LABEL, "not used", values, values > 1 ? "s" : "");
+    bool first = true;
+    for (size_t i = 0; i < file->unused_count; i++) {
+        if (file->unused[i].tensors)
+            continue;
+        printf("%s", first ? "" : ", ");
+        print_plain(file->unused[i].kind);
+        first = false;
+    }
+    printf(")\n");
 }
 
 /* ---- the weights ---- */
