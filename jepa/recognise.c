@@ -266,6 +266,12 @@ static int published_heads(const Network *n, bool rotary) {
     return 0;
 }
 
+/* Can a predictor of this width have so many heads? Rotary ones need pairs on three axes. */
+static bool fits(int width, int heads, const Recognised *r) {
+    return width % heads == 0 &&
+           (!r->recipe.model.use_rope || (width / heads >= 6 && width / heads % 2 == 0));
+}
+
 static int find_heads(Recognised *r, int *heads, int *pred_heads, const Shapes *s,
                       const WeightsFile *file, const RecogniseOptions *o, Error *error) {
     *heads = o->heads;
@@ -297,9 +303,9 @@ static int find_heads(Recognised *r, int *heads, int *pred_heads, const Shapes *
     int width = r->recipe.model.pred_embed_dim;
     if (!*pred_heads)
         *pred_heads = r->recipe.model.use_rope ? PUBLISHED_HEADS : *heads;
-    if (!r->predictor && width % *pred_heads) /* a fresh one */
-        *pred_heads = PUBLISHED_HEADS;
-    if (r->predictor && width % *pred_heads)
+    if (!r->predictor && !fits(width, *pred_heads, r)) /* a fresh one */
+        *pred_heads = fits(width, *heads, r) ? *heads : 1;
+    if (!fits(width, *pred_heads, r))
         return error_set(error, ERROR_USAGE,
                          "%s: a predictor of %d channels cannot have %d heads, as this family's "
                          "have: give --pred-heads N",

@@ -227,7 +227,7 @@ static void test_one_network(void **state) {
 static void expect_refused(const Place *p, const TensorList *list, const char *message) {
     char *path = path_join(p->folder, "x.safetensors"), *out = path_join(p->folder, "out");
     assert_int_equal(tensors_write(list, 0, list->count, p->folder, "x.safetensors"), 0);
-    assert_in_range(run_import(p, path, "--heads 3"), 1, 2);
+    assert_in_range(run_import(p, path, "--heads 3 --pred-heads 3"), 1, 2);
     char *error = said(p, "error");
     if (!strstr(error, message) || strchr(error, '\n') != error + strlen(error) - 1)
         fail_msg("\"%s\" is not in, or not the only line of: %s", message, error);
