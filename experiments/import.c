@@ -170,7 +170,8 @@ static int write_checkpoint(const Recognised *r, const WeightsFile *file, const 
         device_close(device);
         return -1;
     }
-    model_init(&model, (uint64_t)r->recipe.meta.seed);
+    if (!r->predictor && !r->projector) /* all else is overwritten */
+        model_init(&model, (uint64_t)r->recipe.meta.seed);
     int result = fill_model(&model, r, file, a->allow_nonfinite, error);
     if (!result) {
         char *text = recipe_text(&r->recipe);

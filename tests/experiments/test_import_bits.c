@@ -258,7 +258,8 @@ static void test_refusals(void **state) {
     t->shape[0] = 30, t->shape[1] = 2, t->dims = 2;
     expect_refused(p, list, "predictor.predictor_norm.bias has the shape [30,2], expected [60]");
     t->shape[0] = 60, t->dims = 1;
-    tensors_put(list, "module.encoder.backbone.norm.bias", 1, t->shape, t->data, t->bytes);
+    TensorInfo copy = *t; /* the list moves as it grows */
+    tensors_put(list, "module.encoder.backbone.norm.bias", 1, copy.shape, copy.data, copy.bytes);
     expect_refused(p, list, "are both encoder.norm.bias");
     tensors_drop(list, "module.");
     tensors_drop(list, "target_encoder.blocks.0.mlp.fc2.bias");
