@@ -7,15 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SIZE_MOST          32768 /* of any dimension that becomes a size */
-#define PUBLISHED_TOKENS   10    /* mask tokens of V-JEPA 2's checkpoints */
-#define PUBLISHED_HEADS    12    /* of the predictors of V-JEPA 2 and 2.1 */
-#define PROBES_MOST        64
-#define VIT_G_XFORMERS     22 /* heads of V-JEPA 2's vit_giant_xformers, 1408 wide */
-#define VIT_GIGANTIC_HEADS 26 /* of 2.1's vit_gigantic_xformers, 1664 wide */
+#define SIZE_MOST        32768 /* of any dimension that becomes a size */
+#define PUBLISHED_TOKENS 10    /* mask tokens of V-JEPA 2's checkpoints */
+#define PUBLISHED_HEADS  12    /* of the predictors of V-JEPA 2 and 2.1 */
+#define PROBES_MOST      64
 
-static const char *const names[] = {"vit_tiny", "vit_small", "vit_base",           "vit_large",
-                                    "vit_huge", "vit_giant", "vit_giant_xformers", "vit_gigantic"};
+static const char *const names[] = {"vit_tiny",           "vit_small",    "vit_base",
+                                    "vit_large",          "vit_huge",     "vit_giant",
+                                    "vit_giant_xformers", "vit_gigantic", "vit_gigantic_xformers"};
 #define NAMES (sizeof names / sizeof *names)
 
 typedef struct Network {
@@ -258,12 +257,12 @@ static int set_positions(Recognised *r, const Shapes *s, const WeightsFile *file
 static int published_heads(const Network *n, bool rotary) {
     ModelConfig c;
     Error ignored;
+    int heads = 0;
     for (size_t i = 0; i < NAMES; i++)
-        if (!config_set_name(&c, names[i], &ignored) && c.dim == n->dim && c.depth == n->depth)
-            return rotary && c.dim == 1408   ? VIT_G_XFORMERS
-                   : rotary && c.dim == 1664 ? VIT_GIGANTIC_HEADS
-                                             : c.heads;
-    return 0;
+        if (!config_set_name(&c, names[i], &ignored) && c.dim == n->dim && c.depth == n->depth &&
+            (!heads || rotary)) /* rotary ones of the two largest are the "xformers", further on */
+            heads = c.heads;
+    return heads;
 }
 
 /* Can a predictor of this width have so many heads? Rotary ones need pairs on three axes. */
