@@ -54,6 +54,7 @@ typedef struct ModelConfig {
     int levels;         /* of these norms, the last so many are predicted and predict: 1 or 4 */
     bool modality;      /* embeddings that say video or picture (2.1) */
     bool image_patches; /* a patch embedding of its own for pictures (2.1) */
+    bool videos_only;   /* no pictures come: what they alone reach is kept, and never moved */
     bool context_loss;  /* context tokens are predicted too (2.1) */
     bool plane;         /* two-dimensional: I-JEPA's names, shapes and positions */
     bool class_token;   /* one token that stands for the clip (LeVJEPA) */

@@ -110,6 +110,11 @@ static void add_mode(Builder *builder, int64_t *place, ParameterOwner owner, int
     add(builder, place, owner, INIT_NORMAL, scale, 3, shape, "%s", name);
 }
 
+/* The tensor just added gets no gradient. PyTorch leaves such a tensor alone: no decay either. */
+static void keep_last(Builder *builder) {
+    builder->table->parameters[builder->table->count - 1].decays = false;
+}
+
 static void add_encoder(Builder *builder, const ModelConfig *c) {
     ParameterTable *table = builder->table;
     ParameterOwner e = OWNER_ENCODER;
@@ -122,6 +127,8 @@ static void add_encoder(Builder *builder, const ModelConfig *c) {
         add_mode(builder, &table->class_token, e, c->dim, 1, "encoder.cls_token");
     if (c->modality) {
         add_mode(builder, &table->image_mode, e, c->dim, small, "encoder.img_mod_embed");
+        if (c->videos_only)
+            keep_last(builder);
         add_mode(builder, &table->video_mode, e, c->dim, small, "encoder.video_mod_embed");
     }
     add(builder, &table->patch_w, e, INIT_NORMAL, 1, c->plane ? 4 : 5, c->plane ? flat : conv,
@@ -130,6 +137,8 @@ static void add_encoder(Builder *builder, const ModelConfig *c) {
     if (c->image_patches) {
         add(builder, &table->image_w, e, INIT_NORMAL, 1, 5, image,
             "encoder.patch_embed_img.proj.weight");
+        if (c->videos_only)
+            keep_last(builder);
         add_vector(builder, &table->image_b, e, INIT_ZERO, c->dim, "encoder.",
                    "patch_embed_img.proj.bias");
     }
@@ -167,14 +176,15 @@ static void add_predictor(Builder *builder, const ModelConfig *c) {
         else
             add(builder, &table->mask_token[m], p, init, 1, 3, token, "predictor.mask_tokens.%d",
                 m);
-        /* PyTorch leaves a tensor without a gradient alone: no decay either */
         if (m >= c->used_mask_tokens)
-            table->parameters[table->count - 1].decays = false;
+            keep_last(builder);
     }
     if (c->modality) {
         double small = 1e-6 / c->init_std;
         add_mode(builder, &table->pred_image_mode, p, c->pred_dim, small,
                  "predictor.img_mod_embed");
+        if (c->videos_only)
+            keep_last(builder);
         add_mode(builder, &table->pred_video_mode, p, c->pred_dim, small,
                  "predictor.video_mod_embed");
     }

@@ -6,8 +6,9 @@
  *     encoder decayed | encoder not decayed | predictor decayed | predictor not decayed
  * so that each AdamW group, each network's gradient norm and the encoder's moving average are
  * single ranges. Decayed: neither a bias nor one-dimensional (mask tokens are [1,1,D], so they
- * decay, as published). Where there is no predictor (SIGReg) the second network is the
- * projector. Tensors start at multiples of 16 elements; the gaps stay zero. */
+ * decay, as published), unless nothing in the run reaches the tensor. Where there is no predictor
+ * (SIGReg) the second network is the projector. Tensors start at multiples of 16 elements; the gaps
+ * stay zero. */
 #ifndef JEPA_JEPA_PARAMETERS_H
 #define JEPA_JEPA_PARAMETERS_H
 

@@ -180,6 +180,7 @@ static void resolve_networks(ModelConfig *c, const Recipe *r) {
     }
     c->modality = r->model.modality_embedding;
     c->image_patches = r->model.img_temporal_dim_size > 0;
+    c->videos_only = !recipe_image_groups(r);
     c->context_loss = r->loss.predict_all;
     if (c->objective == OBJECTIVE_SIGREG) {
         c->class_token = true;
