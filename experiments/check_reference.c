@@ -1,15 +1,13 @@
-/* jepa check-reference DIR: holds the network against values that the published code computed.
+/* jepa check-reference DIR: holds the network against values that other code computed: the
+ * published one, or for V-JEPA 2.1 an independent one.
  *
  * DIR holds config.json, weights, batches, forward_backward and trajectory (.safetensors);
  * everything is read from them, nothing is hard-coded. Error of a tensor = max |ours - theirs| /
  * max |theirs|. */
+#include "experiments/check_reference.h"
 #include "base/file.h"
-#include "base/safetensors.h"
-#include "base/yaml.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
-#include "jepa/model.h"
-#include "jepa/schedule.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -33,12 +31,7 @@
 #define LIMIT_FINAL_ROTARY 1.5e-3
 
 typedef struct Check {
-    char *folder;
-    Safetensors weights, batches, passes, trajectory;
-    ModelConfig config;
-    Schedule schedule;
-    int samples, batch_count, settings;
-    double loss_exp, reg_coeff, clip_grad;
+    Reference reference;
     double perturb; /* the weights are multiplied by 1 ± this, to see what rounding alone does */
     int rows, failed;
 } Check;
@@ -78,155 +71,22 @@ static int check_tensor(Check *check, const Safetensors *file, const char *name,
     return result;
 }
 
-static int want_integer(int *value, const YamlNode *root, const char *key, Error *error) {
-    int64_t number;
-    const YamlNode *node = yaml_find(root, key);
-    if (!node || yaml_integer(node, &number) || number < 0 || number > 1 << 20)
-        return error_set(error, ERROR_RUN, "config.json: expected a whole number as \"%s\"", key);
-    *value = (int)number;
-    return 0;
-}
-
-static int want_number(double *value, const YamlNode *root, const char *key, Error *error) {
-    const YamlNode *node = yaml_find(root, key);
-    if (!node || yaml_number(node, value))
-        return error_set(error, ERROR_RUN, "config.json: expected a number as \"%s\"", key);
-    return 0;
-}
-
-/* As want_number; `otherwise` where there is no such key. */
-static int may_number(double *value, const YamlNode *root, const char *key, double otherwise,
-                      Error *error) {
-    *value = otherwise;
-    return yaml_find(root, key) ? want_number(value, root, key, error) : 0;
-}
-
-static int may_bool(bool *value, const YamlNode *root, const char *key, Error *error) {
-    const YamlNode *node = yaml_find(root, key);
-    if (node && yaml_bool(node, value))
-        return error_set(error, ERROR_RUN, "config.json: expected true or false as \"%s\"", key);
-    return 0;
-}
-
-/* Is this tensor among the reference values? V-JEPA 2 has no positions to compare and no
- * regulariser. */
-static bool is_there(const Safetensors *file, const char *name) {
-    return safetensors_find(file, name) != NULL;
-}
-
-/* "crop": one side of a square, or [height, width]. */
-static int read_size(int *height, int *width, const YamlNode *root, Error *error) {
-    const YamlNode *crop = yaml_find(root, "crop");
-    int64_t h, w;
-    if (crop && crop->kind == YAML_LIST && crop->count == 2 && !yaml_integer(crop->items[0], &h) &&
-        !yaml_integer(crop->items[1], &w) && h > 0 && h < 1 << 20 && w > 0 && w < 1 << 20) {
-        *height = (int)h;
-        *width = (int)w;
-        return 0;
-    }
-    if (want_integer(height, root, "crop", error))
-        return -1;
-    *width = *height;
-    return 0;
-}
-
-static int read_config(Check *check, Error *error) {
-    char *path = path_join(check->folder, "config.json");
-    YamlNode *root = NULL;
-    int result = yaml_load(&root, path, error);
-    free(path);
-    if (result)
-        return -1;
-    ModelConfig *c = &check->config;
-    Schedule *s = &check->schedule;
-    double epochs = 0, ipe = 0;
-    const YamlNode *masks = yaml_find(root, "mask"), *ema = yaml_find(root, "ema");
-    c->positions = is_there(&check->weights, "encoder.pos_embed") ? POSITIONS_SINCOS
-                                                                  : POSITIONS_ROPE_TILED;
-    bool rope = c->positions != POSITIONS_SINCOS, silu = false, pred_silu = false, wide = true,
-         standard = false;
-    if (read_size(&c->height, &c->width, root, error) ||
-        want_integer(&c->patch, root, "patch", error) ||
-        want_integer(&c->frames, root, "frames", error) ||
-        want_integer(&c->tubelet, root, "tubelet", error) ||
-        want_integer(&c->dim, root, "dim", error) ||
-        want_integer(&c->depth, root, "depth", error) ||
-        want_integer(&c->heads, root, "heads", error) ||
-        want_integer(&c->pred_dim, root, "pred_dim", error) ||
-        want_integer(&c->pred_depth, root, "pred_depth", error) ||
-        want_integer(&check->samples, root, "batch", error) ||
-        want_integer(&check->batch_count, root, "nbatches", error) ||
-        want_number(&check->loss_exp, root, "loss_exp", error) ||
-        may_number(&check->reg_coeff, root, "reg_coeff", 0, error) ||
-        may_number(&check->clip_grad, root, "clip_grad", 0, error) ||
-        may_bool(&c->uniform_power, root, "uniform_power", error) ||
-        may_bool(&silu, root, "use_silu", error) ||
-        may_bool(&pred_silu, root, "use_pred_silu", error) ||
-        may_bool(&wide, root, "wide_silu", error) ||
-        may_bool(&standard, root, "rope_standard", error) ||
-        may_bool(&s->anneal, root, "is_anneal", error) || want_number(&ipe, root, "ipe", error) ||
-        want_number(&epochs, root, "epochs", error) ||
-        want_number(&s->ipe_scale, root, "ipe_scale", error) ||
-        want_number(&s->warmup, root, "warmup", error) ||
-        want_number(&s->start_lr, root, "start_lr", error) ||
-        want_number(&s->lr, root, "lr", error) ||
-        want_number(&s->final_lr, root, "final_lr", error) ||
-        want_number(&s->weight_decay, root, "wd", error) ||
-        want_number(&s->final_weight_decay, root, "final_wd", error))
-        result = -1;
-    else if (!masks || masks->kind != YAML_LIST || !masks->count ||
-             masks->count > MASK_SETTINGS_MAX || !ema || ema->kind != YAML_LIST ||
-             ema->count != 2 || yaml_number(ema->items[0], &s->ema[0]) ||
-             yaml_number(ema->items[1], &s->ema[1]))
-        result = error_set(error, ERROR_RUN,
-                           "config.json: expected \"mask\" (a list) and \"ema\" (two numbers)");
-    if (!result) {
-        s->epochs = epochs;
-        s->ipe = ipe;
-        c->trained_frames = c->frames;
-        c->trained_height = c->height;
-        c->trained_width = c->width;
-        c->swiglu = silu;
-        c->pred_swiglu = pred_silu;
-        c->hidden = silu ? config_swiglu_hidden(4 * c->dim, wide) : 4 * c->dim;
-        c->pred_hidden = pred_silu ? config_swiglu_hidden(4 * c->pred_dim, wide) : 4 * c->pred_dim;
-        c->token_by_length = rope; /* as published: one clip length, so one token */
-        if (standard)
-            c->positions = POSITIONS_ROPE;
-        c->pred_heads = c->heads;
-        int heads;
-        if (yaml_find(root, "pred_heads") && !want_integer(&heads, root, "pred_heads", error))
-            c->pred_heads = heads;
-        c->mask_tokens = check->settings = (int)masks->count;
-        c->used_mask_tokens = rope ? 1 : c->mask_tokens;
-        c->init_std = 0.02;
-        result = config_check(c, error);
-        if (!result && (check->samples < 1 || check->batch_count < 1))
-            result = error_set(error, ERROR_RUN,
-                               "config.json: batch and nbatches must be positive");
-    }
-    yaml_release(root);
-    return result;
-}
-
-static int open_tensors(Safetensors *file, const char *folder, const char *name, Error *error) {
-    char *path = path_join(folder, name);
-    int result = safetensors_open(file, path, error);
-    free(path);
-    return result;
-}
-
-/* Loads the weights under the published names into the flat buffers. */
-static int load_weights(Model *model, const Check *check, Error *error) {
+/* Loads the weights under their names into the flat buffers. A target encoder that is not there
+ * starts as a copy of the encoder, as published. */
+static int load_weights(Model *model, const Reference *r, Error *error) {
+    const Safetensors *file = &r->weights;
     for (size_t i = 0; i < model->table.count; i++) {
         const Parameter *p = &model->table.parameters[i];
-        char target[80];
-        if (safetensors_floats(model->weights + p->offset, (size_t)p->count, &check->weights,
-                               p->name, error))
+        if (safetensors_floats(model->weights + p->offset, (size_t)p->count, file, p->name, error))
             return -1;
+    }
+    for (size_t i = 0; i < model->target_table.count; i++) {
+        const Parameter *p = &model->target_table.parameters[i];
+        char target[80];
         snprintf(target, sizeof target, "target_%s", p->name);
         if (p->owner == OWNER_ENCODER &&
-            safetensors_floats(model->target + p->offset, (size_t)p->count, &check->weights, target,
+            safetensors_floats(model->target + p->offset, (size_t)p->count, file,
+                               r->config.frozen || reference_has(file, target) ? target : p->name,
                                error))
             return -1;
     }
@@ -236,68 +96,14 @@ static int load_weights(Model *model, const Check *check, Error *error) {
 /* Every weight times 1 + p or 1 - p, by turns that a hash of its place decides. */
 static void perturb(Model *model, double p) {
     Random random = random_at(0, RANDOM_TEST, 0, 0);
-    int64_t encoder = model->table.owner[OWNER_ENCODER].end;
+    bool follows = !model->plan.config.frozen; /* a frozen teacher is given, not trained */
+    int64_t encoder = follows ? model->table.owner[OWNER_ENCODER].end : 0;
     for (int64_t i = 0; i < model->table.total; i++) {
         float factor = (float)(1 + (random_below(&random, 2) ? p : -p));
         model->weights[i] *= factor;
         if (i < encoder)
             model->target[i] *= factor;
     }
-}
-
-/* One batch: clips and masks of every setting, [samples][n] int64 each. */
-static int read_batch(float *clips, MaskGroup *masks, const Check *check, int batch, Error *error) {
-    const ModelConfig *c = &check->config;
-    char name[64];
-    int64_t tokens = mask_grid_tokens(config_grid(c));
-    snprintf(name, sizeof name, "batch%d.clips", batch);
-    size_t count = (size_t)check->samples * 3 * c->frames * c->height * c->width;
-    if (safetensors_floats(clips, count, &check->batches, name, error))
-        return -1;
-    for (int kind = 0; kind < 2; kind++) {
-        int32_t *list = kind ? masks->target : masks->context, filled = 0;
-        int32_t *cu = kind ? masks->cu_target : masks->cu_context;
-        cu[0] = 0;
-        for (int m = 0; m < check->settings; m++) {
-            snprintf(name, sizeof name, "batch%d.masks_%s.%d", batch, kind ? "pred" : "enc", m);
-            const TensorInfo *t = safetensors_find(&check->batches, name);
-            if (!t || t->type != TENSOR_I64 || t->dims != 2 || t->shape[0] != check->samples ||
-                t->shape[1] < 1 || t->shape[1] > tokens)
-                return error_set(error, ERROR_RUN,
-                                 "batches.safetensors: expected %s as int64 [%d][n]", name,
-                                 check->samples);
-            for (int b = 0; b < check->samples; b++) {
-                for (int64_t i = 0; i < t->shape[1]; i++) {
-                    int64_t token;
-                    memcpy(&token, (const char *)t->data + (b * t->shape[1] + i) * 8, 8);
-                    if (token < 0 || token >= tokens)
-                        return error_set(error, ERROR_RUN, "%s: token %" PRId64 " of %" PRId64,
-                                         name, token, tokens);
-                    list[filled++] = (int32_t)token;
-                }
-                cu[m * check->samples + b + 1] = filled;
-            }
-        }
-    }
-    return 0;
-}
-
-static void fill_loss_weights(LossWeights *weights, const Check *check, const MaskGroup *masks) {
-    weights->power = check->loss_exp;
-    weights->reg_coeff = check->reg_coeff;
-    weights->reg_weight = 1.0 / ((double)check->samples * check->config.dim);
-    for (int m = 0; m < check->settings; m++) {
-        int64_t tokens = masks->cu_target[(m + 1) * check->samples] -
-                         masks->cu_target[m * check->samples];
-        weights->element[m] = 1.0 / ((double)check->settings * (double)tokens * check->config.dim);
-    }
-}
-
-/* A mask token that no clip length of the reference uses, so that nothing moves it. */
-static bool is_unused_token(const ModelConfig *c, const char *name) {
-    const char *prefix = "predictor.mask_tokens.";
-    return c->token_by_length && !strncmp(name, prefix, strlen(prefix)) &&
-           strcmp(name + strlen(prefix), "0");
 }
 
 static double largest(const float *x, int64_t count) {
@@ -307,82 +113,201 @@ static double largest(const float *x, int64_t count) {
     return most;
 }
 
-/* Stage outputs, losses and gradients of batch 0. */
-static int check_passes(Check *check, Model *model, const MaskGroup *masks, Error *error) {
-    const Safetensors *file = &check->passes;
-    const ModelConfig *c = &check->config;
-    int64_t rows = (int64_t)check->samples * model->tokens, d = c->dim;
+/* A stage of some of the group's rows; `from` and `to` in rows of [..][width]. */
+typedef struct Rows {
+    int64_t from, to;
+} Rows;
+
+static int check_rows(Check *check, const char *prefix, const char *stage, const float *ours,
+                      Rows rows, int64_t width, Error *error) {
     char name[96];
-    if (model->position &&
-        (check_tensor(check, file, "pos_embed", model->position, model->tokens * d, LIMIT_STAGE,
-                      error) ||
-         check_tensor(check, file, "predictor_pos_embed", model->predictor_position,
-                      model->tokens * (int64_t)c->pred_dim, LIMIT_STAGE, error)))
-        return -1;
-    /* patch_embed has no positions yet: taken from x by subtracting them would lose digits */
-    float *patches = memory_new((size_t)(rows * d), sizeof *patches);
+    snprintf(name, sizeof name, "%s%s", prefix, stage);
+    return check_tensor(check, &check->reference.passes, name, ours + rows.from * width,
+                        (rows.to - rows.from) * width, LIMIT_STAGE, error);
+}
+
+/* Patches embedded by the target encoder, before positions and modality: taken from x by
+ * subtracting them would lose digits. [Na][D], to be freed. */
+static float *embedded_patches(const Model *model) {
+    const ModelPlan *plan = &model->plan;
+    const ParameterTable *t = &model->target_table;
+    bool picture = plan->picture && plan->config.image_patches;
+    int64_t rows = model->cu_target_clips[plan->samples];
+    float *patches = memory_new((size_t)(rows * model->teacher.dim), sizeof *patches);
     model->device->linear_forward(
-        patches, model->target_patches, model->target + model->table.patch_w,
-        model->target + model->table.patch_b, NULL, rows, config_patch_size(c), d, model->device);
-    int result = check_tensor(check, file, "target.patch_embed", patches, rows * d, LIMIT_STAGE,
-                              error);
-    free(patches);
-    for (int i = 0; i < c->depth && !result; i++) {
-        snprintf(name, sizeof name, "target.block%d", i);
-        const float *out = i + 1 < c->depth ? model->act_target.blocks[i + 1].x
-                                            : model->act_target.out;
-        result = check_tensor(check, file, name, out, rows * d, LIMIT_STAGE, error);
-    }
-    if (!result) {
-        float *out = memory_new((size_t)(rows * d), sizeof *out);
+        patches, model->target_patches, model->target + (picture ? t->image_w : t->patch_w),
+        model->target + (picture ? t->image_b : t->patch_b), NULL, rows,
+        config_patch_size(&plan->config), model->teacher.dim, model->device);
+    return patches;
+}
+
+/* The target encoder's outputs side by side, each after its norm: [Na][Dh], to be freed.
+ * target_out is normalised once more. */
+static float *normed_levels(const Model *model) {
+    const EncoderOutputs *levels = &model->target_levels;
+    const ParameterTable *t = &model->target_table;
+    int64_t rows = model->cu_target_clips[model->plan.samples], d = model->teacher.dim;
+    float *out = memory_new((size_t)(rows * model->target_width), sizeof *out);
+    float *level = memory_new((size_t)(rows * d), sizeof *level);
+    for (int k = 0; k < levels->count; k++) {
+        int norm = levels->norm[k];
         model->device->layernorm_forward(
-            out, NULL, NULL, model->act_target.out, model->target + model->table.norm_w[0],
-            model->target + model->table.norm_b[0], rows, d, LAYERNORM_EPS, model->device);
-        result = check_tensor(check, file, "target.out", out, rows * d, LIMIT_STAGE, error);
-        free(out);
+            level, NULL, NULL,
+            stack_output(&model->act_target, model->teacher_shape, levels->block[k]),
+            model->target + t->norm_w[norm], model->target + t->norm_b[norm], rows, d,
+            LAYERNORM_EPS, model->device);
+        for (int64_t i = 0; i < rows; i++)
+            memcpy(out + i * model->target_width + k * d, level + i * d, (size_t)d * sizeof *level);
     }
-    if (!result && is_there(file, "target.layer_norm"))
-        result = check_tensor(check, file, "target.layer_norm", model->target_out, rows * d,
-                              LIMIT_STAGE, error);
-    for (int m = 0; m < check->settings && !result; m++) {
-        int64_t c0 = masks->cu_context[m * check->samples],
-                c1 = masks->cu_context[(m + 1) * check->samples];
-        int64_t t0 = masks->cu_target[m * check->samples],
-                t1 = masks->cu_target[(m + 1) * check->samples];
-        snprintf(name, sizeof name, "encoder.out.%d", m);
-        result = check_tensor(check, file, name, model->context_out + c0 * d, (c1 - c0) * d,
-                              LIMIT_STAGE, error);
-        snprintf(name, sizeof name, "predictor.out.%d", m);
-        if (!result)
-            result = check_tensor(check, file, name, model->z + t0 * d, (t1 - t0) * d, LIMIT_STAGE,
-                                  error);
-        snprintf(name, sizeof name, "targets.%d", m);
-        if (!result)
-            result = check_tensor(check, file, name, model->h + t0 * d, (t1 - t0) * d, LIMIT_STAGE,
-                                  error);
+    free(level);
+    return out;
+}
+
+/* Stages of the target encoder for the clips of one length. */
+static int check_target(Check *check, const Model *model, const ReferencePart *part, Error *error) {
+    const int32_t *cu = model->cu_target_clips;
+    Rows rows = {cu[part->first], cu[part->first + part->count]};
+    int64_t d = model->teacher.dim;
+    char name[96];
+    float *out = embedded_patches(model);
+    int result = check_rows(check, part->prefix, "target.patch_embed", out, rows, d, error);
+    free(out);
+    for (int i = 0; i < model->teacher.depth && !result; i++) {
+        snprintf(name, sizeof name, "target.block%d", i);
+        result = check_rows(check, part->prefix, name,
+                            stack_output(&model->act_target, model->teacher_shape, i), rows, d,
+                            error);
     }
-    float loss = (float)model->scalars->total, reg = (float)model->scalars->reg;
-    if (!result)
-        result = check_tensor(check, file, "loss", &loss, 1, LIMIT_LOSS, error);
-    if (!result && (check->reg_coeff > 0 || is_there(file, "reg_loss")))
-        result = check_tensor(check, file, "reg_loss", &reg, 1, LIMIT_LOSS, error);
-    for (size_t i = 0; i < model->table.count && !result; i++) {
-        const Parameter *p = &model->table.parameters[i];
-        snprintf(name, sizeof name, "grad.%s", p->name);
-        if (is_unused_token(c, p->name)) { /* no gradient there: it must be none here */
-            report(check, name, largest(model->gradients + p->offset, p->count), 0);
-            continue;
-        }
-        result = check_tensor(check, file, name, model->gradients + p->offset, p->count,
-                              LIMIT_GRADIENT, error);
-    }
+    if (result)
+        return -1;
+    out = normed_levels(model);
+    result = check_rows(check, part->prefix, "target.out", out, rows, model->target_width, error);
+    free(out);
+    snprintf(name, sizeof name, "%starget.layer_norm", part->prefix);
+    if (!result && reference_has(&check->reference.passes, name))
+        result = check_rows(check, part->prefix, "target.layer_norm", model->target_out, rows,
+                            model->target_width, error);
     return result;
 }
 
+static Rows sequences(const int32_t *cu, int m, const Model *model, const ReferencePart *part) {
+    int first = m * model->plan.samples + part->first;
+    return (Rows){cu[first], cu[first + part->count]};
+}
+
+/* Context encoder, predictor and targets of one mask setting, for the clips of one length. */
+static int check_setting(Check *check, const Model *model, const ReferencePart *part, int m,
+                         Error *error) {
+    typedef struct Stage {
+        const char *name;
+        const float *values;
+        const int32_t *cu;
+        int count;
+        int64_t width;
+    } Stage;
+    int64_t width = model->target_width;
+    int settings = model->plan.settings;
+    const Stage stages[] = {
+        {"encoder.out", model->context_out, model->cu_context, model->plan.contexts,
+         model->out_width},
+        {"predictor.out", model->z, model->cu_target, settings, width},
+        {"targets", model->h, model->cu_target, settings, width},
+        {"predictor.context", model->zc, model->cu_joined, settings, width},
+        {"context_targets", model->hc, model->cu_joined, settings, width},
+    };
+    for (size_t i = 0; i < sizeof stages / sizeof *stages; i++) {
+        const Stage *s = &stages[i];
+        char name[96];
+        snprintf(name, sizeof name, "%s.%d", s->name, m);
+        if (s->values && m < s->count &&
+            check_rows(check, part->prefix, name, s->values, sequences(s->cu, m, model, part),
+                       s->width, error))
+            return -1;
+    }
+    return 0;
+}
+
+static int check_loss(Check *check, const char *prefix, const char *stage, double ours, bool needed,
+                      Error *error) {
+    char name[96];
+    snprintf(name, sizeof name, "%s%s", prefix, stage);
+    float value = (float)ours;
+    if (!needed && !reference_has(&check->reference.passes, name))
+        return 0;
+    return check_tensor(check, &check->reference.passes, name, &value, 1, LIMIT_LOSS, error);
+}
+
+/* Losses and gradients. A parameter without a gradient there must have none here. */
+static int check_gradients(Check *check, const Model *model, const char *prefix, Error *error) {
+    const Reference *r = &check->reference;
+    const ModelScalars *scalars = model->scalars;
+    double targets = 0, context = 0;
+    for (int m = 0; m < model->plan.settings; m++) {
+        targets += scalars->loss[m];
+        context += scalars->loss[MASK_SETTINGS_MAX + m];
+    }
+    if (check_loss(check, prefix, "loss", scalars->total, true, error) ||
+        check_loss(check, prefix, "reg_loss", scalars->reg, r->reg_coeff > 0, error) ||
+        check_loss(check, prefix, "loss_targets", targets, false, error) ||
+        (r->lambda > 0 &&
+         check_loss(check, prefix, "loss_context", context / r->lambda, false, error)))
+        return -1;
+    for (size_t i = 0; i < model->table.count; i++) {
+        const Parameter *p = &model->table.parameters[i];
+        const float *gradient = model->gradients + p->offset;
+        char name[96];
+        snprintf(name, sizeof name, "%sgrad.%s", prefix, p->name);
+        if (!reference_has(&r->passes, name))
+            report(check, name, largest(gradient, p->count), 0);
+        else if (check_tensor(check, &r->passes, name, gradient, p->count, LIMIT_GRADIENT, error))
+            return -1;
+    }
+    return 0;
+}
+
+/* One forward and backward pass over a batch. */
+static void run_batch(Model *model, const ReferenceBatch *batch) {
+    bool lengths = batch->parts > 1;
+    ModelInput input = {.samples = batch->samples,
+                        .values = batch->clips,
+                        .frames = lengths ? batch->frames : NULL};
+    model_begin_step(model);
+    model_set_input(model, &input);
+    model_set_masks(model, &batch->masks, batch->samples);
+    if (lengths)
+        model_set_lengths(model, batch->length, batch->samples);
+    model_forward_target(model, batch->samples);
+    model_forward_prediction(model, batch->samples, &batch->weights);
+    model_backward(model, batch->samples, &batch->weights);
+    model_finish_gradients(model, batch->weights.reg_coeff);
+}
+
+/* Stage outputs, losses and gradients of batch 0. */
+static int check_passes(Check *check, Model *model, ReferenceBatch *batch, Error *error) {
+    const Safetensors *file = &check->reference.passes;
+    if (reference_batch_read(batch, &check->reference, "batch0", error))
+        return -1;
+    run_batch(model, batch);
+    if (model->position &&
+        (check_tensor(check, file, "pos_embed", model->position,
+                      (int64_t)model->tokens * model->plan.config.dim, LIMIT_STAGE, error) ||
+         check_tensor(check, file, "predictor_pos_embed", model->predictor_position,
+                      (int64_t)model->tokens * model->plan.config.pred_dim, LIMIT_STAGE, error)))
+        return -1;
+    for (int l = 0; l < batch->parts; l++)
+        if (check_target(check, model, &batch->part[l], error))
+            return -1;
+    for (int m = 0; m < model->plan.settings; m++)
+        for (int l = 0; l < batch->parts; l++)
+            if (check_setting(check, model, &batch->part[l], m, error))
+                return -1;
+    return check_gradients(check, model, "", error);
+}
+
 /* A column of the trajectory, float64 [steps]. */
-static int trajectory_column(const double **values, const Check *check, const char *name,
+static int trajectory_column(const double **values, const Reference *r, const char *name,
                              int64_t steps, Error *error) {
-    const TensorInfo *t = safetensors_find(&check->trajectory, name);
+    const TensorInfo *t = safetensors_find(&r->trajectory, name);
     if (!t || t->type != TENSOR_F64 || t->dims != 1 || t->shape[0] != steps ||
         (uintptr_t)t->data % sizeof(double))
         return error_set(error, ERROR_RUN,
@@ -393,11 +318,11 @@ static int trajectory_column(const double **values, const Check *check, const ch
 }
 
 /* As trajectory_column; NULL where the published code has no such value. */
-static int may_column(const double **values, const Check *check, const char *name, int64_t steps,
+static int may_column(const double **values, const Reference *r, const char *name, int64_t steps,
                       Error *error) {
     *values = NULL;
-    return is_there(&check->trajectory, name) ? trajectory_column(values, check, name, steps, error)
-                                              : 0;
+    return reference_has(&r->trajectory, name) ? trajectory_column(values, r, name, steps, error)
+                                               : 0;
 }
 
 static double relative(double ours, double theirs) {
@@ -415,42 +340,66 @@ typedef struct Columns {
     const double *loss, *reg, *lr, *wd, *momentum, *enc_norm, *pred_norm;
 } Columns;
 
+static int open_columns(Columns *t, const Reference *r, int64_t steps, Error *error) {
+    bool moves = !r->config.frozen;
+    return trajectory_column(&t->loss, r, "trajectory.loss", steps, error) ||
+                   trajectory_column(&t->lr, r, "trajectory.lr", steps, error) ||
+                   trajectory_column(&t->wd, r, "trajectory.wd", steps, error) ||
+                   (moves ? trajectory_column : may_column)(&t->momentum, r, "trajectory.momentum",
+                                                            steps, error) ||
+                   may_column(&t->reg, r, "trajectory.reg_loss", steps, error) ||
+                   may_column(&t->enc_norm, r, "trajectory.enc_grad_norm", steps, error) ||
+                   may_column(&t->pred_norm, r, "trajectory.pred_grad_norm", steps, error)
+               ? -1
+               : 0;
+}
+
+/* The weights after the last step; a frozen teacher must be what it was. */
+static int check_final(Check *check, const Model *model, double limit, Error *error) {
+    const Reference *r = &check->reference;
+    char name[96];
+    for (size_t i = 0; i < model->table.count; i++) {
+        const Parameter *p = &model->table.parameters[i];
+        snprintf(name, sizeof name, "final.%s", p->name);
+        if (check_tensor(check, &r->trajectory, name, model->weights + p->offset, p->count, limit,
+                         error))
+            return -1;
+    }
+    bool frozen = r->config.frozen;
+    for (size_t i = 0; i < model->target_table.count; i++) {
+        const Parameter *p = &model->target_table.parameters[i];
+        snprintf(name, sizeof name, "%starget_%s", frozen ? "" : "final.", p->name);
+        if (p->owner == OWNER_ENCODER &&
+            check_tensor(check, frozen ? &r->weights : &r->trajectory, name,
+                         model->target + p->offset, p->count, frozen ? 0 : limit, error))
+            return -1;
+    }
+    return 0;
+}
+
 /* The whole training run; the largest error over all steps of each column, then the final weights.
  */
-static int check_trajectory(Check *check, Model *model, float *clips, MaskGroup *masks,
-                            Error *error) {
-    int64_t steps = schedule_steps(&check->schedule);
+static int check_trajectory(Check *check, Model *model, ReferenceBatch *batch, Error *error) {
+    const Reference *r = &check->reference;
+    int64_t steps = schedule_steps(&r->schedule);
     Columns t;
-    if (trajectory_column(&t.loss, check, "trajectory.loss", steps, error) ||
-        trajectory_column(&t.lr, check, "trajectory.lr", steps, error) ||
-        trajectory_column(&t.wd, check, "trajectory.wd", steps, error) ||
-        trajectory_column(&t.momentum, check, "trajectory.momentum", steps, error) ||
-        may_column(&t.reg, check, "trajectory.reg_loss", steps, error) ||
-        may_column(&t.enc_norm, check, "trajectory.enc_grad_norm", steps, error) ||
-        may_column(&t.pred_norm, check, "trajectory.pred_grad_norm", steps, error))
+    if (open_columns(&t, r, steps, error))
         return -1;
     double worst[7] = {0};
     for (int64_t step = 0; step < steps; step++) {
-        if (read_batch(clips, masks, check, (int)(step % check->batch_count), error))
+        char name[32];
+        snprintf(name, sizeof name, "batch%d", (int)(step % r->batch_count));
+        if (reference_batch_read(batch, r, name, error))
             return -1;
-        LossWeights weights;
-        fill_loss_weights(&weights, check, masks);
-        ModelInput input = {.samples = check->samples, .values = clips};
-        model_begin_step(model);
-        model_set_input(model, &input);
-        model_set_masks(model, masks, check->samples);
-        model_forward_target(model, check->samples);
-        model_forward_prediction(model, check->samples, &weights);
-        model_backward(model, check->samples, &weights);
-        model_finish_gradients(model, check->reg_coeff);
-        int clips_now = check->clip_grad > 0 && schedule_clips(&check->schedule, step);
-        AdamwSettings settings = {.lr = schedule_lr(&check->schedule, step),
-                                  .weight_decay = schedule_weight_decay(&check->schedule, step),
+        run_batch(model, batch);
+        int clips_now = r->clip_grad > 0 && schedule_clips(&r->schedule, step);
+        AdamwSettings settings = {.lr = schedule_lr(&r->schedule, step),
+                                  .weight_decay = schedule_weight_decay(&r->schedule, step),
                                   .beta1 = 0.9,
                                   .beta2 = 0.999,
                                   .eps = 1e-8,
-                                  .momentum = schedule_momentum(&check->schedule, step),
-                                  .max_norm = clips_now ? check->clip_grad : 0,
+                                  .momentum = schedule_momentum(&r->schedule, step),
+                                  .max_norm = clips_now ? r->clip_grad : 0,
                                   .step = step + 1};
         model_update(model, &settings);
         double errors[7] = {
@@ -458,7 +407,7 @@ static int check_trajectory(Check *check, Model *model, float *clips, MaskGroup 
             t.reg ? relative(model->scalars->reg, t.reg[step]) : 0,
             relative(settings.lr, t.lr[step]),
             relative(settings.weight_decay, t.wd[step]),
-            relative(settings.momentum, t.momentum[step]),
+            t.momentum ? relative(settings.momentum, t.momentum[step]) : 0,
             norm_error(model->scalars->square_sum[0], t.enc_norm, step, clips_now),
             norm_error(model->scalars->square_sum[1], t.pred_norm, step, clips_now)};
         for (int i = 0; i < 7; i++)
@@ -466,7 +415,7 @@ static int check_trajectory(Check *check, Model *model, float *clips, MaskGroup 
     }
     const char *names[7] = {"loss",          "reg_loss",      "lr", "wd", "momentum",
                             "enc_grad_norm", "pred_grad_norm"};
-    bool rotary = check->config.positions != POSITIONS_SINCOS;
+    bool rotary = r->config.positions != POSITIONS_SINCOS;
     double loss = rotary ? LIMIT_LOSS_ROTARY : LIMIT_LOSS;
     double final = rotary ? LIMIT_FINAL_ROTARY : LIMIT_FINAL;
     const double limits[7] = {loss,           loss,           LIMIT_SCHEDULE, LIMIT_SCHEDULE,
@@ -479,65 +428,71 @@ static int check_trajectory(Check *check, Model *model, float *clips, MaskGroup 
         snprintf(name, sizeof name, "trajectory.%s (%" PRId64 " steps)", names[i], steps);
         report(check, name, worst[i], limits[i]);
     }
-    for (int side = 0; side < 2; side++)
-        for (size_t i = 0; i < model->table.count; i++) {
-            const Parameter *p = &model->table.parameters[i];
-            char name[96];
-            snprintf(name, sizeof name, "final.%s%s", side ? "target_" : "", p->name);
-            if (side && p->owner != OWNER_ENCODER)
-                continue;
-            if (check_tensor(check, &check->trajectory, name,
-                             (side ? model->target : model->weights) + p->offset, p->count, final,
-                             error))
-                return -1;
-        }
-    return 0;
+    return check_final(check, model, final, error);
+}
+
+/* Most tokens of either kind, over all settings. */
+static int64_t capacity(const ModelConfig *c, const Reference *r, int samples) {
+    return (int64_t)mask_grid_tokens(config_grid(c)) * samples * r->settings;
+}
+
+/* Pictures beside the clips: the same weights, patches and embeddings of their own. */
+static int check_pictures(Check *check, Model *model, Error *error) {
+    const Reference *r = &check->reference;
+    ModelPlan plan = model->plan;
+    plan.config = reference_picture_config(r);
+    plan.context = plan.target = plan.joined = capacity(&plan.config, r, plan.samples);
+    plan.picture = true;
+    plan.beside = model;
+    Model pictures;
+    if (model_new(&pictures, &plan, model->device, error))
+        return -1;
+    ReferenceBatch batch;
+    reference_batch_new(&batch, &pictures, r);
+    int result = reference_batch_read(&batch, r, "picture", error);
+    if (!result) {
+        run_batch(&pictures, &batch);
+        float *out = embedded_patches(&pictures);
+        Rows rows = {0, pictures.cu_target_clips[plan.samples]};
+        result = check_rows(check, "picture.", "target.patch_embed", out, rows,
+                            pictures.teacher.dim, error);
+        free(out);
+    }
+    if (!result)
+        result = check_gradients(check, &pictures, "picture.", error);
+    reference_batch_free(&batch);
+    model_free(&pictures);
+    return result;
 }
 
 static int run_checks(Check *check, Device *device, Error *error) {
-    int64_t tokens = mask_grid_tokens(config_grid(&check->config));
-    int64_t capacity = tokens * check->samples * check->settings;
-    ModelPlan plan = {.config = check->config,
-                      .samples = check->samples,
-                      .settings = check->settings,
-                      .context = capacity,
-                      .target = capacity,
+    const Reference *r = &check->reference;
+    int64_t most = capacity(&r->config, r, r->samples);
+    ModelPlan plan = {.config = r->config,
+                      .samples = r->samples,
+                      .settings = r->settings,
+                      .contexts = r->contexts,
+                      .context = most,
+                      .target = most,
+                      .joined = most,
                       .training = true,
                       .keep_target = true};
-    const ModelConfig *c = &check->config;
     Model model;
     if (model_new(&model, &plan, device, error))
         return -1;
-    MaskRecipe recipe = {
-        .settings = check->settings, .samples = check->samples, .grid = config_grid(c)};
-    MaskGroup masks;
-    mask_group_new(&masks, &recipe, capacity, capacity);
-    size_t clip = (size_t)3 * c->frames * c->height * c->width;
-    float *clips = memory_new((size_t)check->samples * clip, sizeof *clips);
-
+    ReferenceBatch batch;
+    reference_batch_new(&batch, &model, r);
     printf("%-58s | %9s | %7s | %s\n", "stage", "max rel", "limit", "ok");
-    int result = load_weights(&model, check, error);
+    int result = load_weights(&model, r, error);
     if (!result && check->perturb > 0)
         perturb(&model, check->perturb);
     if (!result)
-        result = read_batch(clips, &masks, check, 0, error);
-    if (!result) {
-        LossWeights weights;
-        fill_loss_weights(&weights, check, &masks);
-        ModelInput input = {.samples = check->samples, .values = clips};
-        model_begin_step(&model);
-        model_set_input(&model, &input);
-        model_set_masks(&model, &masks, check->samples);
-        model_forward_target(&model, check->samples);
-        model_forward_prediction(&model, check->samples, &weights);
-        model_backward(&model, check->samples, &weights);
-        model_finish_gradients(&model, check->reg_coeff);
-        result = check_passes(check, &model, &masks, error);
-    }
+        result = check_passes(check, &model, &batch, error);
+    if (!result && r->picture)
+        result = check_pictures(check, &model, error);
     if (!result)
-        result = check_trajectory(check, &model, clips, &masks, error);
-    free(clips);
-    mask_group_free(&masks);
+        result = check_trajectory(check, &model, &batch, error);
+    reference_batch_free(&batch);
     model_free(&model);
     return result;
 }
@@ -550,8 +505,7 @@ static bool has(const char *folder, const char *name) {
 }
 
 /* What kind of reference is it? Kinds that this build cannot compute are refused by name. */
-static int refuse_other_kinds(const Check *check, Error *error) {
-    const char *folder = check->folder;
+static int refuse_other_kinds(const char *folder, Error *error) {
     if (!folder_exists(folder))
         return error_set(error, ERROR_USAGE, "%s: no such folder", folder);
     if (has(folder, "probe.safetensors"))
@@ -574,15 +528,10 @@ static int refuse_other_kinds(const Check *check, Error *error) {
 }
 
 static int check_folder(Check *check, Device *device, Error *error) {
-    if (refuse_other_kinds(check, error) ||
-        open_tensors(&check->weights, check->folder, "weights.safetensors", error))
-        return -1;
-    if (open_tensors(&check->batches, check->folder, "batches.safetensors", error) ||
-        open_tensors(&check->passes, check->folder, "forward_backward.safetensors", error) ||
-        open_tensors(&check->trajectory, check->folder, "trajectory.safetensors", error) ||
-        read_config(check, error) || run_checks(check, device, error))
-        return -1;
-    return 0;
+    return refuse_other_kinds(check->reference.folder, error) ||
+                   reference_open(&check->reference, error) || run_checks(check, device, error)
+               ? -1
+               : 0;
 }
 
 int command_check_reference(int argc, char **argv) {
@@ -609,7 +558,7 @@ int command_check_reference(int argc, char **argv) {
         parsed = error_set(&error, ERROR_USAGE,
                            "expected one folder; see jepa check-reference --help");
     if (parsed == 0 && !device_open(&device, device_name, (int)threads, &error)) {
-        check.folder = path_join(".", rest.items[0]);
+        check.reference.folder = path_join(".", rest.items[0]);
         if (!check_folder(&check, device, &error)) {
             printf("%d of %d within their limits\n", check.rows - check.failed, check.rows);
             if (check.failed)
@@ -618,11 +567,8 @@ int command_check_reference(int argc, char **argv) {
     }
     if (error.text[0])
         fprintf(stderr, "jepa check-reference: %s\n", error.text);
-    safetensors_close(&check.weights);
-    safetensors_close(&check.batches);
-    safetensors_close(&check.passes);
-    safetensors_close(&check.trajectory);
-    free(check.folder);
+    reference_close(&check.reference);
+    free(check.reference.folder);
     free(rest.items);
     device_close(device);
     return error.code;
