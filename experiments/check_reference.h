@@ -18,6 +18,7 @@ typedef struct Reference {
     int samples, batch_count, settings, contexts; /* B, batches, M, E */
     int frames[MASK_LENGTHS_MAX], lengths;        /* frames of clips of each length; most first */
     double loss_exp, lambda, reg_coeff, clip_grad;
+    double limit_loss, limit_final; /* > 0: the run's own limits, where they are the smaller ones */
     bool picture; /* there is a batch of pictures too, compared by losses and gradients */
 } Reference;
 

@@ -207,6 +207,8 @@ static int read_config(Reference *r, const YamlNode *root, Error *error) {
         {"lambda", KEY_NUMBER, false, &r->lambda},
         {"reg_coeff", KEY_NUMBER, false, &r->reg_coeff},
         {"clip_grad", KEY_NUMBER, false, &r->clip_grad},
+        {"limit_loss", KEY_NUMBER, false, &r->limit_loss},
+        {"limit_final", KEY_NUMBER, false, &r->limit_final},
         {"is_anneal", KEY_BOOL, false, &s->anneal},
         {"ipe", KEY_NUMBER, true, &own.ipe},
         {"epochs", KEY_NUMBER, true, &own.epochs},
@@ -229,6 +231,8 @@ static int read_config(Reference *r, const YamlNode *root, Error *error) {
         read_lists(r, root, error))
         return -1;
     r->loss_exp = LOSS_SMOOTH_L1;
+    if (!(r->limit_loss >= 0) || !(r->limit_final >= 0))
+        return error_set(error, ERROR_RUN, "config.json: a limit below 0");
     const Key power = {"loss_exp", KEY_NUMBER, true, &r->loss_exp};
     const Key contexts = {"contexts", KEY_INTEGER, false, &r->contexts};
     r->contexts = r->settings;

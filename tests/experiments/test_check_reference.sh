@@ -1,23 +1,58 @@
 #!/usr/bin/env bash
-# The network agrees with the published code's values; other kinds of reference are refused by name; a
-# network that is slightly wrong does not pass.
+# The network agrees with the values of the published code, and of an independent one where there are
+# no published ones; other kinds of reference are refused by name; a network that is slightly wrong
+# does not pass.
 #   tests/experiments/test_check_reference.sh JEPA
 set -u
 jepa=$1
-reference=$(realpath "$(dirname "$0")/../..")/../shared/reference
-if [ ! -d "$reference/vjepa1_tiny" ]; then
-    echo "skipped: no reference values beside this checkout"
-    exit 0
-fi
+here=$(dirname "$0")
+own=$(realpath "$here/../jepa/reference")
+reference=$(realpath "$here/../..")/../shared/reference
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
 fail() { echo "FAILED: $*"; failed=1; }
 
-for name in vjepa1_tiny vjepa2_tiny; do
-    "$jepa" check-reference "$reference/$name" >"$work/out" || fail "$name does not pass"
+passes() {
+    "$jepa" check-reference "$1" >"$work/out" || fail "$1 does not pass"
     grep -q OVER "$work/out" && { fail "over the limit"; grep OVER "$work/out"; }
-    tail -1 "$work/out"
+    echo "$(basename "$1"): $(tail -1 "$work/out")"
+}
+
+# notices NAME SED STAGE: with another config.json that stage is over its limit.
+notices() {
+    rm -rf "$work/wrong"
+    cp -r "$own/$1" "$work/wrong"
+    sed -i "$2" "$work/wrong/config.json"
+    cmp -s "$own/$1/config.json" "$work/wrong/config.json" && fail "$1: $2 changes nothing"
+    "$jepa" check-reference "$work/wrong" >"$work/out"
+    [ $? -eq 1 ] || fail "$1: $2 passes"
+    grep -q "^$3 .*OVER" "$work/out" || fail "$1: $2: $3 is within its limit"
+}
+
+for folder in "$own"/*/; do
+    passes "${folder%/}"
+done
+notices vjepa2_swiglu 's/"is_anneal": true/"is_anneal": false/' trajectory.lr
+notices vjepa2_swiglu 's/"use_silu"/"rope_standard": true, "use_silu"/' target.block0
+notices vjepa2_lengths 's/"wd": 0.04,/"wd": 0.05,/' trajectory.wd
+notices vjepa2_frozen 's/"ipe_scale": 1.25/"ipe_scale": 1.25, "rope_standard": true/' target.block0
+notices vjepa21_tiny 's/"rope_side": 16/"rope_side": 8/' target.block0
+notices vjepa21_tiny 's/"lambda": 0.5/"lambda": 0.50001/' loss
+notices ijepa_tiny 's/"smooth_l1": true/"loss_exp": 1/' loss
+notices ijepa_tiny 's/"heads": 2/"heads": 1/' target.block0
+sed 's/"vjepa2.1"/"vjepa3"/' "$own/vjepa21_tiny/config.json" >"$work/config.json"
+cp -r "$own/vjepa21_tiny" "$work/unknown"
+cp "$work/config.json" "$work/unknown/config.json"
+"$jepa" check-reference "$work/unknown" >"$work/out" 2>"$work/err" && fail "an unknown family passes"
+grep -q vjepa3 "$work/err" || fail "an unknown family: not by name"
+
+if [ ! -d "$reference/vjepa1_tiny" ]; then
+    echo "the published values of V-JEPA 1 and 2 are not beside this checkout: skipped"
+    exit $failed
+fi
+for name in vjepa1_tiny vjepa2_tiny; do
+    passes "$reference/$name"
 done
 
 for pair in attentive_probe_tiny:"attentive probe" attentive_probe_deep:"attentive probe" \
@@ -27,6 +62,7 @@ for pair in attentive_probe_tiny:"attentive probe" attentive_probe_deep:"attenti
 done
 
 # A hundred-thousandth more on one learning rate: the trajectory notices.
+rm -rf "$work/wrong"
 cp -r "$reference/vjepa1_tiny" "$work/wrong"
 chmod -R u+w "$work/wrong"
 sed -i 's/"lr": 0.001,/"lr": 0.00100001,/' "$work/wrong/config.json"
