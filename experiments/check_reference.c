@@ -6,8 +6,11 @@
  * max |theirs|. */
 #include "experiments/check_reference.h"
 #include "base/file.h"
+#include "experiments/certificate.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "jepa/checkpoint.h"
+#include "jepa/weights_file.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -35,12 +38,16 @@
 typedef struct Check {
     Reference reference;
     double perturb; /* the weights are multiplied by 1 ± this, to see what rounding alone does */
+    const char *weights;      /* a file to take the weights from; NULL: the folder's own */
+    Certificate *certificate; /* or NULL */
     int rows, failed;
 } Check;
 
 static void report(Check *check, const char *stage, double error, double limit) {
     int ok = error <= limit; /* false for NaN */
     printf("%-58s | %9.2e | %7.0e | %s\n", stage, error, limit, ok ? "ok" : "OVER");
+    if (check->certificate)
+        certificate_row(check->certificate, stage, error, limit);
     check->rows++;
     check->failed += !ok;
 }
@@ -93,6 +100,62 @@ static int load_weights(Model *model, const Reference *r, Error *error) {
             return -1;
     }
     return 0;
+}
+
+/* One parameter from a file of weights; the target encoder's own where it has one. */
+static int take_weight(float *flat, const WeightsFile *file, const Parameter *p, bool target,
+                       Error *error) {
+    char name[80];
+    snprintf(name, sizeof name, "%s%s", target ? "target_" : "", p->name);
+    const WeightsTensor *t = weights_file_find(file, name);
+    if (!t && target) /* one encoder only: it is both, as at the start of a run */
+        t = weights_file_find(file, p->name);
+    if (!t && !target && p->owner == OWNER_ENCODER) {
+        snprintf(name, sizeof name, "target_%s", p->name);
+        t = weights_file_find(file, name);
+    }
+    bool fits = t && t->dims == p->dims;
+    for (int i = 0; i < p->dims && fits; i++)
+        fits = t->shape[i] == p->shape[i];
+    if (!fits)
+        return error_set(error, ERROR_RUN, "%s: %s %s", file->path, p->name,
+                         t ? "has another shape than the reference's config.json asks for"
+                           : "is not in it");
+    return weights_tensor_floats(flat + p->offset, t, false, error);
+}
+
+/* Weights from --weights: a checkpoint of ours, or anything that jepa import reads. */
+static int load_weights_from(Model *model, const Check *check, Error *error) {
+    Checkpoint checkpoint;
+    WeightsFile file;
+    Error ignored = {0};
+    char *path = memory_text("%s", check->weights);
+    if (folder_exists(path) && !checkpoint_open(&checkpoint, path, &ignored)) {
+        free(path);
+        path = path_join(checkpoint.folder, "model.safetensors");
+        int damaged = checkpoint_verify(&checkpoint, error);
+        checkpoint_close(&checkpoint);
+        if (damaged) {
+            free(path);
+            return -1;
+        }
+    }
+    int result = weights_file_open(&file, path, error);
+    free(path);
+    if (result)
+        return -1;
+    printf("weights from %s, %s\n", check->weights, file.format);
+    for (size_t i = 0; i < model->table.count && !result; i++)
+        result = take_weight(model->weights, &file, &model->table.parameters[i], false, error);
+    for (size_t i = 0; i < model->target_table.count && !result; i++)
+        if (model->target_table.parameters[i].owner == OWNER_ENCODER)
+            result = take_weight(model->target, &file, &model->target_table.parameters[i], true,
+                                 error);
+    Hash hash;
+    if (!result && check->certificate && !(result = weights_file_hash(&hash, &file, error)))
+        certificate_hash(check->certificate, path_name(check->weights), &hash);
+    weights_file_close(&file);
+    return result;
 }
 
 /* Every weight times 1 + p or 1 - p, by turns that a hash of its place decides. */
@@ -488,8 +551,9 @@ static int run_checks(Check *check, Device *device, Error *error) {
         return -1;
     ReferenceBatch batch;
     reference_batch_new(&batch, &model, r);
+    int result = check->weights ? load_weights_from(&model, check, error)
+                                : load_weights(&model, r, error);
     printf("%-58s | %9s | %7s | %s\n", "stage", "max rel", "limit", "ok");
-    int result = load_weights(&model, r, error);
     if (!result && check->perturb > 0)
         perturb(&model, check->perturb);
     if (!result)
@@ -540,18 +604,49 @@ static int check_folder(Check *check, Device *device, Error *error) {
                : 0;
 }
 
+/* What was compared, for the certificate. */
+static int describe(Check *check, const Device *device, Error *error) {
+    static const char *const names[] = {"config.json", "weights.safetensors", "batches.safetensors",
+                                        "forward_backward.safetensors", "trajectory.safetensors"};
+    char number[32];
+    certificate_text(check->certificate, "reference", path_name(check->reference.folder));
+    certificate_text(check->certificate, "device", device->name);
+    snprintf(number, sizeof number, "%d", device->threads);
+    certificate_text(check->certificate, "threads", number);
+    if (check->perturb > 0) {
+        snprintf(number, sizeof number, "%g", check->perturb);
+        certificate_text(check->certificate, "perturbed", number);
+    }
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = path_join(check->reference.folder, names[i]);
+        int result = certificate_file(check->certificate, path, error);
+        free(path);
+        if (result)
+            return -1;
+    }
+    return 0;
+}
+
 int command_check_reference(int argc, char **argv) {
     const CommandHelp help = {
-        "jepa check-reference DIR [--device cpu|reference] [--threads N]",
+        "jepa check-reference DIR [--weights FILE] [--certificate FILE.json] [--device "
+        "cpu|reference]",
         "Builds the network from DIR/config.json, runs it on DIR's weights and batches, and "
-        "compares "
-        "every stage, the losses, every gradient and a whole training run with the values in DIR."};
+        "compares every stage, the losses, every gradient and a whole training run with the values "
+        "in DIR. --weights takes the weights from another file or checkpoint, so that what was "
+        "imported or exported is held against the same values."};
+    const char *certificate = NULL;
     const char *device_name = "cpu";
     int64_t threads = 0;
     Check check = {0};
     const Option options[] = {
         {"perturb", "P", "multiply the weights by 1 + P or 1 - P: what rounding alone changes",
          OPTION_NUMBER, &check.perturb},
+        {"weights", "FILE",
+         "weights from a checkpoint of ours, or from any file that jepa import reads", OPTION_TEXT,
+         &check.weights},
+        {"certificate", "FILE", "write what was compared, errors and hashes as JSON", OPTION_TEXT,
+         &certificate},
         {"device", "NAME", "cpu, or reference (plain loops)", OPTION_TEXT, &device_name},
         {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &threads},
     };
@@ -565,7 +660,10 @@ int command_check_reference(int argc, char **argv) {
                            "expected one folder; see jepa check-reference --help");
     if (parsed == 0 && !device_open(&device, device_name, (int)threads, &error)) {
         check.reference.folder = path_join(".", rest.items[0]);
-        if (!check_folder(&check, device, &error)) {
+        check.certificate = certificate ? certificate_new() : NULL;
+        if (!check_folder(&check, device, &error) &&
+            (!certificate || (!describe(&check, device, &error) &&
+                              !certificate_write(check.certificate, certificate, &error)))) {
             printf("%d of %d within their limits\n", check.rows - check.failed, check.rows);
             if (check.failed)
                 error.code = ERROR_RUN;
@@ -573,6 +671,7 @@ int command_check_reference(int argc, char **argv) {
     }
     if (error.text[0])
         fprintf(stderr, "jepa check-reference: %s\n", error.text);
+    certificate_free(check.certificate);
     reference_close(&check.reference);
     free(check.reference.folder);
     free(rest.items);

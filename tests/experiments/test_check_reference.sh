@@ -55,6 +55,26 @@ for name in vjepa1_tiny vjepa2_tiny; do
     passes "$reference/$name"
 done
 
+# The same weights by other ways give the same table: as the published code saved them, imported, and
+# exported again; the certificate says what was compared.
+for pair in vjepa1_tiny:checkpoint.pth.tar vjepa2_tiny:checkpoint.pt; do
+    folder=$reference/${pair%%:*}
+    file=$folder/${pair#*:}
+    "$jepa" check-reference "$folder" >"$work/own"
+    "$jepa" import "$file" --out "$work/${pair%%:*}" >"$work/said" 2>&1 || { fail "import $file"; cat "$work/said"; }
+    for weights in "$file" "$work/${pair%%:*}"; do
+        "$jepa" check-reference "$folder" --weights "$weights" --certificate "$work/certificate.json" \
+            >"$work/out" || fail "$weights does not pass"
+        diff <(grep -v "^weights from" "$work/out") "$work/own" >/dev/null || fail "$weights: another table"
+        rows=$(tail -1 "$work/own" | cut -d' ' -f1)
+        grep -q "\"within_limits\": $rows" "$work/certificate.json" || fail "$weights: the certificate"
+        [ "$(grep -c '"stage"' "$work/certificate.json")" -eq "$rows" ] || fail "$weights: rows of it"
+    done
+done
+"$jepa" check-reference "$reference/vjepa1_tiny" --weights "$work/vjepa2_tiny" >"$work/out" 2>"$work/err" &&
+    fail "another model's weights pass"
+[ "$(wc -l <"$work/err")" -eq 1 ] || fail "another model's weights: not one line"
+
 for pair in attentive_probe_tiny:"attentive probe" attentive_probe_deep:"attentive probe" \
     ac_predictor_tiny:action-conditioned transforms:transforms nowhere:"no such folder"; do
     "$jepa" check-reference "$reference/${pair%%:*}" >"$work/out" 2>"$work/err" && fail "$pair was not refused"
