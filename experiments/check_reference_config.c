@@ -231,6 +231,8 @@ static int read_config(Reference *r, const YamlNode *root, Error *error) {
         read_lists(r, root, error))
         return -1;
     r->loss_exp = LOSS_SMOOTH_L1;
+    if (!(own.mlp_ratio > 0 && own.mlp_ratio <= 64))
+        return error_set(error, ERROR_RUN, "config.json: expected mlp_ratio up to 64");
     if (!(r->limit_loss >= 0) || !(r->limit_final >= 0))
         return error_set(error, ERROR_RUN, "config.json: a limit below 0");
     const Key power = {"loss_exp", KEY_NUMBER, true, &r->loss_exp};
