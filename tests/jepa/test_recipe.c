@@ -103,11 +103,27 @@ static void reads_vjepa2_and_names_what_is_missing(void **state) {
     assert_int_equal(r.data.num_frames, 16);
     assert_true(r.data.fps == 4);
     assert_non_null(strstr(r.ignored, "mem_per_gpu"));
-    assert_int_equal(recipe_check(&r, &error), -1);
-    assert_non_null(strstr(error.text, "model.use_rope"));
-    assert_int_equal(error.code, ERROR_USAGE);
+    if (recipe_check(&r, &error))
+        fail_msg("%s", error.text);
+    /* what its published code does and a recipe does not say */
+    ModelConfig c = recipe_model(&r);
+    assert_int_equal(c.positions, POSITIONS_ROPE_TILED);
+    assert_int_equal(c.rope_side, 0);
+    assert_true(c.rescale_init && c.token_by_length);
+    assert_int_equal(c.used_mask_tokens, 1);
+    assert_true(recipe_clip_grad(&r) == 0);
+    assert_int_equal(recipe_set(&r, "model.rope=standard", &error), 0);
+    assert_int_equal(recipe_model(&r).positions, POSITIONS_ROPE);
+    assert_int_equal(recipe_set(&r, "model.mask_tokens=setting", &error), 0);
+    assert_int_equal(recipe_model(&r).used_mask_tokens, r.mask.count);
     assert_int_equal(recipe_set(&r, "model.use_rope=false", &error), 0);
     assert_int_equal(recipe_check(&r, &error), 0);
+    assert_true(recipe_clip_grad(&r) == 10 && !recipe_model(&r).rescale_init);
+    /* what is not there is refused by its name */
+    assert_int_equal(recipe_set(&r, "model.n_registers=4", &error), 0);
+    assert_int_equal(recipe_check(&r, &error), -1);
+    assert_non_null(strstr(error.text, "model.n_registers"));
+    assert_int_equal(error.code, ERROR_USAGE);
     recipe_free(&r);
 }
 
