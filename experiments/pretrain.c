@@ -18,7 +18,7 @@
 typedef struct PretrainArguments {
     const char *data, *recipe, *cooldown, *out, *device;
     TextList sets;
-    bool resume;
+    bool resume, dry_run;
     int64_t threads, workers;
 } PretrainArguments;
 
@@ -89,7 +89,7 @@ static int resolve_teacher(Recipe *recipe, Error *error) {
  * file's or the built-in one, then --data and --set. */
 static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *error) {
     recipe_default(recipe);
-    bool goes_on = a->resume && run_exists(a->out);
+    bool goes_on = a->resume && a->out && run_exists(a->out);
     int result;
     if (goes_on && !a->recipe) {
         char *path = path_join(a->out, "recipe.yaml");
@@ -116,10 +116,17 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
             free(recipe->data.datasets[i]);
         recipe->data.datasets[0] = memory_text("%s", a->data);
         recipe->data.datasets_count = 1;
+        if (recipe->data.weights_count || recipe->data.fpcs_count)
+            log_info(
+                "recipe: datasets_weights and dataset_fpcs belong to its own data sets; --data "
+                "is one, of %d frames a clip",
+                recipe->data.num_frames);
+        recipe->data.weights_count = recipe->data.fpcs_count = 0;
+        memset(recipe->data.fpcs, 0, sizeof recipe->data.fpcs);
     }
-    if (!result && !recipe->data.datasets_count)
+    if (!result && !recipe->data.datasets_count && !a->dry_run)
         result = error_set(error, ERROR_USAGE, "no videos: give --data FOLDER or --data LIST.csv");
-    if (!result)
+    if (!result && !a->dry_run)
         result = resolve_teacher(recipe, error);
     if (!result)
         result = recipe_check(recipe, error);
@@ -198,6 +205,48 @@ static int summarise(const char *folder, const TrainerResult *result, size_t qua
     return status;
 }
 
+static double mib(size_t bytes) {
+    return (double)bytes / (1 << 20);
+}
+
+/* --dry-run: what the run would be. Needs no videos. */
+static void print_plan(const Recipe *recipe, Device *device, int workers) {
+    TrainerPlan plan;
+    ModelConfig c = recipe_model(recipe);
+    trainer_plan(&plan, recipe, device, workers);
+    static const char *const positions[] = {"sine-cosine", "rotary, tiled", "rotary"};
+    MaskGrid grid = config_grid(&c);
+    size_t total = plan.scratch + plan.ring;
+    printf("encoder          %d channels, %d blocks, %d heads, MLP %d%s, positions %s\n", c.dim,
+           c.depth, c.heads, c.hidden, c.swiglu ? " (SwiGLU)" : "", positions[c.positions]);
+    if (c.objective == OBJECTIVE_JEPA)
+        printf("predictor        %d channels, %d blocks, %d heads, %d mask tokens\n", c.pred_dim,
+               c.pred_depth, c.pred_heads, c.mask_tokens);
+    else
+        printf("projector        %d to %d to %d channels\n", c.dim, c.projector_hidden,
+               c.projector_out);
+    printf("parameters       %" PRId64 "\n", plan.parameters);
+    printf("clip             %d frames of %d x %d: %d x %d x %d tokens\n", c.frames, c.height,
+           c.width, grid.time, grid.height, grid.width);
+    printf("step             %d clips", plan.clips);
+    if (plan.pictures)
+        printf(" and %d pictures", plan.pictures);
+    printf("; a group of clips has at most %" PRId64 " context and %" PRId64 " target tokens\n",
+           plan.context, plan.target);
+    if (plan.steps)
+        printf("steps            %" PRId64 "\n", plan.steps);
+    else
+        printf("steps            %g epochs, as long as the videos make them\n",
+               recipe->optimization.epochs);
+    printf("memory           ");
+    for (int k = 0; k < MEMORY_KINDS; k++) {
+        printf("%s %.1f, ", memory_kind_name((MemoryKind)k), mib(plan.by_kind[k]));
+        total += plan.by_kind[k];
+    }
+    printf("scratch %.1f, clips ahead %.1f: %.1f MiB%s\n", mib(plan.scratch), mib(plan.ring),
+           mib(total), c.objective == OBJECTIVE_SIGREG ? ", and the local views" : "");
+}
+
 static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
     Recipe recipe;
     Run run = {.lock = -1};
@@ -207,6 +256,12 @@ static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
     if (!status) {
         say_about_recipe(&recipe);
         status = device_open(&device, a->device, (int)a->threads, error);
+    }
+    if (!status && a->dry_run) {
+        print_plan(&recipe, device, (int)a->workers);
+        device_close(device);
+        recipe_free(&recipe);
+        return 0;
     }
     if (!status)
         status = run_open(&run, a->out, &recipe, a->resume, device->threads, error);
@@ -253,6 +308,8 @@ int command_pretrain(int argc, char **argv) {
          OPTION_TEXT, &a.cooldown},
         {"out", "RUN", "folder of the run", OPTION_TEXT, &a.out},
         {"resume", NULL, "go on with RUN; starts it if there is none", OPTION_FLAG, &a.resume},
+        {"dry-run", NULL, "say what the run would be: sizes, steps, memory; needs no videos",
+         OPTION_FLAG, &a.dry_run},
         {"set", "KEY=VALUE",
          "change a key of the recipe, e.g. optimization.epochs=5; may be repeated", OPTION_LIST,
          &a.sets},
@@ -271,7 +328,7 @@ int command_pretrain(int argc, char **argv) {
     if (parsed == 0) {
         if (rest.count)
             error_set(&error, ERROR_USAGE, "unexpected argument \"%s\"", rest.items[0]);
-        else if (!a.out)
+        else if (!a.out && !a.dry_run)
             error_set(&error, ERROR_USAGE, "--out is missing: the folder that receives the run");
         else if (a.threads < 0 || a.workers < 0)
             error_set(&error, ERROR_USAGE, "--threads and --workers: expected 0 or more");

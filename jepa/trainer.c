@@ -350,16 +350,22 @@ static int train(Trainer *trainer, TrainerResult *result, Error *error) {
     return 0;
 }
 
+/* The sizes of a stream. */
+static Stream stream_of(const Recipe *r, bool picture) {
+    return (Stream){.name = picture ? "pictures" : "videos",
+                    .groups = picture ? recipe_image_groups(r) : recipe_groups(r),
+                    .samples = picture ? r->img_data.batch_size : recipe_slots(r),
+                    .picture = picture,
+                    .clip = picture ? recipe_image_clip(r) : recipe_clip(r),
+                    .mask_recipe = picture ? recipe_image_mask(r) : recipe_mask(r)};
+}
+
 /* One stream: what it draws from, and its sizes. */
 static int open_stream(Training *t, bool picture, Error *error) {
     const Recipe *r = t->recipe;
     Stream *s = &t->stream[t->streams];
-    *s = (Stream){.name = picture ? "pictures" : "videos",
-                  .index = picture ? &t->run->pictures : &t->run->index,
-                  .groups = picture ? recipe_image_groups(r) : recipe_groups(r),
-                  .samples = picture ? r->img_data.batch_size : recipe_slots(r),
-                  .picture = picture,
-                  .clip = picture ? recipe_image_clip(r) : recipe_clip(r)};
+    *s = stream_of(r, picture);
+    s->index = picture ? &t->run->pictures : &t->run->index;
     SamplerSettings sampling = picture ? recipe_image_sampler(r) : recipe_sampler(r);
     if (sampler_new(&s->sampler, s->index, &sampling, error))
         return error_prefix(error, "%s", s->name);
@@ -371,7 +377,6 @@ static int open_stream(Training *t, bool picture, Error *error) {
         log_info("%zu videos are HDR and not drawn (data.hdr: refuse)", s->sampler.hdr);
     for (int i = 0; i + 1 < t->streams; i++)
         s->first_group += t->stream[i].groups;
-    s->mask_recipe = picture ? recipe_image_mask(r) : recipe_mask(r);
     size_t samples = (size_t)s->samples;
     s->mirror = memory_new(samples, 1);
     size_t slots = (size_t)s->groups * samples;
@@ -402,6 +407,44 @@ static ModelPlan stream_plan(const Training *t, const Stream *s) {
                       .float_input = s->clip.interpolation == CLIP_PUBLISHED};
     t->objective->plan(&plan, t, s);
     return plan;
+}
+
+void trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int loader_threads) {
+    TrainerConfig config = {.recipe = recipe, .device = device, .loader_threads = loader_threads};
+    Training t = {.config = &config, .recipe = recipe};
+    *plan = (TrainerPlan){0};
+    t.objective = recipe->objective == OBJECTIVE_SIGREG ? &objective_sigreg : &objective_jepa;
+    t.streams = recipe_image_groups(recipe) ? 2 : 1;
+    for (int i = 0; i < t.streams; i++) {
+        Stream *s = &t.stream[i];
+        *s = stream_of(recipe, i == 1);
+        ModelPlan own = stream_plan(&t, s);
+        LoaderConfig loader = loader_config(&t, s);
+        Arena arena;
+        size_t scratch;
+        if (i)
+            own.beside = &t.stream[0].model;
+        else
+            t.stream[0].model.plan = own;
+        model_measure(&arena, &scratch, &own, device);
+        for (int k = 0; k < MEMORY_KINDS; k++)
+            plan->by_kind[k] += arena.by_kind[k];
+        plan->scratch = scratch > plan->scratch ? scratch : plan->scratch;
+        plan->ring += loader_bytes(&loader);
+        *(i ? &plan->pictures : &plan->clips) = s->groups * s->samples;
+        if (i)
+            continue;
+        ParameterTable table;
+        parameter_table_new(&table, &own.config);
+        plan->parameters = table.values;
+        parameter_table_free(&table);
+        plan->context = own.context;
+        plan->target = own.target;
+    }
+    if (recipe->optimization.ipe > 0) {
+        Schedule schedule = recipe_schedule(recipe, 1);
+        plan->steps = schedule_steps(&schedule);
+    }
 }
 
 /* Memory is planned and printed before any of it is taken. */
