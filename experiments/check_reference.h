@@ -31,7 +31,7 @@ ModelConfig reference_picture_config(const Reference *reference);
 
 /* Clips of one length stand together: samples first .. first+count-1 of a batch. */
 typedef struct ReferencePart {
-    char prefix[16]; /* of the names of its tensors, "length1."; "" where all have one length */
+    char prefix[24]; /* of the names of its tensors, "length1."; "" where all have one length */
     int first, count, frames;
 } ReferencePart;
 
