@@ -103,6 +103,33 @@ static int read_entry(TensorInfo *t, const Safetensors *file, json_t *entry, uin
     return 0;
 }
 
+static int by_key(const void *a, const void *b) {
+    return strcmp(((const TensorNote *)a)->key, ((const TensorNote *)b)->key);
+}
+
+static int read_notes(Safetensors *file, json_t *object, Error *error) {
+    const char *key;
+    json_t *value;
+    size_t bytes = 0;
+    if (!json_is_object(object))
+        return bad(file, error, "__metadata__", "no description");
+    if (json_object_size(object) > TENSOR_NOTES_MAX)
+        return bad(file, error, "__metadata__", "too many entries");
+    file->notes = memory_new(json_object_size(object), sizeof *file->notes);
+    json_object_foreach(object, key, value) {
+        if (!json_is_string(value))
+            return bad(file, error, "__metadata__", "a value that is no text");
+        bytes += strlen(key) + json_string_length(value);
+        if (bytes > TENSOR_NOTES_BYTES_MAX)
+            return bad(file, error, "__metadata__", "longer than 1 MiB");
+        file->notes[file->notes_count++] = (TensorNote){
+            memory_text("%s", key), memory_text("%s", json_string_value(value))};
+    }
+    if (file->notes_count)
+        qsort(file->notes, file->notes_count, sizeof *file->notes, by_key);
+    return 0;
+}
+
 static int by_place(const void *a, const void *b) {
     const TensorInfo *x = a, *y = b;
     if (x->data != y->data)
@@ -119,8 +146,8 @@ static int read_header(Safetensors *file, json_t *header, const char *data, uint
     file->tensors = memory_new(json_object_size(header), sizeof *file->tensors);
     json_object_foreach(header, name, entry) {
         if (!strcmp(name, "__metadata__")) {
-            if (!json_is_object(entry))
-                return bad(file, error, name, "no description");
+            if (read_notes(file, entry, error))
+                return -1;
             continue;
         }
         TensorInfo *t = &file->tensors[file->count++];
@@ -199,6 +226,11 @@ void safetensors_close(Safetensors *file) {
     for (size_t i = 0; i < file->count; i++)
         free(file->tensors[i].name);
     free(file->tensors);
+    for (size_t i = 0; i < file->notes_count; i++) {
+        free(file->notes[i].key);
+        free(file->notes[i].value);
+    }
+    free(file->notes);
     free(file->path);
     if (file->map)
         munmap(file->map, file->map_bytes);
@@ -209,6 +241,13 @@ const TensorInfo *safetensors_find(const Safetensors *file, const char *name) {
     for (size_t i = 0; i < file->count; i++)
         if (!strcmp(file->tensors[i].name, name))
             return &file->tensors[i];
+    return NULL;
+}
+
+const char *safetensors_note(const Safetensors *file, const char *key) {
+    for (size_t i = 0; i < file->notes_count; i++)
+        if (!strcmp(file->notes[i].key, key))
+            return file->notes[i].value;
     return NULL;
 }
 
@@ -228,10 +267,38 @@ int safetensors_floats(float *out, size_t count, const Safetensors *file, const 
     return 0;
 }
 
-/* The header as JSON text, padded with spaces to a multiple of 8 bytes; caller frees. */
-static char *header_text(const TensorInfo *tensors, size_t count, size_t *length) {
+/* Sorted by key; -1: a key or value that is no UTF-8. */
+static int put_notes(json_t *header, const TensorNote *notes, size_t count) {
+    json_t *object = json_object();
+    TensorNote *sorted = memory_new(count, sizeof *sorted);
+    size_t bytes = 0;
+    int result = 0;
+    memcpy(sorted, notes, count * sizeof *sorted);
+    qsort(sorted, count, sizeof *sorted, by_key);
+    JEPA_ASSERT(count <= TENSOR_NOTES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        JEPA_ASSERT(!i || strcmp(sorted[i - 1].key, sorted[i].key));
+        bytes += strlen(sorted[i].key) + strlen(sorted[i].value);
+        if (json_object_set_new(object, sorted[i].key, json_string(sorted[i].value)))
+            result = -1;
+    }
+    JEPA_ASSERT(bytes <= TENSOR_NOTES_BYTES_MAX);
+    free(sorted);
+    if (json_object_set_new(header, "__metadata__", object))
+        result = -1;
+    return result;
+}
+
+/* The header as JSON text, padded with spaces to a multiple of 8 bytes; caller frees. NULL: a note
+ * that is no UTF-8. */
+static char *header_text(const TensorInfo *tensors, size_t count, const TensorNote *notes,
+                         size_t notes_count, size_t *length) {
     json_t *header = json_object();
     uint64_t at = 0;
+    if (notes_count && put_notes(header, notes, notes_count)) {
+        json_decref(header);
+        return NULL;
+    }
     for (size_t i = 0; i < count; i++) {
         const TensorInfo *t = &tensors[i];
         size_t bytes = tensor_type_bytes(t->type);
@@ -262,11 +329,21 @@ static char *header_text(const TensorInfo *tensors, size_t count, size_t *length
 
 int safetensors_write(const char *path, const TensorInfo *tensors, size_t count, Hash *hashes,
                       Error *error) {
+    return safetensors_write_noted(path, tensors, count, NULL, 0, hashes, error);
+}
+
+int safetensors_write_noted(const char *path, const TensorInfo *tensors, size_t count,
+                            const TensorNote *notes, size_t notes_count, Hash *hashes,
+                            Error *error) {
     FileWriter writer;
-    if (file_writer_open(&writer, path, error))
-        return -1;
     size_t length;
-    char *header = header_text(tensors, count, &length);
+    char *header = header_text(tensors, count, notes, notes_count, &length);
+    if (!header)
+        return error_set(error, ERROR_RUN, "cannot write %s: a note in it is no UTF-8", path);
+    if (file_writer_open(&writer, path, error)) {
+        free(header);
+        return -1;
+    }
     unsigned char prefix[LENGTH_BYTES];
     for (int i = 0; i < LENGTH_BYTES; i++)
         prefix[i] = (unsigned char)((uint64_t)length >> (8 * i));

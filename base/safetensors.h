@@ -2,7 +2,8 @@
  *
  * Reading maps the file and checks everything the header claims: lengths, offsets inside the file,
  * offsets against shape and dtype, no overlap, names unique. Writing goes to a partial file that is
- * renamed at the end; tensors appear in the order given, so equal content gives equal bytes.
+ * renamed at the end; tensors appear in the order given and notes (the header's "__metadata__",
+ * texts by name) in the order of their keys, so equal content gives equal bytes.
  */
 #ifndef JEPA_BASE_SAFETENSORS_H
 #define JEPA_BASE_SAFETENSORS_H
@@ -46,10 +47,20 @@ typedef struct TensorInfo {
     size_t bytes;
 } TensorInfo;
 
+/* An entry of "__metadata__". */
+typedef struct TensorNote {
+    char *key, *value; /* reading: owned by the file; writing: the caller's */
+} TensorNote;
+
+#define TENSOR_NOTES_MAX       1024              /* entries */
+#define TENSOR_NOTES_BYTES_MAX ((size_t)1 << 20) /* of all keys and values */
+
 typedef struct Safetensors {
     size_t count;
     TensorInfo *tensors; /* [count], in the order of the data */
-    void *map;           /* the mapped file */
+    size_t notes_count;
+    TensorNote *notes; /* [notes_count], by key (strcmp) */
+    void *map;         /* the mapped file */
     size_t map_bytes;
     char *path;
 } Safetensors;
@@ -57,6 +68,7 @@ typedef struct Safetensors {
 int safetensors_open(Safetensors *file, const char *path, Error *error);
 void safetensors_close(Safetensors *file);
 const TensorInfo *safetensors_find(const Safetensors *file, const char *name); /* NULL if absent */
+const char *safetensors_note(const Safetensors *file, const char *key);        /* NULL if absent */
 
 /* Copies a tensor as float32 (F64, F32, F16 and BF16 sources only, count must match). */
 int safetensors_floats(float *out, size_t count, const Safetensors *file, const char *name,
@@ -66,5 +78,9 @@ int safetensors_floats(float *out, size_t count, const Safetensors *file, const 
  */
 int safetensors_write(const char *path, const TensorInfo *tensors, size_t count, Hash *hashes,
                       Error *error);
+/* The same with notes: [notes_count], in any order, keys unique, within the limits above. */
+int safetensors_write_noted(const char *path, const TensorInfo *tensors, size_t count,
+                            const TensorNote *notes, size_t notes_count, Hash *hashes,
+                            Error *error);
 
 #endif

@@ -12,6 +12,7 @@ int command_inspect(int argc, char **argv);
 int command_transcode(int argc, char **argv);
 int command_synth(int argc, char **argv);
 int command_import(int argc, char **argv);
+int command_export(int argc, char **argv);
 int command_doctor(int argc, char **argv);
 int command_check_reference(int argc, char **argv);
 

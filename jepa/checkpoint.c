@@ -365,6 +365,7 @@ static int open_trimmed(Checkpoint *checkpoint, const char *path, Error *error) 
                 result = damaged(error, own, "its hash does not match");
             else if (!(result = record_read(&inner, header, header_bytes, own, error))) {
                 result = read_header(checkpoint, inner.root, own, error);
+                checkpoint->hash = hash;
                 record_free(&inner);
             }
             record_free(&outer);
@@ -404,6 +405,18 @@ static const Hash *hash_of(const Checkpoint *checkpoint, const char *name) {
     return NULL;
 }
 
+/* Every tensor of a file against the header. */
+static int verify_file(const Safetensors *file, const Checkpoint *checkpoint, Error *error) {
+    for (size_t i = 0; i < file->count; i++) {
+        Hash own = hash_bytes(file->tensors[i].data, file->tensors[i].bytes);
+        const Hash *wanted = hash_of(checkpoint, file->tensors[i].name);
+        if (!wanted || !hash_same(wanted, &own))
+            return error_set(error, ERROR_RUN, "%s is damaged: the hash of %s does not match",
+                             file->path, file->tensors[i].name);
+    }
+    return 0;
+}
+
 int checkpoint_verify(const Checkpoint *checkpoint, Error *error) {
     const char *const names[] = {MODEL_FILE, OPTIMIZER_FILE};
     size_t found = 0;
@@ -412,20 +425,34 @@ int checkpoint_verify(const Checkpoint *checkpoint, Error *error) {
         Safetensors file;
         char *path = path_join(checkpoint->folder, names[k]);
         result = safetensors_open(&file, path, error);
-        for (size_t i = 0; !result && i < file.count; i++) {
-            Hash own = hash_bytes(file.tensors[i].data, file.tensors[i].bytes);
-            const Hash *wanted = hash_of(checkpoint, file.tensors[i].name);
-            found++;
-            if (!wanted || !hash_same(wanted, &own))
-                result = error_set(error, ERROR_RUN, "%s is damaged: the hash of %s does not match",
-                                   path, file.tensors[i].name);
-        }
+        if (!result)
+            result = verify_file(&file, checkpoint, error);
+        found += file.count;
         safetensors_close(&file);
         free(path);
     }
     if (!result && found != checkpoint->tensors)
         result = error_set(error, ERROR_RUN, "%s is damaged: tensors are missing",
                            checkpoint->folder);
+    return result;
+}
+
+int checkpoint_networks(Safetensors *file, const Checkpoint *checkpoint, Error *error) {
+    char *path = path_join(checkpoint->folder, MODEL_FILE);
+    int result = safetensors_open(file, path, error);
+    free(path);
+    if (result)
+        return -1;
+    size_t wanted = 0;
+    for (size_t i = 0; i < checkpoint->tensors; i++)
+        wanted += strncmp(checkpoint->tensor[i].name, "exp_avg", 7) != 0;
+    if (file->count != wanted)
+        result = error_set(error, ERROR_RUN, "%s is damaged: %zu tensors, expected %zu", file->path,
+                           file->count, wanted);
+    else
+        result = verify_file(file, checkpoint, error);
+    if (result)
+        safetensors_close(file);
     return result;
 }
 

@@ -12,6 +12,7 @@
 #define JEPA_JEPA_CHECKPOINT_H
 
 #include "base/hash.h"
+#include "base/safetensors.h"
 #include "jepa/model.h"
 
 /* A tensor that belongs to a run's state but to no network. */
@@ -31,6 +32,7 @@ typedef struct Checkpoint {
     int64_t replaced; /* slots whose clip had to be re-drawn so far */
     char *recipe;     /* resolved YAML */
     Hash index;       /* of the frozen index */
+    Hash hash;        /* of the header, and so of everything */
     size_t tensors;
     struct CheckpointTensor {
         char *name;
@@ -62,6 +64,10 @@ void checkpoint_close(Checkpoint *checkpoint);
 
 /* Are both tensor files whole? Every hash is verified; nothing is kept. */
 int checkpoint_verify(const Checkpoint *checkpoint, Error *error);
+
+/* Maps the networks' file, every hash verified: for reading tensors without a model. The caller
+ * closes it. */
+int checkpoint_networks(Safetensors *file, const Checkpoint *checkpoint, Error *error);
 
 /* Fills weights and target, and the moments of a training model; verifies every hash. The plan of
  * the model must be that of the checkpoint's recipe. */

@@ -92,6 +92,25 @@ int config_swiglu_hidden(int hidden, bool wide) {
     return wide ? (2 * hidden / 3 + 7) / 8 * 8 : hidden;
 }
 
+const char *config_family(const ModelConfig *c) {
+    if (c->objective == OBJECTIVE_SIGREG)
+        return "LeVJEPA";
+    if (c->plane)
+        return "I-JEPA";
+    if (c->norms > 1 || c->modality || c->image_patches || c->context_loss)
+        return "V-JEPA 2.1";
+    return c->positions == POSITIONS_SINCOS ? "V-JEPA 1" : "V-JEPA 2";
+}
+
+const char *config_positions(const EncoderConfig *e) {
+    if (e->positions == POSITIONS_SINCOS)
+        return "sine-cosine";
+    if (e->rope_side)
+        return e->positions == POSITIONS_ROPE ? "rotary, standard, rescaled to the trained grid"
+                                              : "rotary, tiled, rescaled to the trained grid";
+    return e->positions == POSITIONS_ROPE ? "rotary, standard" : "rotary, tiled";
+}
+
 static int check_size(int value, int low, int high, const char *name, Error *error) {
     if (value < low || value > high)
         return error_set(error, ERROR_USAGE, "%s: expected %d to %d, found %d", name, low, high,

@@ -82,6 +82,10 @@ int config_swiglu_hidden(int hidden, bool wide);
  * the message lists them. */
 int config_set_name(ModelConfig *config, const char *name, Error *error);
 
+/* Whose networks these are: "V-JEPA 1", "V-JEPA 2", "V-JEPA 2.1", "I-JEPA" or "LeVJEPA". */
+const char *config_family(const ModelConfig *config);
+const char *config_positions(const EncoderConfig *encoder); /* "rotary, tiled", ... */
+
 /* Does it fit together? Names the sizes that do not, and what would. */
 int config_check(const ModelConfig *config, Error *error);
 

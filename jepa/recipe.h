@@ -149,6 +149,7 @@ void recipe_free(Recipe *recipe);
 /* Changes what the document says; everything else stays. */
 int recipe_apply(Recipe *recipe, const YamlNode *root, const char *name, Error *error);
 int recipe_load(Recipe *recipe, const char *path, Error *error);
+int recipe_parse(Recipe *recipe, const char *text, const char *name, Error *error);
 /* "section.key=value", value in YAML: --set */
 int recipe_set(Recipe *recipe, const char *assignment, Error *error);
 

@@ -672,6 +672,15 @@ int recipe_load(Recipe *recipe, const char *path, Error *error) {
     return result;
 }
 
+int recipe_parse(Recipe *recipe, const char *text, const char *name, Error *error) {
+    YamlNode *root = NULL;
+    if (yaml_parse(&root, text, strlen(text), name, error))
+        return -1;
+    int result = recipe_apply(recipe, root, name, error);
+    yaml_release(root);
+    return result;
+}
+
 int recipe_set(Recipe *recipe, const char *assignment, Error *error) {
     const char *equals = strchr(assignment, '=');
     if (!equals || equals == assignment || equals - assignment > 100)

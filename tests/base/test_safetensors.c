@@ -107,6 +107,40 @@ static void test_round_trip(void **state) {
     safetensors_close(&file);
 }
 
+/* Notes come back, are sorted in the file whatever the order given, and hide no tensor. */
+static void test_notes(void **state) {
+    Place *place = *state;
+    Error error = {0};
+    TensorInfo tensors[] = SAMPLE;
+    TensorNote notes[] = {{"step", "12"}, {"family", "V-JEPA 2 \"\xc3\xa9\"\n"}, {"empty", ""}};
+    uint8_t *first, *second;
+    size_t count, again;
+    Safetensors file;
+    assert_int_equal(safetensors_write_noted(place->path, tensors, 5, notes, 3, NULL, &error), 0);
+    assert_int_equal(file_read(&first, &count, place->path, 1 << 20, &error), 0);
+    assert_int_equal(safetensors_open(&file, place->path, &error), 0);
+    assert_int_equal(file.count, 5);
+    assert_int_equal(file.notes_count, 3);
+    assert_string_equal(file.notes[0].key, "empty");
+    assert_string_equal(file.notes[2].key, "step");
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(safetensors_note(&file, notes[i].key), notes[i].value);
+    assert_null(safetensors_note(&file, "nothing"));
+    safetensors_close(&file);
+    TensorNote turned = notes[0];
+    notes[0] = notes[2];
+    notes[2] = turned;
+    assert_int_equal(safetensors_write_noted(place->path, tensors, 5, notes, 3, NULL, &error), 0);
+    assert_int_equal(file_read(&second, &again, place->path, 1 << 20, &error), 0);
+    assert_int_equal(count, again);
+    assert_memory_equal(first, second, count);
+    free(first);
+    free(second);
+    notes[1].value = "\xff";
+    assert_int_equal(safetensors_write_noted(place->path, tensors, 5, notes, 3, NULL, &error), -1);
+    assert_non_null(strstr(error.text, "UTF-8"));
+}
+
 /* 16-bit sources at odd places: 1, -2, the smallest float16, 65504; 1, -3.140625, infinity. */
 static void test_half_floats(void **state) {
     Place *place = *state;
@@ -401,6 +435,7 @@ static void test_published_files(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, make_place, drop_place),
+        cmocka_unit_test_setup_teardown(test_notes, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_half_floats, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_same_bytes, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_exact_bytes, make_place, drop_place),
