@@ -1,6 +1,7 @@
-/* jepa inspect: a folder of videos, summed up for a person. */
+/* jepa inspect: a folder of videos, summed up for a person; checkpoints in inspect_checkpoint.c. */
 #include "base/log.h"
 #include "experiments/commands.h"
+#include "experiments/inspect_checkpoint.h"
 #include "experiments/options.h"
 #include "jepa/run.h"
 #include "kernels/device.h"
@@ -20,6 +21,7 @@ typedef struct InspectArguments {
     TextList sets;
     double timeout;
     int64_t threads, shown;
+    bool tensors, whole_recipe; /* of a checkpoint */
 } InspectArguments;
 
 /* How often each text comes. */
@@ -295,12 +297,25 @@ static int inspect(const InspectArguments *a, const TextList *sources, Error *er
     return result;
 }
 
+static int inspect_one_checkpoint(const InspectArguments *a, const TextList *rest, Error *error) {
+    if (rest->count != 1)
+        return error_set(error, ERROR_USAGE, "%s is a checkpoint: give one at a time",
+                         rest->items[0]);
+    if (a->recipe || a->sets.count)
+        return error_set(error, ERROR_USAGE,
+                         "--recipe and --set are for videos; %s is a checkpoint (--whole-recipe "
+                         "prints its own)",
+                         rest->items[0]);
+    return inspect_checkpoint(rest->items[0], a->tensors, a->whole_recipe, error);
+}
+
 int command_inspect(int argc, char **argv) {
     const CommandHelp help = {
-        "jepa inspect FOLDER|LIST.csv|INDEX ... [--recipe FILE.yaml] [--set KEY=VALUE]",
+        "jepa inspect FOLDER|LIST.csv|INDEX ... | CHECKPOINT [--tensors]",
         "Sums up what is in the videos: how many, how long, sizes, codecs, colours, keyframes, how "
         "many clips a recipe can draw, and what cannot be used and why. What it finds is kept for "
-        "later runs."};
+        "later runs. Or what is in a checkpoint (a run, whose newest is taken, a step-N folder, or "
+        "a .safetensors file): sizes, networks, where it comes from, whether it is undamaged."};
     InspectArguments a = {.check = "decode", .timeout = 600, .shown = 20};
     const Option options[] = {
         {"recipe", "FILE", "recipe whose clips are counted; default: the published one of ViT-L",
@@ -313,6 +328,9 @@ int command_inspect(int argc, char **argv) {
          OPTION_NUMBER, &a.timeout},
         {"threads", "N", "files read at a time; 0: all cores (default)", OPTION_INTEGER,
          &a.threads},
+        {"tensors", NULL, "of a checkpoint: shape, values and hash of every tensor", OPTION_FLAG,
+         &a.tensors},
+        {"whole-recipe", NULL, "of a checkpoint: all of its recipe", OPTION_FLAG, &a.whole_recipe},
     };
     TextList rest = {0};
     Error error = {0};
@@ -326,6 +344,12 @@ int command_inspect(int argc, char **argv) {
             error_set(&error, ERROR_USAGE, "--check %s: expected decode or packets", a.check);
         else if (a.threads < 0 || a.threads > 4096 || a.shown < 0 || !(a.timeout >= 0))
             error_set(&error, ERROR_USAGE, "--threads, --shown and --timeout: expected 0 or more");
+        else if (inspect_is_checkpoint(rest.items[0]))
+            inspect_one_checkpoint(&a, &rest, &error);
+        else if (a.tensors || a.whole_recipe)
+            error_set(&error, ERROR_USAGE,
+                      "--tensors and --whole-recipe are for a checkpoint; %s is none",
+                      rest.items[0]);
         else
             inspect(&a, &rest, &error);
     }
