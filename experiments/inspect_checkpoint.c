@@ -196,7 +196,7 @@ static void print_target(const Checkpoint *c, const ModelConfig *config,
     else if (apart >= 0)
         printf("; differs from the encoder by %.3g of its norm", apart);
     else
-        printf("; differs from the encoder");
+        printf(alike ? "; differs from the encoder" : "; other sizes than the encoder's");
     printf("\n");
     parameter_table_free(&teacher);
 }
