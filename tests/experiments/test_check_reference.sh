@@ -62,7 +62,21 @@ for pair in vjepa1_tiny:checkpoint.pth.tar vjepa2_tiny:checkpoint.pt; do
     file=$folder/${pair#*:}
     "$jepa" check-reference "$folder" >"$work/own"
     "$jepa" import "$file" --out "$work/${pair%%:*}" >"$work/said" 2>&1 || { fail "import $file"; cat "$work/said"; }
-    for weights in "$file" "$work/${pair%%:*}"; do
+    mkdir -p "$work/out-of"
+    ways=("$file" "$work/${pair%%:*}" "$work/out-of/exported.safetensors" "$work/again")
+    rm -rf "$work/out-of/exported.safetensors" "$work/hf" "$work/again" "$work/again-hf"
+    "$jepa" export "$work/${pair%%:*}" --format safetensors --out "$work/out-of/exported.safetensors" >"$work/said" 2>&1 ||
+        { fail "export of $file"; cat "$work/said"; }
+    positions=()
+    [ "${pair%%_*}" = vjepa1 ] && positions=(--positions sincos)
+    "$jepa" import "$work/out-of/exported.safetensors" --out "$work/again" --heads 3 --pred-heads 3 --frames 8 --crop 64 \
+        "${positions[@]}" >"$work/said" 2>&1 || { fail "import of what was exported from $file"; cat "$work/said"; }
+    if [ "${pair%%_*}" = vjepa2 ]; then # the one that transformers has a class for
+        "$jepa" export "$work/${pair%%:*}" --format hf --out "$work/hf" >"$work/said" 2>&1 || fail "export to a folder"
+        "$jepa" import "$work/hf" --out "$work/again-hf" >"$work/said" 2>&1 || fail "import of that folder"
+        ways+=("$work/hf" "$work/again-hf")
+    fi
+    for weights in "${ways[@]}"; do
         "$jepa" check-reference "$folder" --weights "$weights" --certificate "$work/certificate.json" \
             >"$work/out" || fail "$weights does not pass"
         diff <(grep -v "^weights from" "$work/out") "$work/own" >/dev/null || fail "$weights: another table"
