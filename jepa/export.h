@@ -14,8 +14,8 @@
 #include "base/safetensors.h"
 #include "jepa/config.h"
 
-#define EXPORT_SHARD_BYTES ((uint64_t)5000000000) /* of tensors in a file: save_pretrained's 5 GB  \
-                                                   */
+/* of tensors in a file: 5 GB, as save_pretrained */
+#define EXPORT_SHARD_BYTES ((uint64_t)5000000000)
 
 typedef enum ExportNetwork { EXPORT_ALL, EXPORT_ENCODER, EXPORT_TARGET } ExportNetwork;
 
