@@ -43,7 +43,19 @@ refused 1 "no such folder" pretrain --data nowhere --out run
 refused 1 "none of its" pretrain --data bad --out run "${tiny[@]}"
 refused 2 "patch_size 7 does not divide" pretrain --data videos --out run "${tiny[@]}" --set data.patch_size=7
 refused 2 "num_heads 3 does not divide" pretrain --data videos --out run "${tiny[@]}" --set model.num_heads=3
-refused 2 "not built yet: model.use_rope" pretrain --data videos --out run --set model.use_rope=true
+refused 2 "not built yet: model.n_registers" pretrain --data videos --out run --set model.n_registers=4
+refused 2 "need an even number" pretrain --data videos --out run "${tiny[@]}" --set model.use_rope=true --set model.pred_embed_dim=12 --set model.pred_num_heads=4
+refused 2 "objective sigreg needs" pretrain --data videos --out run "${tiny[@]}" --set objective=sigreg
+refused 2 "levels_predictor" pretrain --data videos --out run "${tiny[@]}" --set loss.predict_all=true
+refused 2 "frozen:CHECKPOINT" pretrain --data videos --out run "${tiny[@]}" --set target=thawed
+refused 1 "cannot read" pretrain --data videos --out run "${tiny[@]}" --set target=frozen:nowhere
+refused 1 "cannot read" pretrain --data videos --out run "${tiny[@]}" --cooldown nowhere
+refused 2 "pictures (I-JEPA)" pretrain --data videos --out run "${tiny[@]}" --set model.two_dimensional=true
+refused 2 "drop_path_rate" pretrain --data videos --out run "${tiny[@]}" --set model.drop_path_rate=1
+refused 1 "nowhere" import nowhere --out imported
+refused 1 "no sound safetensors file" import bad/text.mp4 --out imported
+refused 1 "" export nowhere --format hf --out exported
+[ -e imported ] || [ -e exported ] && fail "something is left of what was refused"
 refused 1 "expected folders step-N" probe --checkpoint empty --data videos
 refused 1 "cannot read" probe --checkpoint nowhere --data videos
 refused 2 "frame 99" frames "$video" --indices 0,99 --out pictures
