@@ -32,14 +32,9 @@ static TrainDecision observe(void *context, StepReport *report) {
 /* A checkpoint's recipe into `recipe`. */
 static int recipe_of_checkpoint(Recipe *recipe, const char *path, Error *error) {
     Checkpoint checkpoint;
-    YamlNode *root = NULL;
     if (checkpoint_open(&checkpoint, path, error))
         return -1;
-    int result = yaml_parse(&root, checkpoint.recipe, strlen(checkpoint.recipe),
-                            "the checkpoint's recipe", error);
-    if (!result)
-        result = recipe_apply(recipe, root, "the checkpoint's recipe", error);
-    yaml_release(root);
+    int result = recipe_parse(recipe, checkpoint.recipe, "the checkpoint's recipe", error);
     checkpoint_close(&checkpoint);
     return result;
 }

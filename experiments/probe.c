@@ -240,15 +240,10 @@ static int parse_layers(ModelPlan *plan, const char *text, Error *error) {
 }
 
 static int prepare(Study *s, const ProbeArguments *a, Error *error) {
-    YamlNode *root = NULL;
-    if (checkpoint_open(&s->checkpoint, a->checkpoint, error))
-        return -1;
-    int result = yaml_parse(&root, s->checkpoint.recipe, strlen(s->checkpoint.recipe),
-                            "the checkpoint's recipe", error);
-    if (!result)
-        result = recipe_apply(&s->recipe, root, "the checkpoint's recipe", error);
-    yaml_release(root);
-    if (result || recipe_check(&s->recipe, error))
+    int result;
+    if (checkpoint_open(&s->checkpoint, a->checkpoint, error) ||
+        recipe_parse(&s->recipe, s->checkpoint.recipe, "the checkpoint's recipe", error) ||
+        recipe_check(&s->recipe, error))
         return -1;
     ModelConfig trained = recipe_model(&s->recipe);
     for (size_t i = 0; i < a->sets.count; i++)

@@ -42,15 +42,9 @@ typedef struct Scene {
 } Scene;
 
 static int open_recipe(Scene *s, const VisualizeArguments *a, Error *error) {
-    static const char name[] = "the checkpoint's recipe";
-    YamlNode *root = NULL;
-    if (checkpoint_open(&s->checkpoint, a->checkpoint, error))
-        return -1;
-    int result = yaml_parse(&root, s->checkpoint.recipe, strlen(s->checkpoint.recipe), name, error);
-    if (!result)
-        result = recipe_apply(&s->recipe, root, name, error);
-    yaml_release(root);
-    if (result || recipe_check(&s->recipe, error))
+    if (checkpoint_open(&s->checkpoint, a->checkpoint, error) ||
+        recipe_parse(&s->recipe, s->checkpoint.recipe, "the checkpoint's recipe", error) ||
+        recipe_check(&s->recipe, error))
         return -1;
     if (a->mask >= s->recipe.mask.count)
         return error_set(error, ERROR_USAGE,
