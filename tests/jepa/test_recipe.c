@@ -339,6 +339,337 @@ static void test_clips(void **state) {
     recipe_free(&recipe);
 }
 
+/* Sizes of the released networks, from the files' own keys. Facts: encoders of 303,885,312 and
+ * 1,012,173,952 parameters; the predictor has as many channels and heads in both. */
+static void sizes_of_the_released_vjepa2(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int dim, depth, heads, hidden;
+    } cases[] = {{"vit_large", 1024, 24, 16, 4096},
+                 {"vit_huge", 1280, 32, 16, 5120},
+                 {"vit_giant_xformers", 1408, 40, 22, 6144}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Recipe r;
+        Error error = {0};
+        recipe_default(&r);
+        assert_int_equal(apply(&r, vjepa2, &error), 0);
+        char *name = memory_text("model.model_name=%s", cases[i].name);
+        assert_int_equal(recipe_set(&r, name, &error), 0);
+        free(name);
+        assert_int_equal(recipe_check(&r, &error), 0);
+        ModelConfig c = recipe_model(&r);
+        assert_int_equal(c.dim, cases[i].dim);
+        assert_int_equal(c.depth, cases[i].depth);
+        assert_int_equal(c.heads, cases[i].heads);
+        assert_int_equal(c.hidden, cases[i].hidden);
+        assert_int_equal(c.pred_dim, 384);
+        assert_int_equal(c.pred_depth, 12);
+        assert_int_equal(c.pred_heads, 12); /* its own, not the encoder's as in V-JEPA 1 */
+        assert_int_equal(c.pred_hidden, 1536);
+        assert_int_equal(c.positions, POSITIONS_ROPE_TILED);
+        assert_true(c.rescale_init && c.token_by_length && !c.swiglu);
+        assert_true(recipe_clip_grad(&r) == 0);
+        recipe_free(&r);
+    }
+}
+
+/* The released files name three data sets of one length: still one mask token, one stream. */
+static void data_sets_of_one_length(void **state) {
+    (void)state;
+    Recipe r;
+    Error error = {0};
+    int lengths[RECIPE_SOURCES_MAX];
+    recipe_default(&r);
+    assert_int_equal(apply(&r, vjepa2, &error), 0);
+    assert_int_equal(recipe_set(&r, "data.datasets=[a.csv, b.csv, c.csv]", &error), 0);
+    assert_int_equal(recipe_set(&r, "data.datasets_weights=[0.335, 0.1, 0.565]", &error), 0);
+    assert_int_equal(recipe_set(&r, "data.dataset_fpcs=[64, 64, 64]", &error), 0);
+    if (recipe_check(&r, &error))
+        fail_msg("%s", error.text);
+    assert_int_equal(recipe_lengths(lengths, &r), 1);
+    assert_int_equal(lengths[0], 64);
+    assert_int_equal(recipe_model(&r).frames, 64);
+    assert_int_equal(recipe_model(&r).used_mask_tokens, 1);
+    assert_int_equal(recipe_mask(&r).lengths, 0);
+    /* two lengths, one of them of two data sets whose shares add up */
+    assert_int_equal(recipe_set(&r, "data.dataset_fpcs=[64, 16, 64]", &error), 0);
+    if (recipe_check(&r, &error))
+        fail_msg("%s", error.text);
+    assert_int_equal(recipe_lengths(lengths, &r), 2);
+    assert_true(lengths[0] == 64 && lengths[1] == 16);
+    assert_int_equal(recipe_model(&r).frames, 64); /* the longest */
+    assert_int_equal(recipe_model(&r).used_mask_tokens, 2);
+    MaskRecipe mask = recipe_mask(&r);
+    assert_int_equal(mask.lengths, 2);
+    assert_true(mask.length[0] == 32 && mask.length[1] == 8); /* tubelets */
+    assert_true(mask.length_weight[0] == 0.335 + 0.565 && mask.length_weight[1] == 0.1);
+    recipe_free(&r);
+}
+
+/* A V-JEPA 2.1 recipe with pictures on half of the ranks. */
+static const char *const vjepa21[] = {"app=vjepa_2_1",
+                                      "model.model_name=vit_large_rope",
+                                      "model.interpolate_rope=true",
+                                      "model.levels_predictor=4",
+                                      "model.modality_embedding=true",
+                                      "model.img_temporal_dim_size=1",
+                                      "model.num_mask_tokens=8",
+                                      "model.lambda_value_vid=0.5",
+                                      "model.lambda_value_img=0.25",
+                                      "model.lambda_progressive=true",
+                                      "loss.predict_all=true",
+                                      "loss.weight_distance_loss=true",
+                                      "img_data.datasets=[/data/images]",
+                                      "img_data.batch_size=72",
+                                      "img_data.crop_size=512",
+                                      "img_data.rank_ratio=0.5",
+                                      "img_mask=[{num_blocks: 10, spatial_scale: [0.15, 0.15]}]"};
+
+static void start_vjepa21(Recipe *r) {
+    Error error = {0};
+    recipe_default(r);
+    assert_int_equal(apply(r, vjepa2, &error), 0);
+    for (size_t i = 0; i < sizeof vjepa21 / sizeof *vjepa21; i++)
+        if (recipe_set(r, vjepa21[i], &error))
+            fail_msg("%s: %s", vjepa21[i], error.text);
+    if (recipe_check(r, &error))
+        fail_msg("%s", error.text);
+}
+
+static void reads_vjepa21(void **state) {
+    (void)state;
+    Recipe r;
+    start_vjepa21(&r);
+    ModelConfig c = recipe_model(&r), pictures = recipe_image_model(&r);
+    assert_int_equal(c.positions, POSITIONS_ROPE); /* mended there */
+    assert_int_equal(c.rope_side, 16);             /* the trained 256 pixels in patches of 16 */
+    assert_int_equal(c.norms, 4);
+    assert_int_equal(c.levels, 4);
+    assert_int_equal(c.mask_tokens, 8);
+    assert_int_equal(c.used_mask_tokens, 1);
+    assert_true(c.modality && c.image_patches && c.context_loss && !c.videos_only);
+    assert_int_equal(recipe_groups(&r), 64); /* of 128 ranks */
+    assert_int_equal(recipe_image_groups(&r), 64);
+    assert_int_equal(pictures.tubelet, 1);
+    assert_int_equal(pictures.height, 512);
+    assert_int_equal(recipe_image_mask(&r).samples, 72);
+    /* the context loss: nothing up to 15,000, linear, all of it from 30,000 on */
+    assert_true(recipe_lambda(&r, 15000, false) == 0);
+    assert_true(recipe_lambda(&r, 22500, false) == 0.25 && recipe_lambda(&r, 22500, true) == 0.125);
+    assert_true(recipe_lambda(&r, 30000, false) == 0.5 && recipe_lambda(&r, 90000, true) == 0.25);
+    recipe_free(&r);
+}
+
+/* Keys that exclude or need each other: the message names the key that would mend it. */
+static void families_do_not_mix(void **state) {
+    (void)state;
+    static const struct {
+        const char *sets[3]; /* on a V-JEPA 2 recipe */
+        const char *said;
+    } cases[] = {
+        {{"data.datasets=[a, b]", "data.dataset_fpcs=[16, 32]"}, "data.datasets_weights"},
+        {{"data.datasets=[a, b]", "data.dataset_fpcs=[16, 15]", "data.datasets_weights=[1, 1]"},
+         "tubelet_size"},
+        {{"data.datasets=[a, b]", "data.dataset_fpcs=[16, 16, 8]", "data.datasets_weights=[1, 1]"},
+         "3 lengths for 2 data sets"},
+        {{"loss.predict_all=true"}, "model.levels_predictor"},
+        {{"model.levels_predictor=3"}, "model.levels_predictor"},
+        {{"optimization.is_anneal=true"}, "optimization.anneal_ckpt"},
+        {{"optimization.anneal_ckpt=/run", "init_from=/other"}, "init_from"},
+        {{"objective=sigreg", "model.use_rope=false"}, "model.use_rope"},
+        {{"objective=sigreg", "model.levels_predictor=4"}, "objective sigreg"},
+        {{"objective=sigreg", "sigreg.local_size=90"}, "sigreg.local_size"},
+        {{"objective=sigreg", "sigreg.token_drop_rate=1"}, "sigreg.token_drop_rate"},
+        {{"model.mask_tokens=setting", "model.num_mask_tokens=1",
+          "mask=[{num_blocks: 8}, {num_blocks: 2}]"},
+         "model.num_mask_tokens"},
+        {{"model.two_dimensional=true"}, "data.num_frames"},
+        {{"target=frozen"}, "frozen:CHECKPOINT"},
+        {{"data.clip_duration=3"}, "data.fps"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Recipe r;
+        Error error = {0};
+        recipe_default(&r);
+        assert_int_equal(apply(&r, vjepa2, &error), 0);
+        assert_int_equal(recipe_check(&r, &error), 0);
+        for (int k = 0; k < 3 && cases[i].sets[k]; k++)
+            if (recipe_set(&r, cases[i].sets[k], &error))
+                fail_msg("%s: %s", cases[i].sets[k], error.text);
+        if (!recipe_check(&r, &error) || !strstr(error.text, cases[i].said))
+            fail_msg("%s: \"%s\", expected a word on %s", cases[i].sets[0], error.text,
+                     cases[i].said);
+        assert_int_equal(error.code, ERROR_USAGE);
+        recipe_free(&r);
+    }
+    static const char *const pictures[][2] = {
+        {"img_data.rank_ratio=1", "img_data.rank_ratio"},
+        {"img_data.datasets=[]", "img_data"},
+        {"img_mask=null", "img_mask"},
+        {"img_data.crop_size=250", "img_data.crop_size"},
+        {"model.img_temporal_dim_size=null", "model.img_temporal_dim_size"}};
+    for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++) {
+        Recipe r;
+        Error error = {0};
+        start_vjepa21(&r);
+        assert_int_equal(recipe_set(&r, pictures[i][0], &error), 0);
+        if (!recipe_check(&r, &error) || !strstr(error.text, pictures[i][1]))
+            fail_msg("%s: \"%s\"", pictures[i][0], error.text);
+        recipe_free(&r);
+    }
+}
+
+/* What is not there is refused by its name, and no longer once it is undone. */
+static void missing_features_are_named(void **state) {
+    (void)state;
+    static const char *const cases[][3] = {{"model.n_registers", "4", "0"},
+                                           {"model.n_registers_predictor", "4", "0"},
+                                           {"loss.shift_by_n", "1", "0"},
+                                           {"data_aug.motion_shift", "true", "false"},
+                                           {"model.has_cls_first", "true", "false"},
+                                           {"loss.offset_context_loss", "true", "false"},
+                                           {"model.is_causal", "true", "false"},
+                                           {"model.normalize_predictor", "true", "false"},
+                                           {"optimization.use_radamw", "true", "false"},
+                                           {"sigreg.knots", "9", "17"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Recipe r;
+        Error error = {0};
+        recipe_default(&r);
+        assert_int_equal(apply(&r, vjepa2, &error), 0);
+        char *on = memory_text("%s=%s", cases[i][0], cases[i][1]);
+        char *off = memory_text("%s=%s", cases[i][0], cases[i][2]);
+        assert_int_equal(recipe_set(&r, on, &error), 0);
+        assert_int_equal(recipe_check(&r, &error), -1);
+        if (!strstr(error.text, cases[i][0]))
+            fail_msg("%s: %s", on, error.text);
+        assert_int_equal(recipe_set(&r, off, &error), 0);
+        memset(&error, 0, sizeof error);
+        if (recipe_check(&r, &error))
+            fail_msg("%s: %s", off, error.text);
+        free(on);
+        free(off);
+        recipe_free(&r);
+    }
+}
+
+/* Every key of V-JEPA 2, 2.1, I-JEPA and LeVJEPA, at a value that is not its default, comes back
+ * from the written text; together they need not make sense. */
+static void new_keys_are_read_back(void **state) {
+    (void)state;
+    static const char *const sets[] = {
+        "objective=sigreg",
+        "target=frozen:/a teacher",
+        "init_from=/another run",
+        "teacher.embed_dim=1280",
+        "teacher.depth=32",
+        "teacher.num_heads=20",
+        "teacher.mlp_dim=5000",
+        "teacher.use_silu=true",
+        "teacher.positions=standard",
+        "teacher.rope_side=18",
+        "teacher.uniform_power=true",
+        "teacher.norms=4",
+        "data.datasets=[a, b, c]",
+        "data.datasets_weights=[0.25, 0.5, 0.125]",
+        "data.dataset_fpcs=[16, 64, 32]",
+        "data.crop_size=[256, 384]",
+        "data.fps=7.5",
+        "img_data.datasets=[x, 'y: z']",
+        "img_data.batch_size=72",
+        "img_data.crop_size=512",
+        "img_data.rank_ratio=0.375",
+        "img_mask=[{num_blocks: 10, spatial_scale: [0.125, 0.25]}, {num_blocks: 3, inv_block: "
+        "true}]",
+        "loss.smooth_l1=true",
+        "loss.predict_all=true",
+        "loss.weight_distance_loss=true",
+        "loss.lambda_start=7",
+        "loss.lambda_end=9",
+        "mask.num_pred_masks=5",
+        "mask.pred_mask_scale=[0.125, 0.1875]",
+        "mask.enc_mask_scale=[0.75, 0.875]",
+        "mask.aspect_ratio=[0.5, 2]",
+        "mask.min_keep=11",
+        "mask.allow_overlap=true",
+        "sigreg.weight=0.03125",
+        "sigreg.num_proj=77",
+        "sigreg.hidden_dim=78",
+        "sigreg.output_dim=79",
+        "sigreg.token_drop_rate=0.875",
+        "sigreg.block_causal=false",
+        "sigreg.local_crops_number=3",
+        "sigreg.local_size=64",
+        "sigreg.local_crops_scale=[0.0625, 0.3125]",
+        "sigreg.local_crops_ratio=[0.625, 1.5]",
+        "sigreg.hflip=false",
+        "sigreg.color_jitter_prob=0.5625",
+        "sigreg.brightness=0.4375",
+        "sigreg.contrast=0.1875",
+        "sigreg.saturation=0.21875",
+        "sigreg.hue=0.03125",
+        "sigreg.grayscale_prob=0.28125",
+        "model.rescale_init=true",
+        "model.use_rope=true",
+        "model.rope=standard",
+        "model.interpolate_rope=true",
+        "model.use_silu=true",
+        "model.use_pred_silu=true",
+        "model.wide_silu=false",
+        "model.drop_path_rate=0.0625",
+        "model.mask_tokens=setting",
+        "model.num_mask_tokens=9",
+        "model.levels_predictor=4",
+        "model.modality_embedding=true",
+        "model.img_temporal_dim_size=1",
+        "model.two_dimensional=true",
+        "model.lambda_value_vid=0.3125",
+        "model.lambda_value_img=0.6875",
+        "model.lambda_progressive=true",
+        "optimization.clip_grad=3.5",
+        "optimization.is_anneal=true",
+        "optimization.anneal_ckpt=/runs/pretrained: 800",
+    };
+    Recipe a, b, fresh;
+    Error error = {0};
+    recipe_default(&a);
+    recipe_default(&b);
+    recipe_default(&fresh);
+    char *before = recipe_text(&fresh);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        if (recipe_set(&fresh, sets[i], &error) || recipe_set(&a, sets[i], &error))
+            fail_msg("%s: %s", sets[i], error.text);
+        char *after = recipe_text(&fresh);
+        if (!strcmp(before, after)) /* it is written, and its value is not the default */
+            fail_msg("%s leaves no trace in the text", sets[i]);
+        free(before);
+        before = after;
+    }
+    char *text = recipe_text(&a);
+    assert_int_equal(apply(&b, text, &error), 0);
+    char *again = recipe_text(&b);
+    assert_string_equal(text, again);
+    /* a few of them, lest reading and writing be wrong alike */
+    assert_int_equal(b.objective, OBJECTIVE_SIGREG);
+    assert_string_equal(recipe_teacher(&b), "/a teacher");
+    assert_string_equal(b.optimization.anneal_ckpt, "/runs/pretrained: 800");
+    assert_string_equal(b.img_data.datasets[1], "y: z");
+    assert_true(b.data.fpcs_count == 3 && b.data.fpcs[1] == 64 && b.data.num_frames == 64);
+    assert_true(b.data.weights_count == 3 && b.data.weights[2] == 0.125);
+    assert_true(b.data.crop_size == 256 && b.data.crop_width == 384);
+    assert_true(b.img_mask.count == 2 && b.img_mask.settings[1].inv_block);
+    assert_true(b.mask.ijepa.enc_mask_scale[1] == 0.875 && b.mask.ijepa.allow_overlap);
+    assert_true(b.sigreg.local_crops_ratio[0] == 0.625 && b.sigreg.grayscale_prob == 0.28125);
+    assert_true(b.loss.lambda_value_img == 0.6875 && b.loss.lambda_end == 9);
+    free(before);
+    free(text);
+    free(again);
+    recipe_free(&a);
+    recipe_free(&b);
+    recipe_free(&fresh);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_vjepa1),
@@ -350,6 +681,12 @@ int main(void) {
         cmocka_unit_test(sizes_must_fit),
         cmocka_unit_test(giants_are_refused),
         cmocka_unit_test(test_clips),
+        cmocka_unit_test(sizes_of_the_released_vjepa2),
+        cmocka_unit_test(data_sets_of_one_length),
+        cmocka_unit_test(reads_vjepa21),
+        cmocka_unit_test(families_do_not_mix),
+        cmocka_unit_test(missing_features_are_named),
+        cmocka_unit_test(new_keys_are_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
