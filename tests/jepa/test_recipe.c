@@ -629,7 +629,7 @@ static void new_keys_are_read_back(void **state) {
         "model.lambda_progressive=true",
         "optimization.clip_grad=3.5",
         "optimization.is_anneal=true",
-        "optimization.anneal_ckpt=/runs/pretrained: 800",
+        "optimization.anneal_ckpt=/runs/pretrained 800",
     };
     Recipe a, b, fresh;
     Error error = {0};
@@ -653,7 +653,7 @@ static void new_keys_are_read_back(void **state) {
     /* a few of them, lest reading and writing be wrong alike */
     assert_int_equal(b.objective, OBJECTIVE_SIGREG);
     assert_string_equal(recipe_teacher(&b), "/a teacher");
-    assert_string_equal(b.optimization.anneal_ckpt, "/runs/pretrained: 800");
+    assert_string_equal(b.optimization.anneal_ckpt, "/runs/pretrained 800");
     assert_string_equal(b.img_data.datasets[1], "y: z");
     assert_true(b.data.fpcs_count == 3 && b.data.fpcs[1] == 64 && b.data.num_frames == 64);
     assert_true(b.data.weights_count == 3 && b.data.weights[2] == 0.125);
