@@ -74,6 +74,18 @@ static int resolve_teacher(Recipe *recipe, Error *error) {
                                "set data.tubelet_size and patch_size to its own",
                                config.tubelet, config.patch, config.patch, mine.tubelet, mine.patch,
                                mine.patch);
+        /* what its sizes alone do not tell must be the student's own */
+        bool grids = config.trained_frames == mine.frames && config.trained_height == mine.height &&
+                     config.trained_width == mine.width;
+        const char *other = config.class_token || config.causal ? "a class token"
+                            : config.plane != mine.plane        ? "two dimensions"
+                            : config.modality && !mine.modality ? "modality embeddings"
+                            : config.positions == POSITIONS_SINCOS && !grids
+                                ? "positions of another clip size"
+                                : NULL;
+        if (!result && other)
+            result = error_set(error, ERROR_USAGE,
+                               "it has %s, which a teacher of this recipe cannot have", other);
         recipe->teacher = config_teacher(&config);
     }
     recipe_free(&own);
@@ -121,7 +133,8 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
     }
     if (!result && !recipe->data.datasets_count && !a->dry_run)
         result = error_set(error, ERROR_USAGE, "no videos: give --data FOLDER or --data LIST.csv");
-    if (!result && !a->dry_run)
+    if (!result && !a->dry_run && recipe_teacher(recipe) && !recipe->teacher.dim &&
+        !(result = recipe_check(recipe, error)))
         result = resolve_teacher(recipe, error);
     if (!result)
         result = recipe_check(recipe, error);

@@ -273,10 +273,10 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
     plan.config.trained_frames = trained.frames; /* other input sizes: positions are interpolated */
     plan.config.trained_height = trained.height;
     plan.config.trained_width = trained.width;
-    if (a->layers && parse_layers(&plan, a->layers, error))
-        return -1;
     /* with a frozen teacher what was learnt is the context encoder, of other sizes perhaps */
     plan.config.teacher = (EncoderConfig){0};
+    if (a->layers && parse_layers(&plan, a->layers, error))
+        return -1;
     if (config_check(&plan.config, error) || model_new(&s->model, &plan, s->device, error))
         return -1;
     char *run = path_folder(s->checkpoint.folder);

@@ -142,6 +142,27 @@ static bool odd_heads(int dim, int heads) {
     return (dim / heads) % 2 || dim / heads < 6;
 }
 
+/* A frozen teacher's sizes, which may be anybody's. */
+static int check_teacher(const EncoderConfig *t, Error *error) {
+    if (check_size(t->dim, 8, 8192, "teacher.embed_dim", error) ||
+        check_size(t->depth, 1, 128, "teacher.depth", error) ||
+        check_size(t->heads, 1, 128, "teacher.num_heads", error) ||
+        check_size(t->hidden, 8, 32768, "teacher.mlp_dim", error) ||
+        check_size(t->rope_side, 0, 1024, "teacher.rope_side", error) ||
+        check_divides(t->heads, t->dim, "teacher.num_heads", "teacher.embed_dim", error))
+        return -1;
+    if ((t->norms != 1 && t->norms != LEVELS_MAX) || t->depth < t->norms)
+        return error_set(error, ERROR_USAGE,
+                         "teacher.norms: expected 1, or 4 in 4 blocks or more, found %d in %d",
+                         t->norms, t->depth);
+    if (t->positions != POSITIONS_SINCOS && odd_heads(t->dim, t->heads))
+        return error_set(error, ERROR_USAGE,
+                         "teacher: heads of %d channels: rotary positions need an even number, 6 "
+                         "or more",
+                         t->dim / t->heads);
+    return 0;
+}
+
 int config_check(const ModelConfig *c, Error *error) {
     if (check_size(c->frames, 1, 256, "data.num_frames", error) ||
         check_size(c->height, 8, 1024, "data.crop_size", error) ||
@@ -174,6 +195,8 @@ int config_check(const ModelConfig *c, Error *error) {
                          "model.use_rope: heads of %d channels (predictor: %d): rotary positions "
                          "need an even number, 6 or more",
                          c->dim / c->heads, c->pred_heads ? c->pred_dim / c->pred_heads : 0);
+    if (c->teacher.dim && check_teacher(&c->teacher, error))
+        return -1;
     EncoderConfig own = config_encoder(c), teacher = config_teacher(c);
     int levels = c->levels ? c->levels : 1;
     if ((own.norms != 1 && own.norms != LEVELS_MAX) || own.depth < own.norms ||

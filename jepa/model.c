@@ -270,8 +270,9 @@ static void free_host(Model *model) {
 
 static size_t scratch_for(const Model *model) {
     const ModelPlan *plan = &model->plan;
-    int64_t longest = model->tokens + 1; /* context and target tokens of a sample never exceed them;
-                                            one for a class token */
+    /* context and target of a predictor sequence may overlap (I-JEPA, allow_overlap); one more for
+     * a class token */
+    int64_t longest = (plan->settings ? 2 : 1) * (int64_t)model->tokens + 1;
     int64_t elements = max_i64(model->table.total,
                                max_i64(plan->target, plan->joined) * model->target_width);
     return device_scratch_bytes(model->device, longest, elements);
@@ -354,7 +355,8 @@ int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error)
     model->cu_target = memory_new((size_t)sequences + 1, sizeof *model->cu_target);
     model->cu_joined = memory_new((size_t)sequences + 1, sizeof *model->cu_joined);
     model->cu_predictor = memory_new((size_t)sequences + 1, sizeof *model->cu_predictor);
-    int64_t most = max_i64(b * n, plan->joined + plan->target);
+    /* index lists of a group, or the packed lengths of a chunk behind its class rows */
+    int64_t most = max_i64(max_i64(b * n, plan->joined + plan->target), 2 * b + 1);
     model->staging = memory_new((size_t)most, sizeof *model->staging);
     model->staging_weight = memory_new((size_t)most, sizeof *model->staging_weight);
     model->sample_length = memory_new((size_t)b, sizeof *model->sample_length);

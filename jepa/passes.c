@@ -176,6 +176,7 @@ static TokenRun token_run(const Model *model, int samples, int run) {
         last = model->lengths_differ ? run + 1 : (run + 1) * samples;
     const ModelConfig *c = &model->plan.config;
     int token = c->token_by_length ? model->sample_length[first % samples] : c->plane ? 0 : m;
+    JEPA_ASSERT(token < c->mask_tokens);
     return (TokenRun){model->cu_target[first], model->cu_target[last], token};
 }
 

@@ -151,6 +151,13 @@ double recipe_lambda(const Recipe *r, int64_t step, bool picture) {
     return at <= from ? 0 : value * (at - from) / (to - from);
 }
 
+/* Mask settings of the stream that has most. */
+static int most_settings(const Recipe *r) {
+    int videos = r->mask.num_pred_masks ? r->mask.num_pred_masks : r->mask.count;
+    int pictures = recipe_image_groups(r) ? r->img_mask.count : 0;
+    return videos > pictures ? videos : pictures;
+}
+
 /* What the families differ in. */
 static void resolve_networks(ModelConfig *c, const Recipe *r) {
     int lengths[RECIPE_SOURCES_MAX];
@@ -172,7 +179,7 @@ static void resolve_networks(ModelConfig *c, const Recipe *r) {
     c->token_by_length = r->model.mask_tokens ? r->model.mask_tokens == 2 : rotary;
     c->used_mask_tokens = c->plane             ? 1
                           : c->token_by_length ? recipe_lengths(lengths, r)
-                                               : r->mask.count;
+                                               : most_settings(r);
     c->mask_tokens = r->model.num_mask_tokens ? r->model.num_mask_tokens : c->used_mask_tokens;
     if (dense) {
         c->norms = LEVELS_MAX;
@@ -391,6 +398,12 @@ int recipe_check_data(const Recipe *r, Error *error) {
     if (r->data.cache_folder && !(r->data.cache_bytes > 0))
         return error_set(error, ERROR_USAGE,
                          "data.cache_folder needs a size: data.cache, for instance 20 GiB");
+    for (int i = 0; i < r->data.fpcs_count; i++)
+        if (r->data.fpcs[i] > r->data.num_frames)
+            return error_set(error, ERROR_USAGE,
+                             "data.dataset_fpcs: %d frames, but data.num_frames, given after it, "
+                             "is %d: leave data.num_frames out",
+                             r->data.fpcs[i], r->data.num_frames);
     int sets = r->data.datasets_count;
     double total = 0;
     for (int i = 0; i < r->data.weights_count; i++) {
@@ -417,6 +430,9 @@ int recipe_check_data(const Recipe *r, Error *error) {
 /* Keys that exclude or need each other. */
 static int check_networks(const Recipe *r, const ModelConfig *config, Error *error) {
     int lengths[RECIPE_SOURCES_MAX], count = recipe_lengths(lengths, r);
+    if (count > MASK_LENGTHS_MAX)
+        return error_set(error, ERROR_USAGE, "data.dataset_fpcs: %d clip lengths, at most %d",
+                         count, MASK_LENGTHS_MAX);
     for (int i = 0; i < count; i++)
         if (lengths[i] % config->tubelet)
             return error_set(error, ERROR_USAGE,
@@ -454,6 +470,19 @@ static int check_networks(const Recipe *r, const ModelConfig *config, Error *err
                          "one context");
     if (check_number(r->img_data.rank_ratio, 0, 1, "img_data.rank_ratio", error))
         return -1;
+    if (r->img_data.rank_ratio > 0 && !recipe_image_groups(r))
+        return error_set(error, ERROR_USAGE,
+                         "img_data.rank_ratio: %g of %d group(s) is not one of pictures: raise "
+                         "tasks_per_node (and lower data.batch_size to keep the batch)",
+                         r->img_data.rank_ratio, r->nodes * r->tasks_per_node);
+    if (r->objective == OBJECTIVE_SIGREG &&
+        (r->img_data.rank_ratio > 0 || count > 1 || recipe_teacher(r)))
+        return error_set(error, ERROR_USAGE,
+                         "objective: sigreg takes videos of one length and has no teacher: leave "
+                         "out %s",
+                         r->img_data.rank_ratio > 0 ? "img_data.rank_ratio"
+                         : count > 1                ? "data.dataset_fpcs of several lengths"
+                                                    : "target: frozen");
     if (recipe_image_groups(r)) {
         if (recipe_groups(r) < 1)
             return error_set(error, ERROR_USAGE,
@@ -497,6 +526,8 @@ static int check_networks(const Recipe *r, const ModelConfig *config, Error *err
 
 int recipe_check(const Recipe *r, Error *error) {
     ModelConfig config;
+    if (check_number(r->mask.num_pred_masks, 0, MASK_SETTINGS_MAX, "mask.num_pred_masks", error))
+        return -1;
     if (r->not_built)
         return error_set(error, ERROR_USAGE, "the recipe asks for what is not built yet: %s",
                          r->not_built);
@@ -545,7 +576,5 @@ int recipe_check(const Recipe *r, Error *error) {
     if (clips > CLIPS_MAX)
         return error_set(error, ERROR_USAGE, "a step of %.0f clips: expected at most %d", clips,
                          CLIPS_MAX);
-    if (check_number(r->mask.num_pred_masks, 0, MASK_SETTINGS_MAX, "mask.num_pred_masks", error))
-        return -1;
     return r->objective == OBJECTIVE_JEPA ? mask_check(&mask, error) : 0;
 }

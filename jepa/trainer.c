@@ -159,6 +159,8 @@ static int not_finite(const Trainer *trainer, double loss, Error *error) {
         const Stream *s = &t->stream[k];
         for (int i = 0; i < s->groups * s->samples; i++, slots++) {
             const ClipDraw *draw = &s->draws[i];
+            if (!draw->count) /* not come to */
+                continue;
             const char *name = video_index_name(s->index, draw->file);
             int64_t first = draw->frames[0], last = draw->frames[draw->count - 1];
             char *quoted = csv_quote(name);
@@ -476,6 +478,27 @@ static int make_models(Training *t, Error *error) {
     return 0;
 }
 
+static bool has_frozen_teacher(const Checkpoint *checkpoint) {
+    Recipe recipe;
+    Error ignored = {0};
+    recipe_default(&recipe);
+    bool frozen = !recipe_parse(&recipe, checkpoint->recipe, "its recipe", &ignored) &&
+                  recipe_teacher(&recipe);
+    recipe_free(&recipe);
+    return frozen;
+}
+
+/* The target encoder begins as the encoder, where it has its sizes. */
+static void copy_to_target(Model *model) {
+    int64_t count = model->table.owner[OWNER_ENCODER].end;
+    if (model->plan.config.teacher.dim)
+        return;
+    float *host = memory_new((size_t)count, sizeof *host);
+    model->device->download(host, model->weights, (size_t)count * sizeof *host, model->device);
+    model->device->upload(model->target, host, (size_t)count * sizeof *host, model->device);
+    free(host);
+}
+
 /* The weights that a run begins with: another run's with its moments (cooldown), another's weights
  * alone, or drawn; and those of a frozen teacher. */
 static int first_weights(Training *t, Error *error) {
@@ -488,7 +511,10 @@ static int first_weights(Training *t, Error *error) {
     if (from) {
         result = checkpoint_open(&source, from, error);
         if (!result && r->optimization.anneal_ckpt) {
-            result = checkpoint_load(model, &source, error);
+            ExtraTensor extra[EXTRA_TENSORS_MAX];
+            result = checkpoint_load(model, &source, error) ||
+                     checkpoint_load_extra(extra, t->objective->extras(extra, t), model, &source,
+                                           error);
             t->updates = source.updates;
             if (!result)
                 log_info("going on from %s after %" PRId64 " updates, moments included", from,
@@ -496,6 +522,8 @@ static int first_weights(Training *t, Error *error) {
         } else if (!result) {
             CheckpointLoaded loaded;
             result = checkpoint_load_some(&loaded, model, &source, error);
+            if (!result && has_frozen_teacher(&source))
+                copy_to_target(model); /* its target encoder is no average of what is loaded */
             if (!result)
                 log_info("starting from %s: %d of %d tensors, %d are new%s%s", from, loaded.found,
                          loaded.wanted, loaded.wanted - loaded.found,

@@ -51,6 +51,13 @@ refused 2 "frozen:CHECKPOINT" pretrain --data videos --out run "${tiny[@]}" --se
 refused 1 "cannot read" pretrain --data videos --out run "${tiny[@]}" --set target=frozen:nowhere
 refused 1 "cannot read" pretrain --data videos --out run "${tiny[@]}" --cooldown nowhere
 refused 2 "pictures (I-JEPA)" pretrain --data videos --out run "${tiny[@]}" --set model.two_dimensional=true
+refused 2 "mask.num_pred_masks" pretrain --data videos --out run "${tiny[@]}" --set mask.num_pred_masks=17
+refused 2 "is not one of pictures" pretrain --data videos --out run "${tiny[@]}" --set img_data.rank_ratio=0.5
+refused 2 "leave out img_data" pretrain --data videos --out run "${tiny[@]}" --set model.use_rope=true --set model.num_heads=2 --set objective=sigreg --set img_data.rank_ratio=0.5 --set tasks_per_node=2
+refused 2 "teacher.num_heads" pretrain --data videos --out run "${tiny[@]}" --set target=frozen:nowhere --set teacher.embed_dim=24 --set teacher.depth=2 --set teacher.mlp_dim=96
+refused 2 "norms" pretrain --data videos --out run "${tiny[@]}" --set target=frozen:nowhere --set teacher.embed_dim=24 --set teacher.depth=2 --set teacher.mlp_dim=96 --set teacher.num_heads=2 --set teacher.norms=9
+printf 'data: {datasets: [videos, bad], datasets_weights: [1, 1], dataset_fpcs: [8, 4], num_frames: 4}\nmodel: {use_rope: true}\n' >order.yaml
+refused 2 "given after it" pretrain --recipe order.yaml --out run
 refused 2 "drop_path_rate" pretrain --data videos --out run "${tiny[@]}" --set model.drop_path_rate=1
 refused 1 "nowhere" import nowhere --out imported
 refused 1 "no sound safetensors file" import bad/text.mp4 --out imported

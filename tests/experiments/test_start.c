@@ -200,9 +200,10 @@ static void what_cannot_be_started_from_is_named(void **state) {
         assert_said(f, cases[i].message);
         free(arguments);
     }
-    assert_int_equal(jepa(f, "pretrain --data videos --out bad --set model.embed_dim=32" SIZES
-                             " --set data.patch_size=16 --set target=frozen:first"),
-                     2);
+    assert_int_equal(
+        jepa(f, "pretrain --data videos --out bad --set model.embed_dim=32" SIZES
+                " --set data.patch_size=16 --set data.crop_size=64 --set target=frozen:first"),
+        2);
     assert_said(f, "it cuts clips into 2 x 8 x 8, the recipe into 2 x 16 x 16");
 }
 
