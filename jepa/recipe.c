@@ -1,6 +1,7 @@
 /* Recipes: defaults, checks, and the parts that the other floors want. See jepa/recipe.h; the keys
  * are in jepa/recipe_keys.c. */
 #include "jepa/recipe.h"
+#include "jepa/sigreg.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,10 +45,10 @@ void recipe_default(Recipe *r) {
     r->loss.lambda_value_vid = r->loss.lambda_value_img = 0.5;
     r->loss.lambda_start = 15000;
     r->loss.lambda_end = 30000;
-    r->sigreg.weight = 0.02;
-    r->sigreg.num_proj = 1024;
-    r->sigreg.hidden_dim = 2048;
-    r->sigreg.output_dim = 256;
+    r->sigreg.weight = SIGREG_LAMBDA;
+    r->sigreg.num_proj = SIGREG_DIRECTIONS;
+    r->sigreg.hidden_dim = SIGREG_HIDDEN;
+    r->sigreg.output_dim = SIGREG_OUTPUT;
     r->sigreg.token_drop_rate = 0.95;
     r->sigreg.block_causal = true;
     r->sigreg.local_crops_number = 10;
