@@ -9,6 +9,7 @@
 #ifndef JEPA_KERNELS_ATTENTION_H
 #define JEPA_KERNELS_ATTENTION_H
 
+#include "kernels/activation.h"
 #include <stdint.h>
 
 typedef struct Device Device;
@@ -16,15 +17,16 @@ typedef struct Device Device;
 /* out[R][D], lse[R][H] (natural log of the sum of exponentials; NULL: not wanted) from
  * qkv[R][3][H][D/H]. cu_seqlens[S+1] lies in host memory, block[R] in the device's (NULL: all
  * attend to all). */
-typedef void AttentionForward(float *out, float *lse, const float *qkv, const int32_t *cu_seqlens,
-                              const int32_t *block, int64_t sequences, int64_t width, int64_t heads,
-                              Device *device);
+typedef void AttentionForward(Activation *out, float *lse, const Activation *qkv,
+                              const int32_t *cu_seqlens, const int32_t *block, int64_t sequences,
+                              int64_t width, int64_t heads, Device *device);
 /* dqkv[R][3][H][D/H] from dout[R][D] and what the forward pass read and wrote. With
  * delta_i = Σ_d dout_i out_i:  dV = Pᵀ dO,  dS = P (dO Vᵀ - delta),  dQ = dS K/√d,  dK = dSᵀ Q/√d
  */
-typedef void AttentionBackward(float *dqkv, const float *dout, const float *qkv, const float *out,
-                               const float *lse, const int32_t *cu_seqlens, const int32_t *block,
-                               int64_t sequences, int64_t width, int64_t heads, Device *device);
+typedef void AttentionBackward(Activation *dqkv, const Activation *dout, const Activation *qkv,
+                               const Activation *out, const float *lse, const int32_t *cu_seqlens,
+                               const int32_t *block, int64_t sequences, int64_t width,
+                               int64_t heads, Device *device);
 
 AttentionForward cpu_attention_forward, reference_attention_forward;
 AttentionBackward cpu_attention_backward, reference_attention_backward;

@@ -17,6 +17,7 @@
 #define JEPA_KERNELS_DEVICE_H
 
 #include "base/error.h"
+#include "kernels/activation.h"
 #include "kernels/adamw.h"
 #include "kernels/attention.h"
 #include "kernels/batchnorm.h"
@@ -35,10 +36,11 @@
 #include <stdint.h>
 
 struct Device {
-    const char *name; /* "cpu", "reference" */
-    bool on_host;     /* its memory is the host's: pointers may be read and written directly */
-    int threads;      /* threads that operations may use */
-    void *scratch;    /* device memory, reserved by device_reserve */
+    const char *name;    /* "cpu", "reference" */
+    bool on_host;        /* its memory is the host's: pointers may be read and written directly */
+    int threads;         /* threads that operations may use */
+    Precision precision; /* of activations */
+    void *scratch;       /* device memory, reserved by device_reserve */
     size_t scratch_bytes;
 
     /* Memory of the device, 64-byte aligned and zeroed. Taken a few times, before the first step.

@@ -58,9 +58,11 @@ MANY_CPUS static void score_gradient_row(float *dp, const float *p, float delta,
         dp[j] = p[j] * (dp[j] - delta);
 }
 
-void cpu_attention_forward(float *out, float *lse, const float *qkv, const int32_t *cu_seqlens,
-                           const int32_t *block, int64_t sequences, int64_t width, int64_t heads,
-                           Device *device) {
+void cpu_attention_forward(Activation *out_, float *lse, const Activation *qkv_,
+                           const int32_t *cu_seqlens, const int32_t *block, int64_t sequences,
+                           int64_t width, int64_t heads, Device *device) {
+    float *out = out_;
+    const float *qkv = qkv_;
     int64_t head = width / heads, stride = 3 * width;
     float scale = (float)(1.0 / sqrt((double)head));
     char *scratch = device->scratch;
@@ -88,9 +90,12 @@ void cpu_attention_forward(float *out, float *lse, const float *qkv, const int32
     }
 }
 
-void cpu_attention_backward(float *dqkv, const float *dout, const float *qkv, const float *out,
-                            const float *lse, const int32_t *cu_seqlens, const int32_t *block,
-                            int64_t sequences, int64_t width, int64_t heads, Device *device) {
+void cpu_attention_backward(Activation *dqkv_, const Activation *dout_, const Activation *qkv_,
+                            const Activation *out_, const float *lse, const int32_t *cu_seqlens,
+                            const int32_t *block, int64_t sequences, int64_t width, int64_t heads,
+                            Device *device) {
+    float *dqkv = dqkv_;
+    const float *dout = dout_, *qkv = qkv_, *out = out_;
     int64_t head = width / heads, stride = 3 * width;
     float scale = (float)(1.0 / sqrt((double)head));
     char *scratch = device->scratch;

@@ -171,9 +171,11 @@ static double scores(double *s, const float *qkv, const int32_t *block, int64_t 
     return top + log(sum);
 }
 
-void reference_attention_forward(float *out, float *lse, const float *qkv,
+void reference_attention_forward(Activation *out_, float *lse, const Activation *qkv_,
                                  const int32_t *cu_seqlens, const int32_t *block, int64_t sequences,
                                  int64_t width, int64_t heads, Device *device) {
+    float *out = out_;
+    const float *qkv = qkv_;
     (void)device;
     int64_t head = width / heads;
     for (int64_t s = 0; s < sequences; s++) {
@@ -196,10 +198,12 @@ void reference_attention_forward(float *out, float *lse, const float *qkv,
     }
 }
 
-void reference_attention_backward(float *dqkv, const float *dout, const float *qkv,
-                                  const float *out, const float *lse, const int32_t *cu_seqlens,
-                                  const int32_t *block, int64_t sequences, int64_t width,
-                                  int64_t heads, Device *device) {
+void reference_attention_backward(Activation *dqkv_, const Activation *dout_,
+                                  const Activation *qkv_, const Activation *out_, const float *lse,
+                                  const int32_t *cu_seqlens, const int32_t *block,
+                                  int64_t sequences, int64_t width, int64_t heads, Device *device) {
+    float *dqkv = dqkv_;
+    const float *dout = dout_, *qkv = qkv_, *out = out_;
     (void)device, (void)out, (void)lse;
     int64_t head = width / heads, stride = 3 * width;
     for (int64_t s = 0; s < sequences; s++) {
