@@ -199,7 +199,7 @@ static float *embedded_patches(const Model *model) {
     bool picture = plan->picture && plan->config.image_patches;
     int64_t rows = model->cu_target_clips[plan->samples];
     float *patches = memory_new((size_t)(rows * model->teacher.dim), sizeof *patches);
-    model->device->linear_forward(
+    model->device->linear_residual_forward(
         patches, model->target_patches, model->target + (picture ? t->image_w : t->patch_w),
         model->target + (picture ? t->image_b : t->patch_b), NULL, rows,
         config_patch_size(&plan->config), model->teacher.dim, model->device);
@@ -216,7 +216,7 @@ static float *normed_levels(const Model *model) {
     float *level = memory_new((size_t)(rows * d), sizeof *level);
     for (int k = 0; k < levels->count; k++) {
         int norm = levels->norm[k];
-        model->device->layernorm_forward(
+        model->device->layernorm_values(
             level, NULL, NULL,
             stack_output(&model->act_target, model->teacher_shape, levels->block[k]),
             model->target + t->norm_w[norm], model->target + t->norm_b[norm], rows, d,

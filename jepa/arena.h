@@ -30,6 +30,17 @@ void *arena_take(Arena *arena, int64_t count, size_t size);
 static inline float *arena_floats(Arena *arena, int64_t count) {
     return (float *)arena_take(arena, count, sizeof(float));
 }
+/* Activations of the device's type. */
+static inline Activation *arena_activations(Arena *arena, int64_t count, const Device *device) {
+    return arena_take(arena, count, activation_size(device->precision));
+}
+/* `values` as activations: themselves on a float32 device, else a place of their own, to be filled
+ * by rows_narrow. */
+static inline Activation *arena_narrowed(Arena *arena, float *values, int64_t count,
+                                         const Device *device) {
+    return device->precision == PRECISION_FLOAT32 ? values
+                                                  : arena_activations(arena, count, device);
+}
 static inline int32_t *arena_indices(Arena *arena, int64_t count) {
     return (int32_t *)arena_take(arena, count, sizeof(int32_t));
 }

@@ -514,6 +514,7 @@ int checkpoint_load(Model *model, const Checkpoint *checkpoint, Error *error) {
                  load_buffer(model->target, &model->target_table, true, model, &file, checkpoint,
                              "target_", error);
         safetensors_close(&file);
+        model_weights_changed(model);
     }
     if (result || !model->plan.training)
         return result ? -1 : 0;
@@ -597,6 +598,7 @@ int checkpoint_load_some(CheckpointLoaded *loaded, Model *model, const Checkpoin
         free(flat);
     }
     safetensors_close(&file);
+    model_weights_changed(model);
     if (!result && !loaded->found)
         return error_set(error, ERROR_RUN,
                          "%s: not one of its tensors has the name and shape that the recipe asks "
@@ -614,6 +616,7 @@ int checkpoint_load_teacher(Model *model, const Checkpoint *checkpoint, Error *e
         result = load_buffer(model->target, &model->target_table, true, model, &file, checkpoint,
                              own ? "target_" : "", error);
         safetensors_close(&file);
+        model_weights_changed(model);
     }
     return result;
 }

@@ -2,6 +2,7 @@
  */
 #include "jepa/model.h"
 #include "jepa/model_input.h"
+#include "jepa/model_weights.h"
 #include "jepa/positions.h"
 #include <stdlib.h>
 #include <string.h>
@@ -109,7 +110,11 @@ static void lay_out_passes(Model *model, Arena *arena) {
     int64_t n = model->rows, b = plan->samples, patch = config_patch_size(c);
     int64_t rc = plan->context, rt = plan->target, rj = plan->joined, rp = rj + rt;
     int64_t chunk = model->target_chunk, out = model->out_width, target = model->target_width;
-    bool predicts = plan->settings > 0 && c->objective == OBJECTIVE_JEPA, keep = plan->training;
+    bool predicts = plan->settings > 0 && c->objective == OBJECTIVE_JEPA;
+    const Device *op = model->device;
+    StackKeep keep = !plan->training       ? STACK_KEEPS_NOTHING
+                     : plan->checkpointing ? STACK_KEEPS_INPUTS
+                                           : STACK_KEEPS_BLOCKS;
     int levels = model->levels.count;
     arena->kind = MEMORY_ACTIVATIONS;
     if (!plan->settings || predicts) {
@@ -117,8 +122,9 @@ static void lay_out_passes(Model *model, Arena *arena) {
                            ? model->features.count
                            : model->target_levels.count;
         stack_activations_take(&model->act_target, model->teacher_shape, chunk * n,
-                               plan->keep_target, arena);
-        model->target_patches = arena_floats(arena, chunk * n * patch);
+                               plan->keep_target ? STACK_KEEPS_BLOCKS : STACK_KEEPS_NOTHING, arena,
+                               op);
+        model->target_patches = arena_activations(arena, chunk * n * patch, op);
         model->target_out = arena_floats(arena, b * n * model->teacher.dim * most);
         if (most > 1)
             model->level = arena_floats(
@@ -126,29 +132,30 @@ static void lay_out_passes(Model *model, Arena *arena) {
     }
     if (!plan->settings)
         return;
-    stack_activations_take(&model->act_context, model->encoder_shape, rc, keep, arena);
-    model->context_patches = arena_floats(arena, rc * patch);
+    stack_activations_take(&model->act_context, model->encoder_shape, rc, keep, arena, op);
+    model->context_patches = arena_activations(arena, rc * patch, op);
     model->context_out = arena_floats(arena, rc * out);
+    model->context_in = arena_narrowed(arena, model->context_out, predicts ? rc * out : 0, op);
     model->context_mean = arena_floats(arena, levels * rc);
     model->context_rstd = arena_floats(arena, levels * rc);
     if (!predicts)
         return;
     model->h = arena_floats(arena, rt * target);
     if (levels > 1) {
-        model->mixed = arena_floats(arena, rc * c->dim);
-        model->mixed_gelu = arena_floats(arena, rc * c->dim);
+        model->mixed = arena_activations(arena, rc * c->dim, op);
+        model->mixed_gelu = arena_activations(arena, rc * c->dim, op);
     }
-    stack_activations_take(&model->act_predictor, model->predictor_shape, rp, keep, arena);
+    stack_activations_take(&model->act_predictor, model->predictor_shape, rp, keep, arena, op);
     model->embedded = arena_floats(arena, rc * c->pred_dim);
     model->last = arena_floats(arena, rt * c->pred_dim);
-    model->last_norm = arena_floats(arena, rt * c->pred_dim);
+    model->last_norm = arena_activations(arena, rt * c->pred_dim, op);
     model->last_mean = arena_floats(arena, rt);
     model->last_rstd = arena_floats(arena, rt);
     model->z = arena_floats(arena, rt * target);
     model->spread = arena_floats(arena, plan->settings * b * target);
     if (c->context_loss) {
         model->seen = arena_floats(arena, rj * c->pred_dim);
-        model->seen_norm = arena_floats(arena, rj * c->pred_dim);
+        model->seen_norm = arena_activations(arena, rj * c->pred_dim, op);
         model->seen_mean = arena_floats(arena, rj);
         model->seen_rstd = arena_floats(arena, rj);
         model->zc = arena_floats(arena, rj * target);
@@ -157,27 +164,58 @@ static void lay_out_passes(Model *model, Arena *arena) {
     }
 }
 
+/* One set of scratch for every stack, in turn. */
+static void lay_out_scratch(Model *model, Arena *arena) {
+    const ModelPlan *plan = &model->plan;
+    bool predicts = plan->config.objective == OBJECTIVE_JEPA && plan->settings > 0;
+    StackShape shapes[3];
+    int64_t rows[3];
+    int count = 0;
+    if (plan->settings) {
+        shapes[count] = model->encoder_shape;
+        rows[count++] = plan->context;
+    }
+    if (predicts) {
+        shapes[count] = model->predictor_shape;
+        rows[count++] = plan->joined + plan->target;
+    }
+    int backward = plan->training ? count : 0;
+    if (!plan->settings || predicts) {
+        shapes[count] = model->teacher_shape;
+        rows[count++] = (int64_t)model->target_chunk * model->rows;
+    }
+    arena->kind = MEMORY_WORKSPACE;
+    stack_scratch_take(&model->scratch, shapes, rows, count, backward, arena, model->device);
+}
+
 static void lay_out_backward(Model *model, Arena *arena) {
     const ModelPlan *plan = &model->plan;
     const ModelConfig *c = &plan->config;
+    const Device *op = model->device;
     if (!plan->training)
         return;
     bool predicts = c->objective == OBJECTIVE_JEPA;
     int64_t rc = plan->context, rt = plan->target, rj = plan->joined, rp = rj + rt;
-    int64_t rows = c->context_loss ? max_i64(rt, rj) : rt;
+    int64_t rows = c->context_loss ? max_i64(rt, rj) : rt, context = rc * model->out_width;
     arena->kind = MEMORY_WORKSPACE;
-    /* One set of scratch for the encoder's and the predictor's backward pass, in turn. */
-    stack_scratch_take(&model->scratch, model->encoder_shape, rc, model->predictor_shape,
-                       predicts ? rp : 0, arena);
     model->dx = arena_floats(arena, max_i64(rc * c->dim, predicts ? rp * c->pred_dim : 0));
-    model->dcontext = arena_floats(arena, rc * model->out_width);
+    if (predicts) {
+        model->dcontext = arena_activations(arena, context, op);
+    } else {
+        model->dfeatures = arena_floats(arena, context);
+        model->dcontext = arena_narrowed(arena, model->dfeatures, context, op);
+    }
+    if (model->levels.count > 1)
+        model->dlevel = arena_activations(arena, rc * c->dim, op);
     if (!predicts)
         return;
     model->dz = arena_floats(arena, rows * model->target_width);
+    model->dz_narrow = arena_narrowed(arena, model->dz, rows * model->target_width, op);
     model->dlast = arena_floats(arena, rows * c->pred_dim);
-    model->dnorm = arena_floats(arena, rows * c->pred_dim);
+    model->dnorm = arena_activations(arena, rows * c->pred_dim, op);
+    model->dembedded = arena_narrowed(arena, model->embedded, rc * c->pred_dim, op);
     if (model->levels.count > 1)
-        model->dmixed = arena_floats(arena, rc * c->dim);
+        model->dmixed = arena_activations(arena, rc * c->dim, op);
 }
 
 /* Lays out everything; called once to measure and once to place. */
@@ -186,6 +224,7 @@ static void lay_out(Model *model, Arena *arena) {
     lay_out_positions(model, arena);
     lay_out_input(model, arena);
     lay_out_passes(model, arena);
+    lay_out_scratch(model, arena);
     lay_out_backward(model, arena);
 }
 
@@ -283,6 +322,9 @@ void model_measure(Arena *arena, size_t *scratch, const ModelPlan *plan, Device 
     prepare(&model, plan, device);
     memset(arena, 0, sizeof *arena);
     lay_out(&model, arena);
+    size_t kept = model_weights_bytes(&model);
+    arena->by_kind[MEMORY_WEIGHTS] += kept;
+    arena->used += kept;
     *scratch = scratch_for(&model);
     free_host(&model);
 }
@@ -348,6 +390,10 @@ int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error)
     model->arena.base = model->memory;
     lay_out(model, &model->arena);
     JEPA_ASSERT(model->arena.used == measure.used);
+    if (model_weights_register(model, error)) {
+        model_free(model);
+        return -1;
+    }
 
     int64_t n = model->rows, b = plan->samples, sequences = (int64_t)plan->settings * b;
     model->cu_target_clips = memory_new((size_t)b + 1, sizeof *model->cu_target_clips);
@@ -366,8 +412,10 @@ int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error)
 }
 
 void model_free(Model *model) {
-    if (model->memory)
+    if (model->memory) {
+        model_weights_release(model);
         model->device->release(model->memory, model->device);
+    }
     free_host(model);
     memset(model, 0, sizeof *model);
 }
@@ -382,4 +430,5 @@ void model_init(Model *model, uint64_t seed) {
                               (size_t)model->table.owner[OWNER_ENCODER].end * sizeof *flat,
                               model->device);
     free(flat);
+    model_weights_changed(model);
 }

@@ -38,6 +38,7 @@ typedef struct ModelPlan {
     bool training;           /* gradients and optimiser state */
     bool float_input;        /* pictures come as normalised float32 (published interpolation) */
     bool keep_target;        /* keep every block of the target encoder (comparison of stages) */
+    bool checkpointing;      /* of activations: blocks are computed again on the way back */
     bool picture; /* the clips are single pictures, with a patch embedding of their own */
     /* model_features: these blocks (counted from 0) instead of the last one */
     int layer[MODEL_LAYERS_MAX], layers;
@@ -89,31 +90,38 @@ struct Model {
     StackShape encoder_shape, teacher_shape, predictor_shape;
     EncoderOutputs levels, target_levels, features;
     StackActivations act_target; /* of one chunk */
-    float *target_patches;       /* [chunk N][P] */
+    Activation *target_patches;  /* [chunk N][P] */
     float *level;                /* [max rows][max D] one level on its way; NULL with one level */
     float *target_out; /* [Na][Dh] encoder output, normalised by its norms, then without affine */
     float *h;          /* [Rt][Dh] targets of the loss */
     /* context encoder */
     StackActivations act_context;
-    float *context_patches;                           /* [Rc][P] */
+    Activation *context_patches;                      /* [Rc][P] */
     float *context_out, *context_mean, *context_rstd; /* [Rc][Do], [levels][Rc] after the norms */
+    Activation *context_in;                           /* context_out as activations */
     /* predictor */
-    float *mixed, *mixed_gelu; /* [Rc][D]: several levels on their way in; or NULL */
-    float *embedded;           /* [Rc][Dp] */
+    Activation *mixed, *mixed_gelu; /* [Rc][D]: several levels on their way in; or NULL */
+    float *embedded;                /* [Rc][Dp] */
     StackActivations act_predictor;
-    float *last, *last_norm, *last_mean,
-        *last_rstd; /* [Rt][Dp] target rows, before and after norm */
-    float *z;       /* [Rt][Dh] predictions */
-    float *spread;  /* [M·B][Dh] */
+    float *last, *last_mean, *last_rstd; /* [Rt][Dp] target rows before their norm, [Rt] */
+    Activation *last_norm;               /* [Rt][Dp] and after */
+    float *z;                            /* [Rt][Dh] predictions */
+    float *spread;                       /* [M·B][Dh] */
     /* the same for the context rows, where their loss counts; else NULL */
-    float *seen, *seen_norm, *seen_mean, *seen_rstd, *zc, *hc; /* [Rj][Dp], .., [Rj][Dh] */
-    float *seen_weight;                                        /* [Rj] 1/sqrt(distance) */
+    float *seen, *seen_mean, *seen_rstd, *zc, *hc; /* [Rj][Dp], [Rj], [Rj][Dh] */
+    Activation *seen_norm;                         /* [Rj][Dp] */
+    float *seen_weight;                            /* [Rj] 1/sqrt(distance) */
     /* backward */
     StackScratch scratch;
-    float *dx;                 /* [max(Rc D, Rp Dp)] */
-    float *dz, *dlast, *dnorm; /* [max(Rt, Rj)][Dh], [..][Dp], [..][Dp] */
-    float *dcontext;           /* [Rc][Do] */
-    float *dmixed;             /* [Rc][D]; or NULL */
+    float *dx;                     /* [max(Rc D, Rp Dp)] */
+    float *dz, *dlast;             /* [max(Rt, Rj)][Dh], [..][Dp] */
+    Activation *dz_narrow, *dnorm; /* dz as activations, [max(Rt, Rj)][Dp] */
+    float *dfeatures;              /* [Rc][Do] gradient of context_out where it comes in float32: of
+                                      an objective without a predictor; else NULL */
+    Activation *dcontext;          /* [Rc][Do] the same, and of the predictor's, as activations */
+    Activation *dembedded;         /* [Rc][Dp] gradient of embedded */
+    Activation *dmixed;            /* [Rc][D]; or NULL */
+    Activation *dlevel;            /* [Rc][D] one level of dcontext; or NULL */
     ModelScalars *scalars;
     /* inputs */
     uint8_t *pixels;               /* [B][3][frames][height][width] */
@@ -151,6 +159,9 @@ void model_measure(Arena *arena, size_t *scratch, const ModelPlan *plan, Device 
 int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error);
 void model_free(Model *model);
 void model_init(Model *model, uint64_t seed); /* initial weights; target = encoder, if it can be */
+/* To be called after weights or target were written by anything but this file and a step: the
+ * device may keep other forms of them (kernels/linear.h). model_begin_step does so too. */
+void model_weights_changed(Model *model);
 
 /* Input of a group. */
 typedef struct ModelInput {
@@ -195,7 +206,7 @@ void model_forward_context(Model *model, int samples);
 void model_forward_prediction(Model *model, int samples, const LossWeights *weights);
 /* gradients += */
 void model_backward(Model *model, int samples, const LossWeights *weights);
-/* gradients += of the context encoder, from dcontext[Rc][Do] */
+/* gradients += of the context encoder, from dcontext[Rc][Do]; or dfeatures, where there are */
 void model_backward_context(Model *model, int samples);
 /* Total loss and the norms of both networks' gradients into scalars, after the last group. */
 void model_finish_gradients(Model *model, double reg_coeff);

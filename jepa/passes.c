@@ -6,6 +6,7 @@ void model_begin_step(Model *model) {
     Device *device = model->device;
     device->zero(model->gradients, (size_t)model->table.total * sizeof(float), device);
     device->zero(model->scalars, sizeof *model->scalars, device);
+    model_weights_changed(model);
 }
 
 /* One of the encoders, with the weights it is to use. */
@@ -29,9 +30,9 @@ static Encoder target_encoder(const Model *model, const EncoderOutputs *outputs)
 
 /* Patches -> embedding + position (+ the modality's embedding), into blocks[0].x of a stack; class
  * tokens take their own places. */
-static void embed(Model *model, const Encoder *e, float *x, float *patches, const int32_t *clip,
-                  const int32_t *token, int64_t rows, const int32_t *cu_seqlens,
-                  int64_t sequences) {
+static void embed(Model *model, const Encoder *e, float *x, Activation *patches,
+                  const int32_t *clip, const int32_t *token, int64_t rows,
+                  const int32_t *cu_seqlens, int64_t sequences) {
     const ModelConfig *c = &model->plan.config;
     const ParameterTable *t = e->table;
     Device *op = model->device;
@@ -40,9 +41,9 @@ static void embed(Model *model, const Encoder *e, float *x, float *patches, cons
     PatchShape shape = {c->frames, c->height, c->width, c->tubelet, c->patch};
     op->patches_cut(patches, model->values ? NULL : model->pixels, model->values, model->mirror,
                     clip, token, rows, &shape, op);
-    op->linear_forward(x, patches, e->weights + (picture ? t->image_w : t->patch_w),
-                       e->weights + (picture ? t->image_b : t->patch_b), NULL, rows,
-                       config_patch_size(c), width, op);
+    op->linear_residual_forward(x, patches, e->weights + (picture ? t->image_w : t->patch_w),
+                                e->weights + (picture ? t->image_b : t->patch_b), NULL, rows,
+                                config_patch_size(c), width, op);
     if (c->modality)
         op->rows_gather(x, NULL, x, NULL, e->weights + (picture ? t->image_mode : t->video_mode),
                         model->zeros, rows, width, op);
@@ -68,14 +69,16 @@ static void run_encoder(Model *model, const Encoder *e, StackActivations *activa
     int64_t width = e->shape.width, r = rows->rows;
     for (int k = 0, from = 0; k < outputs->count; k++) {
         int to = outputs->block[k] + 1, norm = outputs->norm[k];
-        stack_forward(activations, e->weights, t->blocks, e->shape, rows, from, to, op);
+        stack_forward(activations, &model->scratch, e->weights, t->blocks, e->shape, rows, from, to,
+                      op);
         float *level = outputs->count > 1 ? model->level : out;
-        op->layernorm_forward(level, mean ? mean + k * r : NULL, rstd ? rstd + k * r : NULL,
-                              stack_output(activations, e->shape, to - 1),
-                              e->weights + t->norm_w[norm], e->weights + t->norm_b[norm], r, width,
-                              LAYERNORM_EPS, op);
+        op->layernorm_values(level, mean ? mean + k * r : NULL, rstd ? rstd + k * r : NULL,
+                             stack_output(activations, e->shape, to - 1),
+                             e->weights + t->norm_w[norm], e->weights + t->norm_b[norm], r, width,
+                             LAYERNORM_EPS, op);
         if (outputs->count > 1)
-            op->rows_columns(out, outputs->count * width, k * width, level, width, 0, r, width, op);
+            op->rows_columns(out, outputs->count * width, k * width, level, width, 0, r, width,
+                             sizeof(float), op);
         from = to;
     }
 }
@@ -120,8 +123,8 @@ void model_forward_target(Model *model, int samples) {
     Encoder e = target_encoder(model, &model->target_levels);
     encode_all(model, samples, &e);
     int64_t rows = model->cu_target_clips[samples];
-    op->layernorm_forward(model->target_out, NULL, NULL, model->target_out, NULL, NULL,
-                          rows * e.outputs->count, e.shape.width, TARGET_LAYERNORM_EPS, op);
+    op->layernorm_values(model->target_out, NULL, NULL, model->target_out, NULL, NULL,
+                         rows * e.outputs->count, e.shape.width, TARGET_LAYERNORM_EPS, op);
     op->rows_gather(model->h, NULL, model->target_out, model->target_row, NULL, NULL,
                     model->target_rows, model->target_width, op);
     if (model->hc)
@@ -185,22 +188,23 @@ static TokenRun token_run(const Model *model, int samples, int run) {
 static void embed_context(Model *model) {
     const ModelConfig *c = &model->plan.config;
     const ParameterTable *t = &model->table;
-    const float *w = model->weights, *x = model->context_out;
+    const float *w = model->weights;
+    const Activation *x = model->context_in;
     Device *op = model->device;
     int64_t rc = model->context_rows;
+    op->rows_narrow(model->context_in, model->context_out, rc * model->out_width, op);
     if (model->mixed) {
-        op->linear_forward(model->mixed, x, w + t->levels_w, w + t->levels_b, NULL, rc,
-                           model->out_width, c->dim, op);
-        op->gelu_forward(model->mixed_gelu, model->mixed, rc * c->dim, op);
+        op->linear_gelu_forward(model->mixed_gelu, model->mixed, x, w + t->levels_w,
+                                w + t->levels_b, rc, model->out_width, c->dim, op);
         x = model->mixed_gelu;
     }
-    op->linear_forward(model->embedded, x, w + t->embed_w, w + t->embed_b, NULL, rc, c->dim,
-                       c->pred_dim, op);
+    op->linear_residual_forward(model->embedded, x, w + t->embed_w, w + t->embed_b, NULL, rc,
+                                c->dim, c->pred_dim, op);
 }
 
 /* out[R] = projection(norm(predictor's rows)) */
-static void project(Model *model, float *out, float *row, float *norm, float *mean, float *rstd,
-                    const int32_t *place, int64_t rows, int64_t w_at, int64_t b_at) {
+static void project(Model *model, float *out, float *row, Activation *norm, float *mean,
+                    float *rstd, const int32_t *place, int64_t rows, int64_t w_at, int64_t b_at) {
     const ParameterTable *t = &model->table;
     const float *w = model->weights;
     Device *op = model->device;
@@ -208,7 +212,8 @@ static void project(Model *model, float *out, float *row, float *norm, float *me
     op->rows_gather(row, NULL, model->act_predictor.out, place, NULL, NULL, rows, dp, op);
     op->layernorm_forward(norm, mean, rstd, row, w + t->pred_norm_w, w + t->pred_norm_b, rows, dp,
                           LAYERNORM_EPS, op);
-    op->linear_forward(out, norm, w + w_at, w + b_at, NULL, rows, dp, model->target_width, op);
+    op->linear_residual_forward(out, norm, w + w_at, w + b_at, NULL, rows, dp, model->target_width,
+                                op);
 }
 
 /* The weight of each target row where clips of several lengths count apart; else NULL. */
@@ -273,8 +278,8 @@ void model_forward_prediction(Model *model, int samples, const LossWeights *weig
         op->rows_gather(x, NULL, x, NULL,
                         w + (model->plan.picture ? t->pred_image_mode : t->pred_video_mode),
                         model->zeros, packed.rows, dp, op);
-    stack_forward(&model->act_predictor, w, t->pred_blocks, model->predictor_shape, &packed, 0,
-                  c->pred_depth, op);
+    stack_forward(&model->act_predictor, &model->scratch, w, t->pred_blocks, model->predictor_shape,
+                  &packed, 0, c->pred_depth, op);
     project(model, model->z, model->last, model->last_norm, model->last_mean, model->last_rstd,
             model->target_place, model->target_rows, t->proj_w, t->proj_b);
     if (model->zc)
@@ -284,20 +289,22 @@ void model_forward_prediction(Model *model, int samples, const LossWeights *weig
 }
 
 /* out = projection(norm(row)): dz[R] -> dx at the rows' places, += */
-static void project_backward(Model *model, const float *row, const float *norm, const float *mean,
-                             const float *rstd, const int32_t *place, int64_t rows, int64_t w_at,
-                             int64_t b_at) {
+static void project_backward(Model *model, const float *row, const Activation *norm,
+                             const float *mean, const float *rstd, const int32_t *place,
+                             int64_t rows, int64_t w_at, int64_t b_at) {
     const ParameterTable *t = &model->table;
     const float *w = model->weights;
     float *g = model->gradients;
     Device *op = model->device;
     int64_t dp = model->plan.config.pred_dim;
-    op->linear_backward_weight(g + w_at, g + b_at, model->dz, norm, rows, dp, model->target_width,
-                               op);
-    op->linear_backward_input(model->dnorm, model->dz, w + w_at, rows, dp, model->target_width, op);
+    op->rows_narrow(model->dz_narrow, model->dz, rows * model->target_width, op);
+    op->linear_backward_weight(g + w_at, g + b_at, model->dz_narrow, norm, rows, dp,
+                               model->target_width, op);
+    op->linear_backward_input(model->dnorm, model->dz_narrow, w + w_at, rows, dp,
+                              model->target_width, op);
     op->zero(model->dlast, (size_t)(rows * dp) * sizeof(float), op);
-    op->layernorm_backward(model->dlast, g + t->pred_norm_w, g + t->pred_norm_b, model->dnorm, row,
-                           mean, rstd, w + t->pred_norm_w, rows, dp, op);
+    op->layernorm_backward(model->dlast, NULL, g + t->pred_norm_w, g + t->pred_norm_b, model->dnorm,
+                           row, mean, rstd, w + t->pred_norm_w, rows, dp, op);
     op->rows_scatter_add(model->dx, place, model->dlast, NULL, rows, dp, op);
 }
 
@@ -334,20 +341,24 @@ static void losses_backward(Model *model, int samples, const LossWeights *weight
 }
 
 /* embedded = embed(context_out), backward from dembedded[Rc][Dp] to dcontext */
-static void embed_context_backward(Model *model, const float *dembedded) {
+static void embed_context_backward(Model *model, const Activation *dembedded) {
     const ModelConfig *c = &model->plan.config;
     const ParameterTable *t = &model->table;
-    const float *w = model->weights, *x = model->mixed ? model->mixed_gelu : model->context_out;
-    float *g = model->gradients, *dx = model->mixed ? model->dmixed : model->dcontext;
+    const float *w = model->weights;
+    const Activation *x = model->mixed ? model->mixed_gelu : model->context_in;
+    float *g = model->gradients;
+    Activation *dx = model->mixed ? model->dmixed : model->dcontext;
     Device *op = model->device;
     int64_t rc = model->context_rows;
     op->linear_backward_weight(g + t->embed_w, g + t->embed_b, dembedded, x, rc, c->dim,
                                c->pred_dim, op);
-    op->linear_backward_input(dx, dembedded, w + t->embed_w, rc, c->dim, c->pred_dim, op);
-    if (!model->mixed)
+    if (!model->mixed) {
+        op->linear_backward_input(dx, dembedded, w + t->embed_w, rc, c->dim, c->pred_dim, op);
         return;
-    op->gelu_backward(dx, dx, model->mixed, rc * c->dim, op);
-    op->linear_backward_weight(g + t->levels_w, g + t->levels_b, dx, model->context_out, rc,
+    }
+    op->linear_gelu_backward_input(dx, NULL, dembedded, w + t->embed_w, model->mixed, rc, c->dim,
+                                   c->pred_dim, op);
+    op->linear_backward_weight(g + t->levels_w, g + t->levels_b, dx, model->context_in, rc,
                                model->out_width, c->dim, op);
     op->linear_backward_input(model->dcontext, dx, w + t->levels_w, rc, model->out_width, c->dim,
                               op);
@@ -364,16 +375,18 @@ void model_backward_context(Model *model, int samples) {
     int64_t rc = model->context_rows, d = c->dim;
     StackRows packed = context_stack(model, samples);
     op->zero(dx, (size_t)(rc * d) * sizeof(float), op);
+    if (model->dfeatures)
+        op->rows_narrow(model->dcontext, model->dfeatures, rc * model->out_width, op);
     for (int k = outputs->count - 1; k >= 0; k--) {
         int to = outputs->block[k] + 1, from = k ? outputs->block[k - 1] + 1 : 0,
             norm = outputs->norm[k];
-        const float *dlevel = model->dcontext;
-        if (outputs->count > 1) {
-            op->rows_columns(model->level, d, 0, model->dcontext, model->out_width, k * d, rc, d,
-                             op);
-            dlevel = model->level;
+        const Activation *dlevel = model->dcontext;
+        if (model->dlevel) {
+            op->rows_columns(model->dlevel, d, 0, model->dcontext, model->out_width, k * d, rc, d,
+                             activation_size(op->precision), op);
+            dlevel = model->dlevel;
         }
-        op->layernorm_backward(dx, g + t->norm_w[norm], g + t->norm_b[norm], dlevel,
+        op->layernorm_backward(dx, NULL, g + t->norm_w[norm], g + t->norm_b[norm], dlevel,
                                stack_output(&model->act_context, model->encoder_shape, to - 1),
                                model->context_mean + k * rc, model->context_rstd + k * rc,
                                w + t->norm_w[norm], rc, d, op);
@@ -388,9 +401,12 @@ void model_backward_context(Model *model, int samples) {
     bool picture = model->plan.picture && c->image_patches;
     if (c->modality)
         op->rows_sum(g + (picture ? t->image_mode : t->video_mode), dx, NULL, rc, d, op);
+    Activation *narrow = model->scratch.narrow;
+    if (narrow)
+        op->rows_narrow(narrow, dx, rc * d, op);
     op->linear_backward_weight(g + (picture ? t->image_w : t->patch_w),
-                               g + (picture ? t->image_b : t->patch_b), dx, model->context_patches,
-                               rc, config_patch_size(c), d, op);
+                               g + (picture ? t->image_b : t->patch_b), narrow ? narrow : dx,
+                               model->context_patches, rc, config_patch_size(c), d, op);
 }
 
 void model_backward(Model *model, int samples, const LossWeights *weights) {
@@ -420,7 +436,8 @@ void model_backward(Model *model, int samples, const LossWeights *weights) {
         op->rows_scatter_add(dembedded, model->joined_row + from, dx, model->joined_place + from,
                              to - from, dp, op);
     }
-    embed_context_backward(model, dembedded);
+    op->rows_narrow(model->dembedded, dembedded, model->context_rows * dp, op);
+    embed_context_backward(model, model->dembedded);
     model_backward_context(model, samples);
 }
 

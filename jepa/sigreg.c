@@ -68,14 +68,14 @@ void sigreg_head_forward(SigregScalars *scalars, SigregHead *head, const float *
     const SigregHeadShape *s = &head->shape;
     const SigregShape shape = sketch(s);
     int64_t rows = s->views * s->clips;
-    op->linear_forward(head->hidden, features, weights + at->w0, weights + at->b0, NULL, rows,
-                       s->width, s->hidden, op);
+    op->linear_forward(head->hidden, features, weights + at->w0, weights + at->b0, rows, s->width,
+                       s->hidden, op);
     op->batchnorm_forward(head->normal, head->mean, head->rstd, head->running_mean,
                           head->running_var, head->hidden, weights + at->bn_w, weights + at->bn_b,
                           rows, s->hidden, BATCHNORM_EPS, BATCHNORM_MOMENTUM, op);
     op->gelu_forward(head->activated, head->normal, rows * s->hidden, op);
-    op->linear_forward(head->embeddings, head->activated, weights + at->w3, weights + at->b3, NULL,
-                       rows, s->hidden, s->output, op);
+    op->linear_forward(head->embeddings, head->activated, weights + at->w3, weights + at->b3, rows,
+                       s->hidden, s->output, op);
     op->zero(scalars, sizeof *scalars, op);
     op->invariance_forward(&scalars->invariance, head->embeddings, s->views, s->clips, s->output,
                            1.0, op);

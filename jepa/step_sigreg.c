@@ -191,8 +191,9 @@ static void backward_views(Training *t, Views *views) {
     Model *model = views->model;
     Device *op = model->device;
     int sequences = t->stream[0].samples * views->count;
-    op->zero(model->dcontext, (size_t)(model->context_rows * model->out_width) * sizeof(float), op);
-    op->rows_gather(model->dcontext, model->class_rows, own->dfeatures, views->places, NULL, NULL,
+    op->zero(model->dfeatures, (size_t)(model->context_rows * model->out_width) * sizeof(float),
+             op);
+    op->rows_gather(model->dfeatures, model->class_rows, own->dfeatures, views->places, NULL, NULL,
                     sequences, model->out_width, op);
     model_backward_context(model, sequences);
 }
@@ -208,7 +209,7 @@ static void head_step(Training *t) {
     SigregTraining *own = t->own;
     Model *model = &t->stream[0].model;
     const ParameterTable *p = &model->table;
-    Device *op = model->device;
+    Device *op = model->device->exact; /* statistics of the whole batch: float32 */
     SigregOffsets offsets = {p->project_w, p->project_b, p->batch_w,
                              p->batch_b,   p->out_w,     p->out_b};
     const SigregHeadShape *shape = &own->head.shape;

@@ -18,30 +18,45 @@ typedef struct StackShape {
     bool drops; /* stochastic depth */
 } StackShape;
 
-/* What a block's backward pass needs. */
+/* What a block's backward pass needs, besides what is quick to compute again: the outputs of the
+ * layer norms and of the MLP's nonlinearity. */
 typedef struct BlockActivations {
-    float *x;                     /* [R][D]  input */
-    float *norm1, *mean1, *rstd1; /* [R][D], [R], [R] */
-    float *qkv;                   /* [R][3][H][D/H], queries and keys turned */
-    float *attention, *lse;       /* [R][D], [R][H] */
-    float *middle;                /* [R][D] */
-    float *norm2, *mean2, *rstd2; /* [R][D], [R], [R] */
-    float *fc1, *fc2;             /* [R][F]; fc2: SwiGLU's second factor, else NULL */
-    float *activated;             /* [R][F] */
+    float *x;             /* [R][D]  input */
+    float *mean1, *rstd1; /* [R] */
+    Activation *qkv;      /* [R][3][H][D/H], queries and keys turned */
+    Activation *attention;
+    float *lse;            /* [R][D], [R][H] */
+    float *middle;         /* [R][D] */
+    float *mean2, *rstd2;  /* [R] */
+    Activation *fc1, *fc2; /* [R][F]; fc2: SwiGLU's second factor, else NULL */
 } BlockActivations;
+
+/* How much of its blocks a stack keeps. */
+typedef enum StackKeep {
+    STACK_KEEPS_NOTHING, /* inference: the blocks share one set */
+    STACK_KEEPS_INPUTS,  /* activation checkpointing: the backward pass computes a block again */
+    STACK_KEEPS_BLOCKS   /* training */
+} StackKeep;
 
 typedef struct StackActivations {
     BlockActivations *blocks; /* [depth]; the input is blocks[0].x */
     float *out;               /* [R][D] output of the last block */
+    StackKeep keep;
 } StackActivations;
 
-/* Gradients on their way back; one set serves every stack in turn. */
+/* What lives for the length of a block; one set serves every stack in turn. */
 typedef struct StackScratch {
-    float *da;     /* [R][D] */
-    float *dqkv;   /* [R][3D] */
-    float *dh;     /* [R][F] */
-    float *dgate;  /* [R][F], SwiGLU; else NULL */
-    float *branch; /* [R][D], SwiGLU or stochastic depth; else NULL */
+    Activation *norm;      /* [R][D] */
+    Activation *activated; /* [R][F] */
+    /* the backward pass */
+    Activation *da;      /* [R][D] */
+    Activation *dqkv;    /* [R][3D] */
+    Activation *dh;      /* [R][F] */
+    Activation *dgate;   /* [R][F], SwiGLU; else NULL */
+    Activation *dnorm;   /* [R][D], SwiGLU; else NULL */
+    Activation *narrow;  /* [R][D] dx as activations; NULL on a float32 device: dx itself */
+    float *branch;       /* [R][D], stochastic depth; else NULL */
+    Activation *dbranch; /* the same as activations */
 } StackScratch;
 
 /* The rows of a pass. */
@@ -55,18 +70,20 @@ typedef struct StackRows {
     const float *keep;    /* [depth][2][S] device: s_a and s_m of each block; NULL: 1 */
 } StackRows;
 
-/* Takes the memory for `rows` rows. keep: every block has its own (training); otherwise the blocks
- * share one set (inference). The array of blocks itself is host memory, made on the first call. */
+/* Takes the memory for `rows` rows. The array of blocks itself is host memory, made on the first
+ * call. */
 void stack_activations_take(StackActivations *activations, StackShape shape, int64_t rows,
-                            bool keep, Arena *arena);
-/* Scratch that serves stacks of these two shapes with these numbers of rows. */
-void stack_scratch_take(StackScratch *scratch, StackShape a, int64_t rows_a, StackShape b,
-                        int64_t rows_b, Arena *arena);
+                            StackKeep keep, Arena *arena, const Device *device);
+/* Scratch that serves stacks of these shapes with these numbers of rows; `backward` of them (the
+ * first ones) are trained. */
+void stack_scratch_take(StackScratch *scratch, const StackShape *shapes, const int64_t *rows,
+                        int count, int backward, Arena *arena, const Device *device);
 
 /* Blocks from .. to-1: blocks[from].x -> stack_output(to - 1). `weights` is the flat buffer that
  * the offsets index. */
-void stack_forward(StackActivations *activations, const float *weights, const BlockOffsets *blocks,
-                   StackShape shape, const StackRows *rows, int from, int to, Device *device);
+void stack_forward(StackActivations *activations, StackScratch *scratch, const float *weights,
+                   const BlockOffsets *blocks, StackShape shape, const StackRows *rows, int from,
+                   int to, Device *device);
 /* Output of block i, [R][D]. Of stacks that share memory only the last computed one is there. */
 float *stack_output(const StackActivations *activations, StackShape shape, int i);
 /* Blocks to-1 .. from: dx[R][D], the gradient of stack_output(to - 1), becomes that of

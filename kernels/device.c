@@ -45,6 +45,15 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
 
 #define OPERATIONS(device)                                                                         \
     .linear_forward = device##_linear_forward,                                                     \
+    .linear_residual_forward = device##_linear_residual_forward,                                   \
+    .linear_gelu_forward = device##_linear_gelu_forward,                                           \
+    .linear_gelu_backward_input = device##_linear_gelu_backward_input,                             \
+    .linear_weights_bytes = device##_linear_weights_bytes,                                         \
+    .linear_weights_add = device##_linear_weights_add,                                             \
+    .linear_weights_changed = device##_linear_weights_changed,                                     \
+    .linear_weights_remove = device##_linear_weights_remove,                                       \
+    .layernorm_values = device##_layernorm_values, .layernorm_again = device##_layernorm_again,    \
+    .rows_narrow = device##_rows_narrow, .rows_add = device##_rows_add,                            \
     .linear_backward_input = device##_linear_backward_input,                                       \
     .linear_backward_weight = device##_linear_backward_weight,                                     \
     .layernorm_forward = device##_layernorm_forward,                                               \
@@ -77,10 +86,14 @@ int device_open(Device **device, const char *name, int threads, Error *error) {
             table = &tables[i];
     if (!table)
         return error_set(error, ERROR_USAGE, "there is no device \"%s\": use cpu", name);
-    gemm_start();
     Device *made = memory_new(1, sizeof *made);
     *made = *table;
     made->threads = threads > 0 ? threads : device_threads_available();
+    if (gemm_open(&made->gemm, made->threads, error)) {
+        free(made);
+        return -1;
+    }
+    made->exact = made;
     made->on_host = true;
     made->allocate = host_allocate;
     made->release = host_release;
@@ -96,7 +109,22 @@ void device_close(Device *device) {
         return;
     if (device->scratch)
         device->release(device->scratch, device);
+    gemm_close(device->gemm);
+    if (device->exact != device)
+        free(device->exact);
     free(device);
+}
+
+Precision device_set_precision(Device *device, Precision precision, bool emulate) {
+    bool reference = device->linear_forward == reference_linear_forward;
+    if (precision == PRECISION_BFLOAT16 && !reference &&
+        (emulate || gemm_has_bfloat16(device->gemm)) && device->exact == device) {
+        device->exact = memory_new(1, sizeof *device->exact);
+        *device->exact = *device;
+        device->exact->exact = device->exact;
+        device->precision = PRECISION_BFLOAT16;
+    }
+    return device->precision;
 }
 
 size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t elements) {
@@ -116,6 +144,8 @@ int device_reserve(Device *device, size_t bytes, Error *error) {
     if (device->allocate(&device->scratch, bytes, device, error))
         return -1;
     device->scratch_bytes = bytes;
+    device->exact->scratch = device->scratch;
+    device->exact->scratch_bytes = bytes;
     return 0;
 }
 

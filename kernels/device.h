@@ -3,6 +3,10 @@
  * kernels/cpu      fast: OpenMP over fixed blocks, a BLAS for GEMM. Always built.
  * kernels/reference plain loops with double sums; what every other device is tested against.
  *
+ * Activations are float32 or bfloat16, as the device was told before the first pass
+ * (kernels/activation.h). What must stay exact, such as the statistics of a loss, is computed by
+ * `exact`: the same device in float32.
+ *
  * Rules for every operation, on every device:
  *  - arguments: outputs, inputs, sizes, device; `d` prefixes a gradient; gradients of parameters
  * are added to (+=), all other outputs are overwritten unless the header says otherwise;
@@ -40,6 +44,8 @@ struct Device {
     bool on_host;        /* its memory is the host's: pointers may be read and written directly */
     int threads;         /* threads that operations may use */
     Precision precision; /* of activations */
+    Device *exact;       /* the same device in float32; itself where it is */
+    struct Gemm *gemm;   /* the CPU's GEMM library (kernels/cpu/gemm.h) */
     void *scratch;       /* device memory, reserved by device_reserve */
     size_t scratch_bytes;
 
@@ -52,9 +58,17 @@ struct Device {
     void (*zero)(void *memory, size_t bytes, Device *device);
 
     LinearForward *linear_forward;
+    LinearResidualForward *linear_residual_forward;
+    LinearGeluForward *linear_gelu_forward;
     LinearBackwardInput *linear_backward_input;
+    LinearGeluBackwardInput *linear_gelu_backward_input;
     LinearBackwardWeight *linear_backward_weight;
+    LinearWeightsBytes *linear_weights_bytes;
+    LinearWeightsAdd *linear_weights_add;
+    LinearWeightsChanged *linear_weights_changed, *linear_weights_remove;
     LayernormForward *layernorm_forward;
+    LayernormValues *layernorm_values;
+    LayernormAgain *layernorm_again;
     LayernormBackward *layernorm_backward;
     BatchnormForward *batchnorm_forward;
     BatchnormBackward *batchnorm_backward;
@@ -73,6 +87,8 @@ struct Device {
     RowsMean *rows_mean;
     RowsBlend *rows_blend;
     RowsColumns *rows_columns;
+    RowsAdd *rows_add;
+    RowsNarrow *rows_narrow;
     LossForward *loss_forward;
     LossBackward *loss_backward;
     LossTotal *loss_total;
@@ -89,6 +105,11 @@ struct Device {
 /* `name` is "cpu" or "reference"; threads 0 means all that this process may use. */
 int device_open(Device **device, const char *name, int threads, Error *error);
 void device_close(Device *device);
+
+/* Chooses the type of activations; float32 after device_open. Before anything is planned. Returns
+ * what will be used: float32 where bfloat16 was asked for and the device has no instructions for
+ * it, unless `emulate`: then its results are computed all the same, slowly, for tests. */
+Precision device_set_precision(Device *device, Precision precision, bool emulate);
 
 /* Scratch that the operations need for sequences of up to `longest` tokens, and for sums over flat
  * buffers of up to `elements` elements (parameters, rows of the loss). */

@@ -2,13 +2,14 @@
 #ifndef JEPA_KERNELS_GELU_H
 #define JEPA_KERNELS_GELU_H
 
+#include "kernels/activation.h"
 #include <stdint.h>
 
 typedef struct Device Device;
 
-typedef void GeluForward(float *y, const float *x, int64_t count, Device *device);
+typedef void GeluForward(Activation *y, const Activation *x, int64_t count, Device *device);
 /* dx = dy (Φ(x) + x φ(x)); dx may be dy */
-typedef void GeluBackward(float *dx, const float *dy, const float *x, int64_t count,
+typedef void GeluBackward(Activation *dx, const Activation *dy, const Activation *x, int64_t count,
                           Device *device);
 
 GeluForward cpu_gelu_forward, reference_gelu_forward;

@@ -9,6 +9,7 @@
 #ifndef JEPA_KERNELS_PATCHES_H
 #define JEPA_KERNELS_PATCHES_H
 
+#include "kernels/activation.h"
 #include <stdint.h>
 
 typedef struct Device Device;
@@ -27,7 +28,7 @@ extern const float patch_std[PATCH_CHANNELS];  /* 0.229, 0.224, 0.225 */
  * float32, already normalised); the other is NULL. mirror[B]: 1 mirrors that clip left to right;
  * NULL: none. A negative token (a class token, which has no pixels) gives zeros. clip, token and
  * mirror lie in device memory. */
-typedef void PatchesCut(float *patches, const uint8_t *pixels, const float *values,
+typedef void PatchesCut(Activation *patches, const uint8_t *pixels, const float *values,
                         const uint8_t *mirror, const int32_t *clip, const int32_t *token,
                         int64_t rows, const PatchShape *shape, Device *device);
 

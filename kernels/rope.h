@@ -10,6 +10,7 @@
 #ifndef JEPA_KERNELS_ROPE_H
 #define JEPA_KERNELS_ROPE_H
 
+#include "kernels/activation.h"
 #include <stdint.h>
 
 typedef struct Device Device;
@@ -17,10 +18,10 @@ typedef struct Device Device;
 /* Turns Q and K of qkv[R][3][H][D/H] in place. table[N][2][D/H]: cosines, then sines; row i is
  * token token[i], and stays as it is where that is negative (a class token). All in device memory.
  */
-typedef void RopeForward(float *qkv, const float *table, const int32_t *token, int64_t rows,
+typedef void RopeForward(Activation *qkv, const float *table, const int32_t *token, int64_t rows,
                          int64_t width, int64_t heads, Device *device);
 /* The transpose: gradients of turned Q and K in dqkv[R][3][H][D/H] become those of the unturned. */
-typedef void RopeBackward(float *dqkv, const float *table, const int32_t *token, int64_t rows,
+typedef void RopeBackward(Activation *dqkv, const float *table, const int32_t *token, int64_t rows,
                           int64_t width, int64_t heads, Device *device);
 
 RopeForward cpu_rope_forward, reference_rope_forward;

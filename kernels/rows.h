@@ -3,6 +3,7 @@
 #ifndef JEPA_KERNELS_ROWS_H
 #define JEPA_KERNELS_ROWS_H
 
+#include "kernels/activation.h"
 #include <stdint.h>
 
 typedef struct Device Device;
@@ -27,9 +28,15 @@ typedef void RowsMean(float *mean, const float *x, const int32_t *cu_seqlens, in
  * in the host's. */
 typedef void RowsBlend(float *y, const float *x, const float *scale, const int32_t *cu_seqlens,
                        int64_t sequences, int64_t width, Device *device);
-/* y[i][to .. to+width-1] = x[i][from .. from+width-1], i < rows, rows of y_width and x_width */
-typedef void RowsColumns(float *y, int64_t y_width, int64_t to, const float *x, int64_t x_width,
-                         int64_t from, int64_t rows, int64_t width, Device *device);
+/* y[i][to .. to+width-1] = x[i][from .. from+width-1], i < rows, rows of y_width and x_width;
+ * elements of `size` bytes */
+typedef void RowsColumns(void *y, int64_t y_width, int64_t to, const void *x, int64_t x_width,
+                         int64_t from, int64_t rows, int64_t width, size_t size, Device *device);
+/* y[count] += x[count] */
+typedef void RowsAdd(Activation *y, const Activation *x, int64_t count, Device *device);
+
+/* y[count] = x[count] as activations; nothing is done where y is x, on a float32 device. */
+typedef void RowsNarrow(Activation *y, const float *x, int64_t count, Device *device);
 
 RowsGather cpu_rows_gather, reference_rows_gather;
 RowsScatterAdd cpu_rows_scatter_add, reference_rows_scatter_add;
@@ -37,5 +44,7 @@ RowsSum cpu_rows_sum, reference_rows_sum;
 RowsMean cpu_rows_mean, reference_rows_mean;
 RowsBlend cpu_rows_blend, reference_rows_blend;
 RowsColumns cpu_rows_columns, reference_rows_columns;
+RowsAdd cpu_rows_add, reference_rows_add;
+RowsNarrow cpu_rows_narrow, reference_rows_narrow;
 
 #endif

@@ -4,14 +4,18 @@
 #ifndef JEPA_KERNELS_SWIGLU_H
 #define JEPA_KERNELS_SWIGLU_H
 
+#include "kernels/activation.h"
 #include <stdint.h>
 
 typedef struct Device Device;
 
-typedef void SwigluForward(float *y, const float *a, const float *b, int64_t count, Device *device);
-/* da = dy b σ(a) (1 + a (1 - σ(a))),  db = dy silu(a); da may be dy */
-typedef void SwigluBackward(float *da, float *db, const float *dy, const float *a, const float *b,
-                            int64_t count, Device *device);
+typedef void SwigluForward(Activation *y, const Activation *a, const Activation *b, int64_t count,
+                           Device *device);
+/* da = dy b σ(a) (1 + a (1 - σ(a))),  db = dy silu(a); da may be dy. y: what the forward pass wrote
+ * once more, so that it need not be kept; NULL: not wanted. */
+typedef void SwigluBackward(Activation *da, Activation *db, Activation *y, const Activation *dy,
+                            const Activation *a, const Activation *b, int64_t count,
+                            Device *device);
 
 SwigluForward cpu_swiglu_forward, reference_swiglu_forward;
 SwigluBackward cpu_swiglu_backward, reference_swiglu_backward;

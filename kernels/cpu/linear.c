@@ -1,59 +1,204 @@
-/* Linear layer on the CPU: GEMM tiles of fixed size, shared among threads. See kernels/linear.h. */
+/* Linear layer on the CPU: GEMM tiles of fixed size, shared among threads; what follows the product
+ * is done while its tile is in the cache. See kernels/linear.h. */
+#include "kernels/cpu/bf16.h"
+#include "kernels/cpu/gelu.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/device.h"
+#include <stdlib.h>
 #include <string.h>
 
-/* Rows of dw that one thread computes in one GEMM: enough tiles to share, few enough to be fast.
- * A function of the shape alone. */
-static int64_t weight_tile(int64_t out) {
-    int64_t tile = (out / 8 + 15) / 16 * 16;
-    return tile < 16 ? 16 : tile > 128 ? 128 : tile;
+#define WEIGHT_TILE_MAX 192 /* rows of dw that one thread computes */
+#define WEIGHT_PANEL    512 /* and columns */
+#define TOKEN_BLOCK     512 /* tokens that one GEMM of a weight gradient sums over */
+
+/* y = x wᵀ (w [out][in]) or dx = dy w: a call for the first tile of rows. */
+static GemmCall product(const Activation *x, const float *w, int64_t in, int64_t out, bool backward,
+                        Device *device) {
+    int64_t k = backward ? out : in, n = backward ? in : out;
+    return (GemmCall){.precision = device->precision,
+                      .a = {x, k, false},
+                      .b = {w, in, !backward},
+                      .weights = gemm_weights(device->gemm, w, device->precision),
+                      .backward = backward,
+                      .c_stride = n,
+                      .n = n,
+                      .k = k};
 }
 
-void cpu_linear_forward(float *y, const float *x, const float *w, const float *b,
-                        const float *residual, int64_t rows, int64_t in, int64_t out,
-                        Device *device) {
+/* The call for a tile of rows whose result goes to c. */
+static GemmCall tile_of(const GemmCall *whole, void *c, Precision c_precision, int64_t first,
+                        int64_t count) {
+    GemmCall call = *whole;
+    call.m = count;
+    call.a.at = activation_of(whole->a.at, first * whole->k, whole->precision);
+    call.c = activation_at(c, first * whole->n, c_precision);
+    call.c_precision = c_precision;
+    return call;
+}
+
+/* bfloat16 products want bfloat16 weights: where none are kept, they are made for this call. */
+static float *round_weights(GemmCall *call, const float *w, int64_t count) {
+    if (call->precision == PRECISION_FLOAT32 || call->weights)
+        return NULL;
+    uint16_t *rounded = memory_new((unsigned long)count, sizeof *rounded);
+    for (int64_t i = 0; i < count; i++)
+        rounded[i] = bf16_from_float(w[i]);
+    call->b.at = rounded;
+    return (void *)rounded;
+}
+
+void cpu_linear_forward(Activation *y, const Activation *x, const float *w, const float *b,
+                        int64_t rows, int64_t in, int64_t out, Device *device) {
+    GemmCall whole = product(x, w, in, out, false, device);
+    void *rounded = round_weights(&whole, w, in * out);
+    whole.bias = b;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
     for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
         int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
-        float *y_tile = y + first * out;
-        for (int64_t r = 0; r < count && (b || residual); r++) {
-            float *row = y_tile + r * out;
-            const float *from = residual ? residual + (first + r) * out : NULL;
-            if (from && b)
-                for (int64_t o = 0; o < out; o++)
-                    row[o] = from[o] + b[o];
-            else if (from && from != row)
-                memcpy(row, from, (size_t)out * sizeof *row);
-            else if (b)
-                memcpy(row, b, (size_t)out * sizeof *row);
-        }
-        gemm(y_tile, out, x + first * in, in, 0, w, in, 1, count, out, in, 1.0f,
-             b || residual ? 1.0f : 0.0f);
+        GemmCall call = tile_of(&whole, y, device->precision, first, count);
+        gemm_run(device->gemm, &call);
     }
+    free(rounded);
+}
+
+void cpu_linear_residual_forward(float *y, const Activation *x, const float *w, const float *b,
+                                 const float *residual, int64_t rows, int64_t in, int64_t out,
+                                 Device *device) {
+    GemmCall whole = product(x, w, in, out, false, device);
+    void *rounded = round_weights(&whole, w, in * out);
+    whole.bias = b;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
+    for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
+        int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
+        GemmCall call = tile_of(&whole, y, PRECISION_FLOAT32, first, count);
+        call.residual = residual ? residual + first * out : NULL;
+        gemm_run(device->gemm, &call);
+    }
+    free(rounded);
+}
+
+void cpu_linear_gelu_forward(Activation *activated, Activation *y, const Activation *x,
+                             const float *w, const float *b, int64_t rows, int64_t in, int64_t out,
+                             Device *device) {
+    GemmCall whole = product(x, w, in, out, false, device);
+    void *rounded = round_weights(&whole, w, in * out);
+    Precision p = device->precision;
+    whole.bias = b;
+    whole.gelu = !y;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
+    for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
+        int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
+        GemmCall call = tile_of(&whole, y ? y : activated, p, first, count);
+        gemm_run(device->gemm, &call);
+        if (y)
+            cpu_gelu_tile(activation_at(activated, first * out, p), call.c, count * out, p);
+    }
+    free(rounded);
 }
 
 /* y = x wᵀ  =>  dx = dy w */
-void cpu_linear_backward_input(float *dx, const float *dy, const float *w, int64_t rows, int64_t in,
-                               int64_t out, Device *device) {
+void cpu_linear_backward_input(Activation *dx, const Activation *dy, const float *w, int64_t rows,
+                               int64_t in, int64_t out, Device *device) {
+    GemmCall whole = product(dy, w, in, out, true, device);
+    void *rounded = round_weights(&whole, w, in * out);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
     for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
         int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
-        gemm(dx + first * in, in, dy + first * out, out, 0, w, in, 0, count, in, out, 1.0f, 0.0f);
+        GemmCall call = tile_of(&whole, dx, device->precision, first, count);
+        gemm_run(device->gemm, &call);
+    }
+    free(rounded);
+}
+
+/* y = gelu(a) wᵀ  =>  da = (dy w) gelu'(a) */
+void cpu_linear_gelu_backward_input(Activation *da, Activation *x, const Activation *dy,
+                                    const float *w, const Activation *a, int64_t rows, int64_t in,
+                                    int64_t out, Device *device) {
+    GemmCall whole = product(dy, w, in, out, true, device);
+    void *rounded = round_weights(&whole, w, in * out);
+    Precision p = device->precision;
+#pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
+    for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
+        int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
+        GemmCall call = tile_of(&whole, da, p, first, count);
+        gemm_run(device->gemm, &call);
+        cpu_gelu_backward_tile(call.c, x ? activation_at(x, first * in, p) : NULL, call.c,
+                               activation_of(a, first * in, p), count * in, p);
+    }
+    free(rounded);
+}
+
+/* Rows of a tile of dw: a multiple of eight tiles of equal height where that is possible, so that
+ * few threads share them evenly. A function of the shape alone. */
+static int64_t weight_tile(int64_t out) {
+    int64_t tiles = 8 * TILES(out, 8 * WEIGHT_TILE_MAX);
+    return (TILES(out, tiles) + 15) / 16 * 16;
+}
+
+INLINE void sum_loop(double *sum, const Activation *dy, int64_t rows, int64_t stride,
+                     int64_t columns, Precision p) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < columns; c++)
+            sum[c] += activation_get(dy, r * stride + c, p);
+}
+MANY_CPUS static void sum_float(double *sum, const float *dy, int64_t rows, int64_t stride,
+                                int64_t columns) {
+    sum_loop(sum, dy, rows, stride, columns, PRECISION_FLOAT32);
+}
+MANY_CPUS static void sum_bf16(double *sum, const uint16_t *dy, int64_t rows, int64_t stride,
+                               int64_t columns) {
+    sum_loop(sum, dy, rows, stride, columns, PRECISION_BFLOAT16);
+}
+
+/* y = x wᵀ + b  =>  dw += dyᵀ x, db += Σ dy. A tile of dw belongs to one thread, which adds the
+ * blocks of tokens in their order; the tiles of the first panel sum db from the rows of dy that
+ * their GEMM has just read, in double. */
+void cpu_linear_backward_weight(float *dw, float *db, const Activation *dy, const Activation *x,
+                                int64_t rows, int64_t in, int64_t out, Device *device) {
+    Precision p = device->precision;
+    int64_t height = weight_tile(out), panels = TILES(in, WEIGHT_PANEL);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
+    for (int64_t task = 0; task < TILES(out, height) * panels; task++) {
+        int64_t o = task / panels * height, i = task % panels * WEIGHT_PANEL;
+        int64_t m = min_i64(height, out - o), n = min_i64(WEIGHT_PANEL, in - i);
+        double sum[WEIGHT_TILE_MAX] = {0};
+        float *tile = dw + o * in + i;
+        for (int64_t first = 0; first < rows; first += TOKEN_BLOCK) {
+            int64_t count = min_i64(TOKEN_BLOCK, rows - first);
+            const Activation *dy_block = activation_of(dy, first * out + o, p);
+            GemmCall call = {.c = tile,
+                             .c_stride = in,
+                             .residual = tile,
+                             .precision = p,
+                             .a = {dy_block, out, true},
+                             .b = {activation_of(x, first * in + i, p), in, false},
+                             .m = m,
+                             .n = n,
+                             .k = count};
+            gemm_run(device->gemm, &call);
+            if (db && !i && p == PRECISION_BFLOAT16)
+                sum_bf16(sum, dy_block, count, out, m);
+            else if (db && !i)
+                sum_float(sum, dy_block, count, out, m);
+        }
+        for (int64_t c = 0; c < m && db && !i; c++)
+            db[o + c] += (float)sum[c];
     }
 }
 
-/* y = x wᵀ + b  =>  dw += dyᵀ x, db += Σ dy. A tile of dw sums over all rows in one GEMM call of
- * one thread; the columns of db sum in double, row after row. */
-void cpu_linear_backward_weight(float *dw, float *db, const float *dy, const float *x, int64_t rows,
-                                int64_t in, int64_t out, Device *device) {
-    int64_t tile_rows = weight_tile(out);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
-    for (int64_t tile = 0; tile < TILES(out, tile_rows); tile++) {
-        int64_t first = tile * tile_rows, count = min_i64(tile_rows, out - first);
-        gemm(dw + first * in, in, dy + first, out, 1, x, in, 0, count, in, rows, 1.0f, 1.0f);
-    }
-    if (db)
-        cpu_rows_sum(db, dy, NULL, rows, out, device);
+size_t cpu_linear_weights_bytes(const LinearWeights *weights, Device *device) {
+    return gemm_weights_bytes(device->gemm, weights, device->precision);
+}
+
+int cpu_linear_weights_add(const LinearWeights *weights, Device *device, Error *error) {
+    return gemm_weights_add(device->gemm, weights, device->precision, error);
+}
+
+void cpu_linear_weights_changed(const float *from, const float *to, Device *device) {
+    gemm_weights_changed(device->gemm, from, to);
+}
+
+void cpu_linear_weights_remove(const float *from, const float *to, Device *device) {
+    gemm_weights_remove(device->gemm, from, to);
 }

@@ -1,4 +1,5 @@
 /* Moving rows on the CPU. See kernels/rows.h. */
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/device.h"
 #include <string.h>
@@ -75,9 +76,49 @@ void cpu_rows_blend(float *y, const float *x, const float *scale, const int32_t 
             y[i] = (x ? x[i] : 0) + scale[s] * y[i];
 }
 
-void cpu_rows_columns(float *y, int64_t y_width, int64_t to, const float *x, int64_t x_width,
-                      int64_t from, int64_t rows, int64_t width, Device *device) {
+void cpu_rows_columns(void *y, int64_t y_width, int64_t to, const void *x, int64_t x_width,
+                      int64_t from, int64_t rows, int64_t width, size_t size, Device *device) {
+    int64_t bytes = (int64_t)size;
 #pragma omp parallel for schedule(static) num_threads(device->threads)
     for (int64_t i = 0; i < rows; i++)
-        memcpy(y + i * y_width + to, x + i * x_width + from, (size_t)width * sizeof *y);
+        memcpy((char *)y + (i * y_width + to) * bytes,
+               (const char *)x + (i * x_width + from) * bytes, (size_t)width * size);
+}
+
+MANY_CPUS static void add_float(float *y, const float *x, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        y[i] += x[i];
+}
+MANY_CPUS static void add_bf16(uint16_t *y, const uint16_t *x, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        y[i] = bf16_from_float(bf16_to_float(y[i]) + bf16_to_float(x[i]));
+}
+
+void cpu_rows_add(Activation *y, const Activation *x, int64_t count, Device *device) {
+#pragma omp parallel for schedule(static) num_threads(device->threads)
+    for (int64_t tile = 0; tile < TILES(count, FLAT_TILE); tile++) {
+        int64_t i = tile * FLAT_TILE, length = min_i64(FLAT_TILE, count - i);
+        if (device->precision == PRECISION_BFLOAT16)
+            add_bf16((uint16_t *)y + i, (const uint16_t *)x + i, length);
+        else
+            add_float((float *)y + i, (const float *)x + i, length);
+    }
+}
+
+MANY_CPUS static void narrow_tile(uint16_t *y, const float *x, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        y[i] = bf16_from_float(x[i]);
+}
+
+void cpu_rows_narrow(Activation *y, const float *x, int64_t count, Device *device) {
+    if (y == x)
+        return;
+#pragma omp parallel for schedule(static) num_threads(device->threads)
+    for (int64_t tile = 0; tile < TILES(count, FLAT_TILE); tile++) {
+        int64_t i = tile * FLAT_TILE, length = min_i64(FLAT_TILE, count - i);
+        if (device->precision == PRECISION_BFLOAT16)
+            narrow_tile((uint16_t *)y + i, x + i, length);
+        else
+            memcpy((float *)y + i, x + i, (size_t)length * sizeof *x);
+    }
 }

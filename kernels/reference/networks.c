@@ -5,9 +5,10 @@
 #include <math.h>
 #include <stdlib.h>
 
-void reference_linear_forward(float *y, const float *x, const float *w, const float *b,
-                              const float *residual, int64_t rows, int64_t in, int64_t out,
-                              Device *device) {
+void reference_linear_residual_forward(float *y, const Activation *x_, const float *w,
+                                       const float *b, const float *residual, int64_t rows,
+                                       int64_t in, int64_t out, Device *device) {
+    const float *x = x_;
     (void)device;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t o = 0; o < out; o++) {
@@ -18,8 +19,24 @@ void reference_linear_forward(float *y, const float *x, const float *w, const fl
         }
 }
 
-void reference_linear_backward_input(float *dx, const float *dy, const float *w, int64_t rows,
-                                     int64_t in, int64_t out, Device *device) {
+void reference_linear_forward(Activation *y, const Activation *x, const float *w, const float *b,
+                              int64_t rows, int64_t in, int64_t out, Device *device) {
+    reference_linear_residual_forward(y, x, w, b, NULL, rows, in, out, device);
+}
+
+void reference_linear_gelu_forward(Activation *activated, Activation *y, const Activation *x,
+                                   const float *w, const float *b, int64_t rows, int64_t in,
+                                   int64_t out, Device *device) {
+    if (!y)
+        y = activated;
+    reference_linear_forward(y, x, w, b, rows, in, out, device);
+    reference_gelu_forward(activated, y, rows * out, device);
+}
+
+void reference_linear_backward_input(Activation *dx_, const Activation *dy_, const float *w,
+                                     int64_t rows, int64_t in, int64_t out, Device *device) {
+    float *dx = dx_;
+    const float *dy = dy_;
     (void)device;
     for (int64_t r = 0; r < rows; r++)
         for (int64_t i = 0; i < in; i++) {
@@ -30,8 +47,19 @@ void reference_linear_backward_input(float *dx, const float *dy, const float *w,
         }
 }
 
-void reference_linear_backward_weight(float *dw, float *db, const float *dy, const float *x,
-                                      int64_t rows, int64_t in, int64_t out, Device *device) {
+void reference_linear_gelu_backward_input(Activation *da, Activation *x, const Activation *dy,
+                                          const float *w, const Activation *a, int64_t rows,
+                                          int64_t in, int64_t out, Device *device) {
+    reference_linear_backward_input(da, dy, w, rows, in, out, device);
+    reference_gelu_backward(da, da, a, rows * in, device);
+    if (x)
+        reference_gelu_forward(x, a, rows * in, device);
+}
+
+void reference_linear_backward_weight(float *dw, float *db, const Activation *dy_,
+                                      const Activation *x_, int64_t rows, int64_t in, int64_t out,
+                                      Device *device) {
+    const float *dy = dy_, *x = x_;
     for (int64_t o = 0; o < out; o++)
         for (int64_t i = 0; i < in; i++) {
             double sum = 0;
@@ -43,9 +71,43 @@ void reference_linear_backward_weight(float *dw, float *db, const float *dy, con
         reference_rows_sum(db, dy, NULL, rows, out, device);
 }
 
-void reference_layernorm_forward(float *y, float *mean, float *rstd, const float *x, const float *w,
-                                 const float *b, int64_t rows, int64_t width, double eps,
-                                 Device *device) {
+/* This device keeps no other form of weights. */
+size_t reference_linear_weights_bytes(const LinearWeights *weights, Device *device) {
+    (void)weights, (void)device;
+    return 0;
+}
+int reference_linear_weights_add(const LinearWeights *weights, Device *device, Error *error) {
+    (void)weights, (void)device, (void)error;
+    return 0;
+}
+void reference_linear_weights_changed(const float *from, const float *to, Device *device) {
+    (void)from, (void)to, (void)device;
+}
+void reference_linear_weights_remove(const float *from, const float *to, Device *device) {
+    (void)from, (void)to, (void)device;
+}
+
+void reference_layernorm_values(float *y, float *mean, float *rstd, const float *x, const float *w,
+                                const float *b, int64_t rows, int64_t width, double eps,
+                                Device *device) {
+    reference_layernorm_forward(y, mean, rstd, x, w, b, rows, width, eps, device);
+}
+
+void reference_layernorm_again(Activation *y_, const float *x, const float *mean, const float *rstd,
+                               const float *w, const float *b, int64_t rows, int64_t width,
+                               Device *device) {
+    float *y = y_;
+    (void)device;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = 0; i < width; i++)
+            y[r * width + i] = (float)(((double)x[r * width + i] - mean[r]) * rstd[r] * w[i] +
+                                       b[i]);
+}
+
+void reference_layernorm_forward(Activation *y_, float *mean, float *rstd, const float *x,
+                                 const float *w, const float *b, int64_t rows, int64_t width,
+                                 double eps, Device *device) {
+    float *y = y_;
     (void)device;
     for (int64_t r = 0; r < rows; r++) {
         double m = 0, variance = 0;
@@ -65,10 +127,11 @@ void reference_layernorm_forward(float *y, float *mean, float *rstd, const float
     }
 }
 
-void reference_layernorm_backward(float *dx, float *dw, float *db, const float *dy, const float *x,
-                                  const float *mean, const float *rstd, const float *w,
-                                  int64_t rows, int64_t width, Device *device) {
-    (void)device;
+void reference_layernorm_backward(float *dx, Activation *narrow, float *dw, float *db,
+                                  const Activation *dy_, const float *x, const float *mean,
+                                  const float *rstd, const float *w, int64_t rows, int64_t width,
+                                  Device *device) {
+    const float *dy = dy_;
     for (int64_t r = 0; r < rows; r++) {
         double g_mean = 0, gn_mean = 0;
         for (int64_t i = 0; i < width; i++) {
@@ -91,16 +154,22 @@ void reference_layernorm_backward(float *dx, float *dw, float *db, const float *
         dw[i] += (float)weight;
         db[i] += (float)bias;
     }
+    if (narrow)
+        reference_rows_narrow(narrow, dx, rows * width, device);
 }
 
-void reference_gelu_forward(float *y, const float *x, int64_t count, Device *device) {
+void reference_gelu_forward(Activation *y_, const Activation *x_, int64_t count, Device *device) {
+    float *y = y_;
+    const float *x = x_;
     (void)device;
     for (int64_t i = 0; i < count; i++)
         y[i] = (float)(x[i] * 0.5 * erfc(-x[i] * M_SQRT1_2));
 }
 
-void reference_gelu_backward(float *dx, const float *dy, const float *x, int64_t count,
-                             Device *device) {
+void reference_gelu_backward(Activation *dx_, const Activation *dy_, const Activation *x_,
+                             int64_t count, Device *device) {
+    float *dx = dx_;
+    const float *dy = dy_, *x = x_;
     (void)device;
     for (int64_t i = 0; i < count; i++) {
         double v = x[i], density = exp(-0.5 * v * v) / sqrt(2 * M_PI);
@@ -108,15 +177,22 @@ void reference_gelu_backward(float *dx, const float *dy, const float *x, int64_t
     }
 }
 
-void reference_swiglu_forward(float *y, const float *a, const float *b, int64_t count,
-                              Device *device) {
+void reference_swiglu_forward(Activation *y_, const Activation *a_, const Activation *b_,
+                              int64_t count, Device *device) {
+    float *y = y_;
+    const float *a = a_, *b = b_;
     (void)device;
     for (int64_t i = 0; i < count; i++)
         y[i] = (float)(a[i] / (1 + exp(-(double)a[i])) * b[i]);
 }
 
-void reference_swiglu_backward(float *da, float *db, const float *dy, const float *a,
-                               const float *b, int64_t count, Device *device) {
+void reference_swiglu_backward(Activation *da_, Activation *db_, Activation *y,
+                               const Activation *dy_, const Activation *a_, const Activation *b_,
+                               int64_t count, Device *device) {
+    float *da = da_, *db = db_;
+    const float *dy = dy_, *a = a_, *b = b_;
+    if (y)
+        reference_swiglu_forward(y, a, b, count, device);
     (void)device;
     for (int64_t i = 0; i < count; i++) {
         double s = 1 / (1 + exp(-(double)a[i])), d = dy[i];
@@ -140,14 +216,14 @@ static void turn_rows(float *qkv, const float *table, const int32_t *token, int6
             }
 }
 
-void reference_rope_forward(float *qkv, const float *table, const int32_t *token, int64_t rows,
+void reference_rope_forward(Activation *qkv, const float *table, const int32_t *token, int64_t rows,
                             int64_t width, int64_t heads, Device *device) {
     (void)device;
     turn_rows(qkv, table, token, rows, width, heads, false);
 }
 
-void reference_rope_backward(float *dqkv, const float *table, const int32_t *token, int64_t rows,
-                             int64_t width, int64_t heads, Device *device) {
+void reference_rope_backward(Activation *dqkv, const float *table, const int32_t *token,
+                             int64_t rows, int64_t width, int64_t heads, Device *device) {
     (void)device;
     turn_rows(dqkv, table, token, rows, width, heads, true);
 }

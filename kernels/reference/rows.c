@@ -3,9 +3,10 @@
 #include "kernels/device.h"
 #include <math.h>
 
-void reference_patches_cut(float *patches, const uint8_t *pixels, const float *values,
+void reference_patches_cut(Activation *patches_, const uint8_t *pixels, const float *values,
                            const uint8_t *mirror, const int32_t *clip, const int32_t *token,
                            int64_t rows, const PatchShape *s, Device *device) {
+    float *patches = patches_;
     (void)device;
     int64_t across = s->width / s->patch, down = s->height / s->patch, n = 0;
     for (int64_t i = 0; i < rows; i++) {
@@ -83,12 +84,20 @@ void reference_rows_blend(float *y, const float *x, const float *scale, const in
             y[i] = (float)((x ? x[i] : 0.0) + (double)scale[s] * y[i]);
 }
 
-void reference_rows_columns(float *y, int64_t y_width, int64_t to, const float *x, int64_t x_width,
-                            int64_t from, int64_t rows, int64_t width, Device *device) {
+void reference_rows_columns(void *y, int64_t y_width, int64_t to, const void *x, int64_t x_width,
+                            int64_t from, int64_t rows, int64_t width, size_t size,
+                            Device *device) {
     (void)device;
+    JEPA_ASSERT(size == sizeof(float));
     for (int64_t i = 0; i < rows; i++)
         for (int64_t d = 0; d < width; d++)
-            y[i * y_width + to + d] = x[i * x_width + from + d];
+            ((float *)y)[i * y_width + to + d] = ((const float *)x)[i * x_width + from + d];
+}
+
+void reference_rows_add(Activation *y, const Activation *x, int64_t count, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++)
+        ((float *)y)[i] += ((const float *)x)[i];
 }
 
 void reference_loss_forward(double *loss, const float *z, const float *h, int64_t rows,
@@ -201,4 +210,10 @@ void reference_adamw_ema(float *parameters, float *first_moment, float *second_m
         if (target)
             target[i] = (float)(s->momentum * target[i] + (1 - s->momentum) * p);
     }
+}
+
+void reference_rows_narrow(Activation *y, const float *x, int64_t count, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++)
+        ((float *)y)[i] = x[i];
 }

@@ -103,11 +103,11 @@ static Outcome run_linear(Device *d, const int64_t *s) {
     float *y = s[3] & 1 ? copy(residual, rows * out) : malloc(sizeof *y * (size_t)(rows * out));
     float *dx = malloc(sizeof *dx * (size_t)(rows * in));
     float *dw = fill(out * in, 1, 6), *db = fill(out, 1, 7); /* gradients are added to */
-    d->linear_forward(y, x, w, s[3] & 2 ? b : NULL,
-                      s[3] & 1   ? y
-                      : s[3] & 4 ? residual
-                                 : NULL,
-                      rows, in, out, d);
+    if (s[3] & 5)
+        d->linear_residual_forward(y, x, w, s[3] & 2 ? b : NULL, s[3] & 1 ? y : residual, rows, in,
+                                   out, d);
+    else
+        d->linear_forward(y, x, w, s[3] & 2 ? b : NULL, rows, in, out, d);
     d->linear_backward_input(dx, dy, w, rows, in, out, d);
     d->linear_backward_weight(dw, s[3] & 2 ? db : NULL, dy, x, rows, in, out, d);
     free(x), free(w), free(b), free(residual), free(dy);
@@ -130,6 +130,45 @@ static void linear(void **state) {
     compare("linear, residual in place", run_linear, (int64_t[]){130, 33, 20, 3});
 }
 
+/* A linear layer with the GELU after it, and before it on the way back. */
+static Outcome run_linear_gelu(Device *d, const int64_t *s) {
+    int64_t rows = s[0], in = s[1], out = s[2];
+    float *x = fill(rows * in, 1, 1), *w = fill(out * in, 0.2, 2), *b = fill(out, 1, 3);
+    float *a = fill(rows * in, 1, 4), *dy = fill(rows * out, 1, 5);
+    float *y = malloc(sizeof *y * (size_t)(rows * out));
+    float *activated = malloc(sizeof *y * (size_t)(rows * out));
+    float *da = malloc(sizeof *da * (size_t)(rows * in)), *again = NULL;
+    d->linear_gelu_forward(activated, s[3] ? y : NULL, x, w, b, rows, in, out, d);
+    if (s[3])
+        again = malloc(sizeof *again * (size_t)(rows * in));
+    else
+        memset(y, 0, sizeof *y * (size_t)(rows * out));
+    d->linear_gelu_backward_input(da, again, dy, w, a, rows, in, out, d);
+    free(x), free(w), free(b), free(a), free(dy);
+    Outcome o = {0};
+    keep(&o, 0, activated, rows * out);
+    keep(&o, 1, y, rows * out);
+    keep(&o, 2, da, rows * in);
+    keep(&o, 3, again, rows * in);
+    return o;
+}
+
+static void linear_gelu(void **state) {
+    (void)state;
+    for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++)
+        for (size_t k = 0; k < 4; k++)
+            for (int64_t both = 0; both < 2; both++)
+                compare("linear and gelu", run_linear_gelu,
+                        (int64_t[]){row_counts[r], widths[k], widths[(k + r) % 4] * 3, both});
+}
+
+/* More tokens than one block, and as many outputs and inputs as make several tiles and panels. */
+static void linear_of_many_tokens(void **state) {
+    (void)state;
+    compare("linear, many tokens", run_linear, (int64_t[]){1300, 70, 40, 2});
+    compare("linear, wide", run_linear, (int64_t[]){33, 1100, 410, 2});
+}
+
 /* ---- layer norm ---- */
 
 static Outcome run_layernorm(Device *d, const int64_t *s) {
@@ -140,10 +179,12 @@ static Outcome run_layernorm(Device *d, const int64_t *s) {
     float *mean = malloc(sizeof *mean * (size_t)rows), *rstd = malloc(sizeof *rstd * (size_t)rows);
     float *dx = fill(rows * width, 1, 5), *dw = fill(width, 1, 6), *db = fill(width, 1, 7);
     if (s[2]) { /* in place, without the affine part and statistics */
-        d->layernorm_forward(y, NULL, NULL, y, NULL, NULL, rows, width, 1e-5, d);
+        d->layernorm_values(y, NULL, NULL, y, NULL, NULL, rows, width, 1e-5, d);
     } else {
         d->layernorm_forward(y, mean, rstd, x, w, b, rows, width, 1e-6, d);
-        d->layernorm_backward(dx, dw, db, dy, x, mean, rstd, w, rows, width, d);
+        memset(y, 0, sizeof *y * (size_t)(rows * width));
+        d->layernorm_again(y, x, mean, rstd, w, b, rows, width, d);
+        d->layernorm_backward(dx, NULL, dw, db, dy, x, mean, rstd, w, rows, width, d);
     }
     free(x), free(w), free(b), free(dy), free(mean), free(rstd);
     Outcome o = {0};
@@ -313,12 +354,15 @@ static Outcome run_swiglu(Device *d, const int64_t *s) {
     float *a = fill(count, 4, 1), *b = fill(count, 1, 2), *dy = fill(count, 1, 3);
     float *y = malloc(sizeof *y * (size_t)count), *db = malloc(sizeof *db * (size_t)count);
     d->swiglu_forward(y, a, b, count, d);
-    d->swiglu_backward(dy, db, dy, a, b, count, d); /* in place */
+    float *again = malloc(sizeof *again * (size_t)count);
+    d->swiglu_backward(dy, db, again, dy, a, b, count, d); /* in place */
+    d->rows_add(again, y, count, d);
     free(a), free(b);
     Outcome o = {0};
     keep(&o, 0, y, count);
     keep(&o, 1, dy, count);
     keep(&o, 2, db, count);
+    keep(&o, 3, again, count);
     return o;
 }
 
@@ -373,7 +417,7 @@ static Outcome run_rows(Device *d, const int64_t *s) {
     d->rows_blend(y, x, scale, cu, 3, width, d);
     d->rows_blend(dx, NULL, scale, cu, 3, width, d);
     if (width > 4)
-        d->rows_columns(dx, width, 1, x, width, 2, 9, 3, d);
+        d->rows_columns(dx, width, 1, x, width, 2, 9, 3, sizeof *dx, d);
     free(x), free(table);
     Outcome o = {0};
     keep(&o, 0, y, 40 * width);
@@ -471,12 +515,20 @@ static void adamw(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear),    cmocka_unit_test(layernorm),
-        cmocka_unit_test(gelu),      cmocka_unit_test(gelu_is_exact_in_the_tail),
-        cmocka_unit_test(attention), cmocka_unit_test(attention_does_not_see_the_future),
-        cmocka_unit_test(rope),      cmocka_unit_test(swiglu),
-        cmocka_unit_test(patches),   cmocka_unit_test(rows),
-        cmocka_unit_test(losses),    cmocka_unit_test(adamw),
+        cmocka_unit_test(linear),
+        cmocka_unit_test(linear_gelu),
+        cmocka_unit_test(linear_of_many_tokens),
+        cmocka_unit_test(layernorm),
+        cmocka_unit_test(gelu),
+        cmocka_unit_test(gelu_is_exact_in_the_tail),
+        cmocka_unit_test(attention),
+        cmocka_unit_test(attention_does_not_see_the_future),
+        cmocka_unit_test(rope),
+        cmocka_unit_test(swiglu),
+        cmocka_unit_test(patches),
+        cmocka_unit_test(rows),
+        cmocka_unit_test(losses),
+        cmocka_unit_test(adamw),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
