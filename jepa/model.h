@@ -196,8 +196,10 @@ void model_set_masks(Model *model, const MaskGroup *masks, int samples);
  * model_set_masks; without it all are 0. */
 void model_set_lengths(Model *model, const int *length, int samples);
 /* Draws which branches of which sequences are dropped, for config.drop_path > 0: a pure function of
- * (seed, step, group). After model_set_masks, before the forward pass. */
-void model_set_drops(Model *model, int samples, uint64_t seed, uint64_t step, uint64_t group);
+ * (seed, step, group), of which samples first .. first + samples - 1 of `of` are taken. After
+ * model_set_masks, before the forward pass. */
+void model_set_drops(Model *model, int first, int samples, int of, uint64_t seed, uint64_t step,
+                     uint64_t group);
 /* target_out of all samples, then h; needs masks when the plan has settings */
 void model_forward_target(Model *model, int samples);
 /* context_out alone: the visible tokens through the context encoder */

@@ -199,27 +199,40 @@ void model_set_lengths(Model *model, const int *length, int samples) {
     model->lengths_differ = true;
 }
 
+/* Samples first .. first + samples - 1 of a group of `of`, which is drawn whole. */
+typedef struct Slice {
+    int first, samples, of;
+} Slice;
+
 /* 0 for a dropped branch, 1/(1-p) for one that stays; p grows linearly with the depth
- * (facebookresearch/vjepa2 src/models/vision_transformer.py, drop_path of each sample). */
-static void draw_keep(Model *model, float *keep, int depth, int64_t sequences, Random *random) {
-    float *scale = memory_new((size_t)(2 * depth * sequences), sizeof *scale);
+ * (facebookresearch/vjepa2 src/models/vision_transformer.py, drop_path of each sample). Sequence s
+ * = l·B + b of `lists` lists. */
+static void draw_keep(Model *model, float *keep, int depth, int lists, Slice slice,
+                      Random *random) {
+    size_t count = (size_t)(2 * depth * lists * slice.samples), n = 0;
+    float *scale = memory_new(count, sizeof *scale);
     double last = model->plan.config.drop_path;
     for (int i = 0; i < 2 * depth; i++) {
         double p = depth > 1 ? last * (i / 2) / (depth - 1) : 0;
-        for (int64_t s = 0; s < sequences; s++)
-            scale[i * sequences + s] = random_between(random, 0, 1) < p ? 0 : (float)(1 / (1 - p));
+        for (int s = 0; s < lists * slice.of; s++) {
+            float drawn = random_between(random, 0, 1) < p ? 0 : (float)(1 / (1 - p));
+            int b = s % slice.of - slice.first;
+            if (b >= 0 && b < slice.samples)
+                scale[n++] = drawn;
+        }
     }
-    model->device->upload(keep, scale, (size_t)(2 * depth * sequences) * sizeof *scale,
-                          model->device);
+    model->device->upload(keep, scale, count * sizeof *scale, model->device);
     free(scale);
 }
 
-void model_set_drops(Model *model, int samples, uint64_t seed, uint64_t step, uint64_t group) {
+void model_set_drops(Model *model, int first, int samples, int of, uint64_t seed, uint64_t step,
+                     uint64_t group) {
     const ModelPlan *plan = &model->plan;
     if (!model->keep)
         return;
+    Slice slice = {first, samples, of};
     Random random = random_at(seed, RANDOM_DROP_PATH, step, group);
-    draw_keep(model, model->keep, plan->config.depth, (int64_t)plan->contexts * samples, &random);
-    draw_keep(model, model->predictor_keep, plan->config.pred_depth,
-              (int64_t)plan->settings * samples, &random);
+    draw_keep(model, model->keep, plan->config.depth, plan->contexts, slice, &random);
+    draw_keep(model, model->predictor_keep, plan->config.pred_depth, plan->settings, slice,
+              &random);
 }

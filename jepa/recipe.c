@@ -2,6 +2,7 @@
  * are in jepa/recipe_keys.c. */
 #include "jepa/recipe.h"
 #include "jepa/sigreg.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +102,24 @@ void recipe_free(Recipe *r) {
 
 int recipe_slots(const Recipe *recipe) {
     return recipe->data.batch_size * recipe->data.num_clips;
+}
+
+/* The largest divisor of `slots` that is at most micro_batch. */
+static int micro_batch_of(const Recipe *recipe, int slots) {
+    int micro = recipe->optimization.micro_batch;
+    if (micro < 1 || micro > slots)
+        micro = slots;
+    while (slots % micro)
+        micro--;
+    return micro;
+}
+
+int recipe_micro_batch(const Recipe *recipe) {
+    return micro_batch_of(recipe, recipe_slots(recipe));
+}
+
+int recipe_image_micro_batch(const Recipe *recipe) {
+    return micro_batch_of(recipe, recipe->img_data.batch_size);
 }
 
 int recipe_groups(const Recipe *recipe) {
@@ -525,6 +544,22 @@ static int check_networks(const Recipe *r, const ModelConfig *config, Error *err
     return 0;
 }
 
+/* Micro-batches are equal parts of a group. */
+static int check_micro_batch(const Recipe *r, Error *error) {
+    int slots = recipe_slots(r), micro = r->optimization.micro_batch;
+    if (!micro || micro == recipe_micro_batch(r))
+        return 0;
+    char divisors[200] = "";
+    for (int n = 1, of = 0; n <= slots && strlen(divisors) < sizeof divisors - 16; n++)
+        if (slots % n == 0)
+            snprintf(divisors + strlen(divisors), sizeof divisors - strlen(divisors), "%s%d",
+                     of++ ? ", " : "", n);
+    return error_set(error, ERROR_USAGE,
+                     "optimization.micro_batch: %d does not divide the %d clips of a group "
+                     "(data.batch_size x num_clips): give one of %s, or 0 for all",
+                     micro, slots, divisors);
+}
+
 int recipe_check(const Recipe *r, Error *error) {
     ModelConfig config;
     if (check_number(r->mask.num_pred_masks, 0, MASK_SETTINGS_MAX, "mask.num_pred_masks", error))
@@ -556,7 +591,7 @@ int recipe_check(const Recipe *r, Error *error) {
         check_number(r->logging.diagnostics_every, 1, 1e6, "logging.diagnostics_every", error) ||
         resolve_model(&config, r, error))
         return -1;
-    if (check_networks(r, &config, error))
+    if (check_networks(r, &config, error) || check_micro_batch(r, error))
         return -1;
     for (int m = 0; m < r->mask.count; m++)
         if ((r->mask.settings[m].kind == MASK_TUBE) != r->mask.tubes && !r->mask.num_pred_masks)

@@ -7,7 +7,7 @@
  * keys, checkpoint, objective, target, init_from, sigreg, model.embed_dim and its fellows,
  * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional}, loss.smooth_l1,
  * data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout, cache,
- * cache_folder}, data_aug.color_jitter, logging.diagnostics_every. */
+ * cache_folder}, data_aug.color_jitter, optimization.micro_batch, logging.diagnostics_every. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
@@ -129,6 +129,7 @@ typedef struct Recipe {
         /* clip_grad < 0: auto, 10 as V-JEPA 1, none as V-JEPA 2 (rotary positions) */
         bool is_anneal;    /* cooldown: lr falls linearly */
         char *anneal_ckpt; /* run or checkpoint it starts from, moments included; owned */
+        int micro_batch;   /* clips that go through the networks at once; 0: a whole group */
     } optimization;
     struct {
         int64_t every_steps;  /* 0: not by steps */
@@ -187,5 +188,9 @@ ModelConfig recipe_image_model(const Recipe *recipe);
 Schedule recipe_schedule(const Recipe *recipe, int64_t units);
 int recipe_groups(const Recipe *recipe); /* groups in a step: nodes x tasks_per_node */
 int recipe_slots(const Recipe *recipe);  /* clips in a group: batch_size x num_clips */
+/* Clips in a micro-batch; of pictures, whose groups have a size of their own, the most that divide
+ * theirs and are no more than optimization.micro_batch. */
+int recipe_micro_batch(const Recipe *recipe);
+int recipe_image_micro_batch(const Recipe *recipe);
 
 #endif

@@ -168,6 +168,7 @@ const RecipeKey recipe_keys[] = {
     {"optimization.eps", KEY_NUMBER, AT(optimization.eps), NULL},
     {"optimization.is_anneal", KEY_BOOL, AT(optimization.is_anneal), NULL},
     {"optimization.anneal_ckpt", KEY_TEXT, AT(optimization.anneal_ckpt), NULL},
+    {"optimization.micro_batch", KEY_INT, AT(optimization.micro_batch), NULL},
     {"optimization.resume_anneal", KEY_IGNORED, 0, NULL}, /* --resume */
     {"optimization.use_radamw", KEY_ONLY, 0, "false"},
     {"optimization.loss_reg_std_mult", KEY_ONLY, 0, ""},

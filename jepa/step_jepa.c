@@ -11,11 +11,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void plan(ModelPlan *plan, const Training *training, const Stream *stream) {
+/* Masks are drawn for groups, and must not depend on how these are cut: a group is drawn again when
+ * it or one sample exceeds what is planned, whatever the micro-batch, never for a micro-batch. */
+static void plan(ModelPlan *plan, const Training *training, Stream *stream) {
     (void)training;
+    MaskCapacity parts[] = {
+        {.samples = 1}, {.samples = stream->micro}, {.samples = stream->samples}};
+    mask_capacities(parts, 3, &stream->mask_recipe);
+    stream->slot = parts[0];
+    stream->cut = parts[1];
+    stream->whole = parts[2];
     plan->settings = stream->mask_recipe.settings;
     plan->contexts = mask_contexts(&stream->mask_recipe);
-    mask_capacity(&plan->context, &plan->target, &stream->mask_recipe);
+    plan->context = stream->cut.context;
+    plan->target = stream->cut.target;
     /* every setting may read a shared context */
     plan->joined = plan->context * plan->settings / plan->contexts;
 }
@@ -25,10 +34,17 @@ static int prepare(Training *t, size_t *bytes, Error *error) {
     *bytes = 0;
     for (int s = 0; s < t->streams; s++) {
         Stream *stream = &t->stream[s];
-        const ModelPlan *p = &stream->model.plan;
+        MaskRecipe part = stream->mask_recipe;
+        part.samples = stream->micro;
+        mask_group_new(&stream->part, &part, stream->cut.context, stream->cut.target);
         stream->masks = memory_new((size_t)stream->groups, sizeof *stream->masks);
-        for (int g = 0; g < stream->groups; g++)
-            mask_group_new(&stream->masks[g], &stream->mask_recipe, p->context, p->target);
+        for (int g = 0; g < stream->groups; g++) {
+            MaskGroup *masks = &stream->masks[g];
+            mask_group_new(masks, &stream->mask_recipe, stream->whole.context,
+                           stream->whole.target);
+            masks->sample_context = stream->slot.context;
+            masks->sample_target = stream->slot.target;
+        }
         stream->shares = memory_new((size_t)t->length_count, sizeof *stream->shares);
     }
     return 0;
@@ -39,6 +55,7 @@ static void release(Training *t) {
         Stream *stream = &t->stream[s];
         for (int g = 0; g < stream->groups && stream->masks; g++)
             mask_group_free(&stream->masks[g]);
+        mask_group_free(&stream->part);
         free(stream->masks);
         free(stream->shares);
     }
@@ -130,30 +147,52 @@ static void fill_weights(LossWeights *weights, const Training *t, Stream *s, int
     weights->length = (const double(*)[MASK_SETTINGS_MAX])s->shares;
 }
 
+/* Samples first .. first + count - 1 of a group: forward and backward. A micro-batch with more
+ * tokens than are planned for goes in two halves, one after the other: nearly never, as the plan
+ * has six standard deviations to spare; which ones do is a function of the masks alone. */
+static void run_samples(Training *t, Stream *s, const LoaderBatch *batch, int group, int first,
+                        int count, const LossWeights *weights, StepReport *report) {
+    MaskGroup *masks = &s->masks[group];
+    if (s->micro < s->samples) {
+        if (!mask_group_part(&s->part, masks, s->samples, first, count, s->mask_recipe.settings)) {
+            JEPA_ASSERT(count > 1);
+            run_samples(t, s, batch, group, first, count / 2, weights, report);
+            run_samples(t, s, batch, group, first + count / 2, count - count / 2, weights, report);
+            return;
+        }
+        masks = &s->part;
+    }
+    bool differ = lengths_differ(t, s);
+    size_t clip = (size_t)first * 3 * (size_t)s->clip.frames *
+                  (size_t)(s->clip.crop * clip_width(&s->clip));
+    int slot = group * s->samples + first;
+    ModelInput input = {.samples = count,
+                        .pixels = batch->clips ? batch->clips + clip : NULL,
+                        .values = batch->values ? batch->values + clip : NULL, /* mirrored */
+                        .mirror = batch->values ? NULL : s->mirror + first,
+                        .frames = differ ? s->frames + slot : NULL};
+    model_set_input(&s->model, &input);
+    model_set_masks(&s->model, masks, count);
+    if (differ)
+        model_set_lengths(&s->model, s->length + slot, count);
+    model_set_drops(&s->model, first, count, s->samples, (uint64_t)t->recipe->meta.seed,
+                    (uint64_t)t->step, (uint64_t)(s->first_group + group));
+    double started = time_now();
+    model_forward_target(&s->model, count);
+    model_forward_prediction(&s->model, count, weights);
+    model_backward(&s->model, count, weights);
+    report->compute_ms += (time_now() - started) * 1e3;
+    report->context_tokens += s->model.context_rows;
+    report->target_tokens += s->model.target_rows;
+}
+
 static int run_group(Training *t, Stream *s, int group, const LossWeights *weights,
                      StepReport *report, Error *error) {
     const LoaderBatch *batch = stream_next(t, s, group, report, error);
     if (!batch)
         return -1;
-    bool differ = lengths_differ(t, s);
-    ModelInput input = {.samples = s->samples,
-                        .pixels = batch->clips,
-                        .values = batch->values, /* mirrored already */
-                        .mirror = batch->values ? NULL : s->mirror,
-                        .frames = differ ? s->frames + group * s->samples : NULL};
-    model_set_input(&s->model, &input);
-    model_set_masks(&s->model, &s->masks[group], s->samples);
-    if (differ)
-        model_set_lengths(&s->model, s->length + group * s->samples, s->samples);
-    model_set_drops(&s->model, s->samples, (uint64_t)t->recipe->meta.seed, (uint64_t)t->step,
-                    (uint64_t)(s->first_group + group));
-    double started = time_now();
-    model_forward_target(&s->model, s->samples);
-    model_forward_prediction(&s->model, s->samples, weights);
-    model_backward(&s->model, s->samples, weights);
-    report->compute_ms += (time_now() - started) * 1e3;
-    report->context_tokens += s->model.context_rows;
-    report->target_tokens += s->model.target_rows;
+    for (int first = 0; first < s->samples; first += s->micro)
+        run_samples(t, s, batch, group, first, s->micro, weights, report);
     return 0;
 }
 

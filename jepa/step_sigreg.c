@@ -2,13 +2,13 @@
  * each goes through the encoder, most of its tokens dropped, and hands on its class token; what is
  * descended is computed from the class tokens of the whole global batch (jepa/sigreg.h).
  *
- *   for every group:   features[v][g] = class token of view v of clip g        (forward)
+ *   for every part:    features[v][g] = class token of view v of clip g        (forward)
  *   once:              loss and dfeatures from all features                    (statistics)
- *   for every group:   the forward pass again, then back from its dfeatures    (backward)
+ *   for every part:    the forward pass again, then back from its dfeatures    (backward)
  *
- * So a group's activations never live beside another's, and the loss does not depend on how the
- * batch was cut. With one group nothing is computed twice. Source: MLO-lab/LeVJEPA main.py,
- * module.py. */
+ * where a part is a micro-batch of a group. So a part's activations never live beside another's,
+ * and the loss does not depend on how the batch was cut. With one part nothing is computed twice.
+ * Source: MLO-lab/LeVJEPA main.py, module.py. */
 #include "base/log.h"
 #include "jepa/sigreg.h"
 #include "jepa/training.h"
@@ -38,9 +38,14 @@ typedef struct SigregTraining {
     float *directions, *drawn;   /* [K][M], device and host */
     SigregScalars *scalars;
     int clips;       /* G */
-    uint8_t *pixels; /* [groups][samples][global, then local views] of the step; NULL: one group */
-    size_t group_bytes, global_bytes;
+    uint8_t *pixels; /* [parts][micro][global, then local views] of the step; NULL: one part */
+    size_t part_bytes, global_bytes;
 } SigregTraining;
+
+/* Micro-batches of a step; part p is one of group p / (samples / micro). */
+static int parts_of(const Stream *s) {
+    return s->groups * s->samples / s->micro;
+}
 
 static int views_of(const Training *t) {
     return t->recipe->sigreg.local_crops_number;
@@ -51,9 +56,9 @@ static int64_t view_rows(const Training *t, const ModelConfig *c) {
     return 1 + mask_drop_count(mask_grid_tokens(config_grid(c)), t->recipe->sigreg.token_drop_rate);
 }
 
-static void plan(ModelPlan *plan, const Training *t, const Stream *stream) {
+static void plan(ModelPlan *plan, const Training *t, Stream *stream) {
     plan->settings = plan->contexts = 1;
-    plan->context = stream->samples * view_rows(t, &plan->config);
+    plan->context = stream->micro * view_rows(t, &plan->config);
 }
 
 static void take_views(Views *views, Model *model, int count, int first, int samples,
@@ -76,7 +81,7 @@ static void lay_out(SigregTraining *own, const Training *t, Arena *arena) {
     own->directions = arena_floats(arena, own->head.shape.output * own->head.shape.directions);
     own->scalars = arena_take(arena, 1, sizeof *own->scalars);
     for (int k = 0; k < 2; k++)
-        own->views[k].places = arena_indices(arena, (int64_t)s->samples * own->views[k].count);
+        own->views[k].places = arena_indices(arena, (int64_t)s->micro * own->views[k].count);
 }
 
 static int prepare(Training *t, size_t *bytes, Error *error) {
@@ -88,7 +93,7 @@ static int prepare(Training *t, size_t *bytes, Error *error) {
     ModelPlan local = s->model.plan;
     local.config.height = local.config.width = local.config.trained_height =
         local.config.trained_width = r->sigreg.local_size;
-    local.samples = s->samples * views;
+    local.samples = s->micro * views;
     local.context = local.samples * view_rows(t, &local.config);
     local.joined = 0;
     local.beside = &s->model;
@@ -102,8 +107,8 @@ static int prepare(Training *t, size_t *bytes, Error *error) {
                                         .output = r->sigreg.output_dim,
                                         .directions = r->sigreg.num_proj,
                                         .knots = SIGREG_KNOTS};
-    take_views(&own->views[0], &s->model, 1, 0, s->samples, view_rows(t, &s->model.plan.config));
-    take_views(&own->views[1], &own->local, views, 1, s->samples, view_rows(t, &local.config));
+    take_views(&own->views[0], &s->model, 1, 0, s->micro, view_rows(t, &s->model.plan.config));
+    take_views(&own->views[1], &own->local, views, 1, s->micro, view_rows(t, &local.config));
     Arena measure = {0};
     lay_out(own, t, &measure);
     int64_t elements = own->clips * own->head.shape.output;
@@ -116,14 +121,13 @@ static int prepare(Training *t, size_t *bytes, Error *error) {
     own->drawn = memory_new((size_t)(own->head.shape.output * own->head.shape.directions),
                             sizeof *own->drawn);
     size_t frames = (size_t)r->data.num_frames * 3;
-    own->global_bytes = (size_t)s->samples * frames * (size_t)(s->clip.crop * clip_width(&s->clip));
-    own->group_bytes = own->global_bytes +
-                       (size_t)(s->samples * views) * frames *
-                           (size_t)(r->sigreg.local_size * r->sigreg.local_size);
-    if (s->groups > 1)
-        own->pixels = memory_new((size_t)s->groups * own->group_bytes, 1);
-    *bytes = measure.used + own->local.arena.used +
-             (own->pixels ? (size_t)s->groups * own->group_bytes : 0);
+    own->global_bytes = (size_t)s->micro * frames * (size_t)(s->clip.crop * clip_width(&s->clip));
+    own->part_bytes = own->global_bytes + (size_t)(s->micro * views) * frames *
+                                              (size_t)(r->sigreg.local_size * r->sigreg.local_size);
+    size_t parts = (size_t)parts_of(s);
+    if (parts > 1)
+        own->pixels = memory_new(parts * own->part_bytes, 1);
+    *bytes = measure.used + own->local.arena.used + (own->pixels ? parts * own->part_bytes : 0);
     return 0;
 }
 
@@ -145,15 +149,14 @@ static void release(Training *t) {
     free(own);
 }
 
-/* Which tokens each view of a group keeps: its class token (-1) and a random share of the others.
- */
-static void draw_views(Training *t, Views *views, int group) {
+/* Which tokens each view of a part keeps: its class token (-1) and a random share of the others. */
+static void draw_views(Training *t, Views *views, int part) {
     const Stream *s = &t->stream[0];
     MaskGroup *masks = &views->masks;
-    int tokens = views->model->tokens, sequences = s->samples * views->count;
+    int tokens = views->model->tokens, sequences = s->micro * views->count;
     const SigregTraining *own = t->own;
     for (int i = 0; i < sequences; i++) {
-        uint64_t slot = (uint64_t)(group * s->samples + i / views->count);
+        uint64_t slot = (uint64_t)(part * s->micro + i / views->count);
         int view = views->first + i % views->count;
         Random random = random_at((uint64_t)t->recipe->meta.seed, RANDOM_DROP, (uint64_t)t->step,
                                   slot * VIEW_STREAMS + (uint64_t)view);
@@ -166,19 +169,20 @@ static void draw_views(Training *t, Views *views, int group) {
     }
 }
 
-/* The class tokens of one kind of views of a group, to their places among the features. */
+/* The class tokens of one kind of views of a part, to their places among the features. */
 static void forward_views(Training *t, Views *views, const uint8_t *pixels, const uint8_t *mirror,
-                          int group) {
+                          int part) {
     SigregTraining *own = t->own;
     const Stream *s = &t->stream[0];
     Model *model = views->model;
     Device *op = model->device;
-    int sequences = s->samples * views->count;
-    draw_views(t, views, group);
+    int sequences = s->micro * views->count, of = s->samples * views->count;
+    int group = part * s->micro / s->samples, first = part * s->micro % s->samples * views->count;
+    draw_views(t, views, part);
     ModelInput input = {.samples = sequences, .pixels = pixels, .mirror = mirror};
     model_set_input(model, &input);
     model_set_masks(model, &views->masks, sequences);
-    model_set_drops(model, sequences, (uint64_t)t->recipe->meta.seed, (uint64_t)t->step,
+    model_set_drops(model, first, sequences, of, (uint64_t)t->recipe->meta.seed, (uint64_t)t->step,
                     (uint64_t)(2 * group + views->first));
     model_forward_context(model, sequences);
     op->upload(views->places, views->place, (size_t)sequences * sizeof *views->place, op);
@@ -190,7 +194,7 @@ static void backward_views(Training *t, Views *views) {
     SigregTraining *own = t->own;
     Model *model = views->model;
     Device *op = model->device;
-    int sequences = t->stream[0].samples * views->count;
+    int sequences = t->stream[0].micro * views->count;
     op->zero(model->dfeatures, (size_t)(model->context_rows * model->out_width) * sizeof(float),
              op);
     op->rows_gather(model->dfeatures, model->class_rows, own->dfeatures, views->places, NULL, NULL,
@@ -198,11 +202,22 @@ static void backward_views(Training *t, Views *views) {
     model_backward_context(model, sequences);
 }
 
-/* Both kinds of views of a group, from the kept pixels or from the batch itself. */
-static void forward_group(Training *t, const uint8_t *clips, const uint8_t *locals, int group) {
+/* Both kinds of views of a part, from the kept pixels or from the batch itself. Mirrors are part of
+ * the draws. */
+static void forward_part(Training *t, const uint8_t *clips, const uint8_t *locals, int part) {
     SigregTraining *own = t->own;
-    forward_views(t, &own->views[0], clips, t->stream[0].mirror, group);
-    forward_views(t, &own->views[1], locals, NULL, group);
+    Stream *s = &t->stream[0];
+    for (int b = 0; b < s->micro; b++)
+        s->mirror[b] = s->draws[part * s->micro + b].flip;
+    forward_views(t, &own->views[0], clips, s->mirror, part);
+    forward_views(t, &own->views[1], locals, NULL, part);
+}
+
+/* A part whose pixels were kept. */
+static void forward_kept(Training *t, int part) {
+    const SigregTraining *own = t->own;
+    const uint8_t *kept = own->pixels + (size_t)part * own->part_bytes;
+    forward_part(t, kept, kept + own->global_bytes, part);
 }
 
 static void head_step(Training *t) {
@@ -229,10 +244,26 @@ static void head_step(Training *t) {
     op->loss_total(&model->scalars->sigreg, &own->scalars->sigreg, 1, &own->scalars->total, 0, op);
 }
 
-/* Mirrors of all groups are drawn again by the second pass: they are part of the draws. */
-static void set_mirror(Stream *s, int group) {
-    for (int b = 0; b < s->samples; b++)
-        s->mirror[b] = s->draws[group * s->samples + b].flip;
+/* The parts of a group: their class tokens, their pixels for later. */
+static void forward_group(Training *t, const LoaderBatch *batch, int group, StepReport *report) {
+    SigregTraining *own = t->own;
+    Stream *s = &t->stream[0];
+    int parts = s->samples / s->micro;
+    size_t local_bytes = own->part_bytes - own->global_bytes;
+    for (int i = 0; i < parts; i++) {
+        int part = group * parts + i;
+        const uint8_t *clips = batch->clips + (size_t)i * own->global_bytes;
+        const uint8_t *locals = batch->locals + (size_t)i * local_bytes;
+        if (own->pixels) {
+            uint8_t *kept = own->pixels + (size_t)part * own->part_bytes;
+            memcpy(kept, clips, own->global_bytes);
+            memcpy(kept + own->global_bytes, locals, local_bytes);
+        }
+        double started = time_now();
+        forward_part(t, clips, locals, part);
+        report->compute_ms += (time_now() - started) * 1e3;
+        report->context_tokens += s->model.context_rows + own->local.context_rows;
+    }
 }
 
 static int step(Training *t, StepReport *report, Error *error) {
@@ -242,24 +273,14 @@ static int step(Training *t, StepReport *report, Error *error) {
         const LoaderBatch *batch = stream_next(t, s, g, report, error);
         if (!batch)
             return -1;
-        if (own->pixels) {
-            uint8_t *kept = own->pixels + (size_t)g * own->group_bytes;
-            memcpy(kept, batch->clips, own->global_bytes);
-            memcpy(kept + own->global_bytes, batch->locals, own->group_bytes - own->global_bytes);
-        }
-        double started = time_now();
-        forward_group(t, batch->clips, batch->locals, g);
-        report->compute_ms += (time_now() - started) * 1e3;
-        report->context_tokens += s->model.context_rows + own->local.context_rows;
+        forward_group(t, batch, g, report);
     }
     double started = time_now();
     head_step(t);
-    for (int g = s->groups - 1; g >= 0; g--) { /* the last group's activations are still there */
-        if (g < s->groups - 1) {
-            const uint8_t *kept = own->pixels + (size_t)g * own->group_bytes;
-            set_mirror(s, g);
-            forward_group(t, kept, kept + own->global_bytes, g);
-        }
+    int last = parts_of(s) - 1;
+    for (int part = last; part >= 0; part--) { /* the last one's activations are still there */
+        if (part < last)
+            forward_kept(t, part);
         backward_views(t, &own->views[0]);
         backward_views(t, &own->views[1]);
     }

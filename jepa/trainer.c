@@ -357,6 +357,7 @@ static Stream stream_of(const Recipe *r, bool picture) {
     return (Stream){.name = picture ? "pictures" : "videos",
                     .groups = picture ? recipe_image_groups(r) : recipe_groups(r),
                     .samples = picture ? r->img_data.batch_size : recipe_slots(r),
+                    .micro = picture ? recipe_image_micro_batch(r) : recipe_micro_batch(r),
                     .picture = picture,
                     .clip = picture ? recipe_image_clip(r) : recipe_clip(r),
                     .mask_recipe = picture ? recipe_image_mask(r) : recipe_mask(r)};
@@ -400,10 +401,10 @@ static void close_stream(Stream *s) {
     free(s->draws);
 }
 
-static ModelPlan stream_plan(const Training *t, const Stream *s) {
+static ModelPlan stream_plan(const Training *t, Stream *s) {
     ModelPlan plan = {.config = s->picture ? recipe_image_model(t->recipe)
                                            : recipe_model(t->recipe),
-                      .samples = s->samples,
+                      .samples = s->micro,
                       .picture = s->picture,
                       .training = true,
                       .float_input = s->clip.interpolation == CLIP_PUBLISHED};

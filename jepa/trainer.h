@@ -29,7 +29,7 @@ typedef struct StepReport {
     double ring;        /* whole groups that waited in the ring, mean over the step's groups */
     bool measure;       /* a step at which `measures` are wanted */
     Measures measures;
-    const Model *model; /* the last group's activations are still there */
+    const Model *model; /* the last micro-batch's activations are still there */
 } StepReport;
 
 typedef enum TrainDecision { TRAIN_CONTINUE, TRAIN_STOP } TrainDecision;

@@ -6,7 +6,8 @@
  *
  * Clips come in streams: videos, and with V-JEPA 2.1 pictures beside them. A stream has its own
  * sampler, masks and activations; the weights are those of the first. Letters as in jepa/model.h;
- * a step takes `groups` groups of B slots from each stream. */
+ * a step takes `groups` groups of B slots from each stream. A group is read and masked as a whole
+ * and goes through the networks in micro-batches of n slots, for which memory is planned. */
 #ifndef JEPA_JEPA_TRAINING_H
 #define JEPA_JEPA_TRAINING_H
 
@@ -19,12 +20,14 @@ typedef struct Stream {
     const VideoIndex *index;
     ClipSpec clip;
     MaskRecipe mask_recipe;
-    MaskGroup *masks; /* [groups] */
+    MaskGroup *masks;              /* [groups] */
+    MaskGroup part;                /* those of a micro-batch */
+    MaskCapacity slot, cut, whole; /* tokens of one slot, of a micro-batch, of a group */
     Sampler sampler;
     Loader *loader;
     Model model;
-    int groups, samples; /* groups in a step, slots in a group */
-    int first_group;     /* groups of earlier streams */
+    int groups, samples, micro; /* groups in a step, slots in a group, in a micro-batch */
+    int first_group;            /* groups of earlier streams */
     bool picture;
     uint8_t *mirror; /* [samples] of the current group */
     ClipDraw *draws; /* [groups · samples] of the current step, for messages */
@@ -56,7 +59,7 @@ typedef struct Training {
 struct ObjectiveSteps {
     const char *name;
     /* The plans of the streams' models (config, samples and the rest are filled in already). */
-    void (*plan)(ModelPlan *plan, const Training *training, const Stream *stream);
+    void (*plan)(ModelPlan *plan, const Training *training, Stream *stream);
     /* After the models are made; *bytes: memory of its own, in bytes. */
     int (*prepare)(Training *training, size_t *bytes, Error *error);
     /* One step: gradients and scalars of stream[0].model, from the clips of every stream. */

@@ -31,38 +31,96 @@ static void draw_lengths(int *time, const MaskRecipe *recipe, uint64_t group) {
     }
 }
 
-void mask_capacity(int64_t *context, int64_t *target, const MaskRecipe *recipe) {
+/* Sums over the simulated groups of the tokens of parts of one size: context, target. */
+typedef struct Simulated {
+    double sum[2], square[2];
+    int64_t seen[2], parts;
+} Simulated;
+
+static void count_parts(Simulated *sums, int size, const MaskGroup *group,
+                        const MaskRecipe *recipe) {
+    for (int first = 0; first < recipe->samples; first += size) {
+        for (int k = 0; k < 2; k++) {
+            const int32_t *cu = k ? group->cu_target : group->cu_context;
+            int lists = k ? recipe->settings : mask_contexts(recipe);
+            int64_t tokens = 0;
+            for (int l = 0; l < lists; l++)
+                tokens += cu[l * recipe->samples + first + size] - cu[l * recipe->samples + first];
+            sums->sum[k] += (double)tokens;
+            sums->square[k] += (double)tokens * (double)tokens;
+            sums->seen[k] = tokens > sums->seen[k] ? tokens : sums->seen[k];
+        }
+        sums->parts++;
+    }
+}
+
+/* Mean plus six standard deviations, or the most that was seen; at most `most`. */
+static int64_t capacity_of(const Simulated *s, int k, int64_t most) {
+    double mean = s->sum[k] / (double)s->parts;
+    double variance = fmax(0, s->square[k] / (double)s->parts - mean * mean);
+    int64_t capacity = (int64_t)ceil(mean + 6 * sqrt(variance));
+    capacity = capacity < s->seen[k] ? s->seen[k] : capacity;
+    return capacity < most ? capacity : most;
+}
+
+/* Groups of clips of the recipe's lengths, or all of `length` time steps (0: the recipe's). */
+static void simulate(MaskCapacity *parts, int count, const MaskRecipe *recipe, int length) {
     int64_t tokens = (int64_t)recipe->samples * mask_grid_tokens(recipe->grid);
-    int64_t most[2] = {tokens * mask_contexts(recipe), tokens * recipe->settings};
     int *time = recipe->lengths ? memory_new((size_t)recipe->samples, sizeof *time) : NULL;
+    Simulated *sums = memory_new((size_t)count, sizeof *sums);
     MaskGroup group;
-    mask_group_new(&group, recipe, most[0], most[1]);
-    double sum[2] = {0}, square[2] = {0};
-    int64_t seen[2] = {0};
+    mask_group_new(&group, recipe, tokens * mask_contexts(recipe), tokens * recipe->settings);
+    for (int b = 0; time && b < recipe->samples; b++)
+        time[b] = length;
     for (uint64_t i = 0; i < SIMULATED_GROUPS; i++) {
-        if (time)
+        if (time && !length)
             draw_lengths(time, recipe, i);
         mask_group_draw(&group, recipe, 0, i, 0, time);
-        int64_t totals[2] = {group.cu_context[mask_contexts(recipe) * recipe->samples],
-                             group.cu_target[recipe->settings * recipe->samples]};
-        for (int k = 0; k < 2; k++) {
-            sum[k] += (double)totals[k];
-            square[k] += (double)totals[k] * (double)totals[k];
-            seen[k] = totals[k] > seen[k] ? totals[k] : seen[k];
-        }
+        for (int p = 0; p < count; p++)
+            count_parts(&sums[p], parts[p].samples, &group, recipe);
+    }
+    for (int p = 0; p < count; p++) {
+        int64_t most = (int64_t)parts[p].samples * mask_grid_tokens(recipe->grid);
+        parts[p].context = capacity_of(&sums[p], 0, most * mask_contexts(recipe));
+        parts[p].target = capacity_of(&sums[p], 1, most * recipe->settings);
     }
     mask_group_free(&group);
+    free(sums);
     free(time);
-    int64_t capacity[2];
-    for (int k = 0; k < 2; k++) {
-        double mean = sum[k] / SIMULATED_GROUPS;
-        double variance = fmax(0, square[k] / SIMULATED_GROUPS - mean * mean);
-        capacity[k] = (int64_t)ceil(mean + 6 * sqrt(variance));
-        capacity[k] = capacity[k] < seen[k] ? seen[k] : capacity[k];
-        capacity[k] = capacity[k] < most[k] ? capacity[k] : most[k];
+}
+
+void mask_capacity(int64_t *context, int64_t *target, const MaskRecipe *recipe) {
+    MaskCapacity group = {.samples = recipe->samples};
+    simulate(&group, 1, recipe, 0);
+    *context = group.context;
+    *target = group.target;
+}
+
+static int64_t clamp(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value < high ? value : high;
+}
+
+void mask_capacities(MaskCapacity *parts, int count, const MaskRecipe *recipe) {
+    MaskCapacity *all = memory_new((size_t)count + 1, sizeof *all), *one = &all[count];
+    memcpy(all, parts, (size_t)count * sizeof *all);
+    one->samples = 1;
+    simulate(all, count + 1, recipe, 0);
+    for (int i = 0; i < recipe->lengths; i++) {
+        MaskCapacity longest = {.samples = 1};
+        simulate(&longest, 1, recipe, recipe->length[i]);
+        one->context = longest.context > one->context ? longest.context : one->context;
+        one->target = longest.target > one->target ? longest.target : one->target;
     }
-    *context = capacity[0];
-    *target = capacity[1];
+    for (int p = 0; p < count; p++) {
+        int samples = parts[p].samples;
+        JEPA_ASSERT(samples >= 1 && recipe->samples % samples == 0);
+        parts[p] = all[p];
+        if (samples == recipe->samples && samples > 1)
+            continue; /* mask_capacity's */
+        parts[p].context = clamp(all[p].context, one->context, samples * one->context);
+        parts[p].target = clamp(all[p].target, one->target, samples * one->target);
+    }
+    free(all);
 }
 
 static int check_range(const double range[2], double low, double high, const char *name, int m,

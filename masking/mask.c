@@ -54,6 +54,7 @@ void mask_group_new(MaskGroup *group, const MaskRecipe *recipe, int64_t capacity
     group->contexts = (int)contexts;
     for (int m = 0; m < MASK_SETTINGS_MAX; m++)
         group->context_of[m] = m < recipe->settings ? mask_context_of(recipe, m) : 0;
+    group->sample_context = group->sample_target = 0;
     group->redraws = 0;
 }
 
@@ -223,6 +224,18 @@ static int lists_fit(int32_t *cu, int first, int count, int64_t capacity, const 
     return 1;
 }
 
+/* 1 if no sample has more than `limit` tokens in its `lists` lists; limit 0: none. */
+static int samples_fit(const int32_t *cu, int lists, int samples, int64_t limit) {
+    for (int b = 0; b < samples && limit; b++) {
+        int64_t tokens = 0;
+        for (int s = b; s < lists * samples; s += samples)
+            tokens += cu[s + 1] - cu[s];
+        if (tokens > limit)
+            return 0;
+    }
+    return 1;
+}
+
 /* 1 if all fits. */
 static int draw_group(MaskGroup *group, const Draw *draw) {
     const MaskRecipe *recipe = draw->recipe;
@@ -265,6 +278,40 @@ static int draw_group(MaskGroup *group, const Draw *draw) {
             !lists_fit(group->cu_target, t, targets, group->capacity_target, draw))
             return 0;
     }
+    return draw->cut ||
+           (samples_fit(group->cu_context, group->contexts, samples, group->sample_context) &&
+            samples_fit(group->cu_target, recipe->settings, samples, group->sample_target));
+}
+
+/* Lists s with s mod samples in first .. first + count - 1, in order. */
+static void copy_lists(int32_t *tokens, int32_t *cu, const int32_t *from, const int32_t *cu_from,
+                       int lists, int samples, int first, int count) {
+    for (int l = 0; l < lists; l++)
+        for (int b = 0; b < count; b++) {
+            int32_t at = cu_from[l * samples + first + b],
+                    end = cu_from[l * samples + first + b + 1], to = cu[l * count + b];
+            memcpy(tokens + to, from + at, (size_t)(end - at) * sizeof *tokens);
+            cu[l * count + b + 1] = to + end - at;
+        }
+}
+
+static int64_t tokens_of(const int32_t *cu, int lists, int samples, int first, int count) {
+    int64_t tokens = 0;
+    for (int l = 0; l < lists; l++)
+        tokens += cu[l * samples + first + count] - cu[l * samples + first];
+    return tokens;
+}
+
+int mask_group_part(MaskGroup *part, const MaskGroup *group, int samples, int first, int count,
+                    int settings) {
+    if (tokens_of(group->cu_context, group->contexts, samples, first, count) >
+            part->capacity_context ||
+        tokens_of(group->cu_target, settings, samples, first, count) > part->capacity_target)
+        return 0;
+    copy_lists(part->context, part->cu_context, group->context, group->cu_context, group->contexts,
+               samples, first, count);
+    copy_lists(part->target, part->cu_target, group->target, group->cu_target, settings, samples,
+               first, count);
     return 1;
 }
 

@@ -98,7 +98,9 @@ typedef struct MaskGroup {
     int32_t *cu_context, *cu_target;             /* [E·B + 1], [M·B + 1] */
     int64_t capacity_context, capacity_target;   /* tokens that fit */
     int contexts, context_of[MASK_SETTINGS_MAX]; /* E, and for each setting */
-    int redraws;                                 /* how often the group exceeded the capacity */
+    /* most tokens of one sample, over its contexts and over its settings; 0: no limit */
+    int64_t sample_context, sample_target;
+    int redraws;       /* how often the group exceeded one of these */
     int32_t *shortest; /* [grid.time + 1] scratch: shortest list of each clip length */
 } MaskGroup;
 
@@ -110,14 +112,29 @@ int mask_check(const MaskRecipe *recipe, Error *error);
  * simulated groups with the recipe's clip lengths, at most what the grid holds. */
 void mask_capacity(int64_t *context, int64_t *target, const MaskRecipe *recipe);
 
+/* The same for parts of a group: runs of `samples` samples, which divide the group's, that begin at
+ * a multiple of it. One sample has the capacity of the longest clips, and no other part less than
+ * one sample. */
+typedef struct MaskCapacity {
+    int samples;
+    int64_t context, target;
+} MaskCapacity;
+void mask_capacities(MaskCapacity *parts, int count, const MaskRecipe *recipe);
+
 void mask_group_new(MaskGroup *group, const MaskRecipe *recipe, int64_t capacity_context,
                     int64_t capacity_target); /* owns its arrays; mask_group_free */
 void mask_group_free(MaskGroup *group);
 
+/* The masks of samples first .. first + count - 1 of a group of `samples`, a group of their own. 0
+ * when they exceed the capacity of `part`, which then is what it was. */
+int mask_group_part(MaskGroup *part, const MaskGroup *group, int samples, int first, int count,
+                    int settings);
+
 /* Draws the masks of group `group_number` of step `step`. time: [B] time steps of each sample's
  * grid, 1 to grid.time; NULL: all have grid.time. Both lists of every sample hold a token. A group
- * that exceeds the capacity is drawn again with the next attempt number; after 4,096 attempts its
- * lists are cut, the last ones first (never seen: six standard deviations). */
+ * that exceeds the capacity, or has a sample that exceeds its own, is drawn again with the next
+ * attempt number; after 4,096 attempts its lists are cut, the last ones first (never seen: six
+ * standard deviations). */
 void mask_group_draw(MaskGroup *group, const MaskRecipe *recipe, uint64_t seed, uint64_t step,
                      uint64_t group_number, const int *time);
 

@@ -193,7 +193,7 @@ static double loss_of(Fixture *f, bool backward) {
     model_set_masks(&f->model, &f->masks, SAMPLES);
     if (f->variant == LENGTHS)
         model_set_lengths(&f->model, f->length, SAMPLES);
-    model_set_drops(&f->model, SAMPLES, 3, 4, 0);
+    model_set_drops(&f->model, 0, SAMPLES, SAMPLES, 3, 4, 0);
     model_forward_target(&f->model, SAMPLES);
     model_forward_prediction(&f->model, SAMPLES, &f->weights);
     if (backward)
@@ -342,7 +342,7 @@ static void drops_are_drawn_by_step(void **state) {
     bool differs = false;
     for (uint64_t step = 0; step < 4; step++) {
         model_begin_step(&f.model);
-        model_set_drops(&f.model, SAMPLES, 3, 50 + step, 0);
+        model_set_drops(&f.model, 0, SAMPLES, SAMPLES, 3, 50 + step, 0);
         model_forward_prediction(&f.model, SAMPLES, &f.weights);
         other[step] = f.model.scalars->loss[0];
         differs = differs || other[step] != other[0];

@@ -272,6 +272,27 @@ static void giants_are_refused(void **state) {
     recipe_free(&r);
 }
 
+/* Micro-batches are equal parts of a group; pictures take the most that divide theirs. */
+static void micro_batches_divide_a_group(void **state) {
+    (void)state;
+    Recipe r;
+    Error error = {0};
+    recipe_default(&r); /* 24 clips */
+    assert_int_equal(recipe_micro_batch(&r), 24);
+    assert_int_equal(recipe_set(&r, "optimization.micro_batch=8", &error), 0);
+    assert_int_equal(recipe_check(&r, &error), 0);
+    assert_int_equal(recipe_micro_batch(&r), 8);
+    r.img_data.batch_size = 36;
+    assert_int_equal(recipe_image_micro_batch(&r), 6);
+    for (int micro = 5; micro <= 48; micro += 43) {
+        r.optimization.micro_batch = micro;
+        assert_int_equal(recipe_check(&r, &error), -1);
+        assert_int_equal(error.code, ERROR_USAGE);
+        assert_non_null(strstr(error.text, "1, 2, 3, 4, 6, 8, 12, 24"));
+    }
+    recipe_free(&r);
+}
+
 /* What the data section says about clips survives being written, and means what it says. */
 static void test_clips(void **state) {
     (void)state;
@@ -628,6 +649,7 @@ static void new_keys_are_read_back(void **state) {
         "model.lambda_value_img=0.6875",
         "model.lambda_progressive=true",
         "optimization.clip_grad=3.5",
+        "optimization.micro_batch=6",
         "optimization.is_anneal=true",
         "optimization.anneal_ckpt=/runs/pretrained 800",
     };
@@ -680,6 +702,7 @@ int main(void) {
         cmocka_unit_test(complements_of_masks),
         cmocka_unit_test(sizes_must_fit),
         cmocka_unit_test(giants_are_refused),
+        cmocka_unit_test(micro_batches_divide_a_group),
         cmocka_unit_test(test_clips),
         cmocka_unit_test(sizes_of_the_released_vjepa2),
         cmocka_unit_test(data_sets_of_one_length),
