@@ -33,7 +33,9 @@ static void lay_out_weights(Model *model, Arena *arena) {
     model->target = arena_floats(arena, target);
     if (plan->training) {
         arena->kind = MEMORY_GRADIENTS;
-        model->gradients = arena_floats(arena, total);
+        for (int i = 0; i < plan->gradient_sums || !i; i++)
+            model->gradient_sum[i] = arena_floats(arena, total);
+        model->gradients = model->gradient_sum[0];
         arena->kind = MEMORY_OPTIMISER;
         model->first_moment = arena_floats(arena, total);
         model->second_moment = arena_floats(arena, total);

@@ -20,6 +20,7 @@
 #include "jepa/arena.h"
 #include "jepa/config.h"
 #include "jepa/parameters.h"
+#include "jepa/reduce.h"
 #include "jepa/transformer.h"
 #include "kernels/device.h"
 
@@ -36,6 +37,7 @@ typedef struct ModelPlan {
     int64_t context, target; /* most context and target tokens of a group */
     int64_t joined;          /* most context tokens as the predictor reads them; 0: `context` */
     bool training;           /* gradients and optimiser state */
+    int gradient_sums;       /* buffers of gradients (jepa/reduce.h); 0: one */
     bool float_input;        /* pictures come as normalised float32 (published interpolation) */
     bool keep_target;        /* keep every block of the target encoder (comparison of stages) */
     bool checkpointing;      /* of activations: blocks are computed again on the way back */
@@ -81,7 +83,8 @@ struct Model {
 
     /* flat buffers [table.total]; target: [encoder part of target_table] */
     float *weights, *gradients, *first_moment, *second_moment, *target;
-    float *position;           /* [N][D] */
+    float *gradient_sum[REDUCE_BUFFERS_MAX]; /* the first is `gradients` at the start of a step */
+    float *position;                         /* [N][D] */
     float *target_position;    /* [N][teacher's D]; the same as position for an equal teacher */
     float *predictor_position; /* [N][Dp]; all NULL with rotary positions */
     float *rope, *target_rope, *predictor_rope; /* [N][2][D/H]: kernels/rope.h; or NULL */

@@ -79,6 +79,7 @@ void recipe_default(Recipe *r) {
     r->optimization.betas[0] = 0.9;
     r->optimization.betas[1] = 0.999;
     r->optimization.eps = 1e-8;
+    r->optimization.reduce_leaves = 8;
     r->checkpoint.every_minutes = 10;
     r->checkpoint.keep = 2;
     r->logging.diagnostics_every = 10;
@@ -544,9 +545,14 @@ static int check_networks(const Recipe *r, const ModelConfig *config, Error *err
     return 0;
 }
 
-/* Micro-batches are equal parts of a group. */
+/* Micro-batches are equal parts of a group, leaves a power of two. */
 static int check_micro_batch(const Recipe *r, Error *error) {
     int slots = recipe_slots(r), micro = r->optimization.micro_batch;
+    int leaves = r->optimization.reduce_leaves;
+    if (leaves < 1 || leaves > REDUCE_LEAVES_MAX || (leaves & (leaves - 1)))
+        return error_set(error, ERROR_USAGE,
+                         "optimization.reduce_leaves: expected 1, 2, 4, ... %d, found %d",
+                         REDUCE_LEAVES_MAX, leaves);
     if (!micro || micro == recipe_micro_batch(r))
         return 0;
     char divisors[200] = "";

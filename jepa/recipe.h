@@ -7,12 +7,14 @@
  * keys, checkpoint, objective, target, init_from, sigreg, model.embed_dim and its fellows,
  * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional}, loss.smooth_l1,
  * data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout, cache,
- * cache_folder}, data_aug.color_jitter, optimization.micro_batch, logging.diagnostics_every. */
+ * cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
+ * logging.diagnostics_every. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
 #include "base/yaml.h"
 #include "jepa/config.h"
+#include "jepa/reduce.h"
 #include "jepa/schedule.h"
 #include "masking/mask.h"
 #include "video/sampler.h"
@@ -130,6 +132,7 @@ typedef struct Recipe {
         bool is_anneal;    /* cooldown: lr falls linearly */
         char *anneal_ckpt; /* run or checkpoint it starts from, moments included; owned */
         int micro_batch;   /* clips that go through the networks at once; 0: a whole group */
+        int reduce_leaves; /* of the sum over micro-batches, see jepa/reduce.h */
     } optimization;
     struct {
         int64_t every_steps;  /* 0: not by steps */

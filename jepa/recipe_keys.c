@@ -169,6 +169,7 @@ const RecipeKey recipe_keys[] = {
     {"optimization.is_anneal", KEY_BOOL, AT(optimization.is_anneal), NULL},
     {"optimization.anneal_ckpt", KEY_TEXT, AT(optimization.anneal_ckpt), NULL},
     {"optimization.micro_batch", KEY_INT, AT(optimization.micro_batch), NULL},
+    {"optimization.reduce_leaves", KEY_INT, AT(optimization.reduce_leaves), NULL},
     {"optimization.resume_anneal", KEY_IGNORED, 0, NULL}, /* --resume */
     {"optimization.use_radamw", KEY_ONLY, 0, "false"},
     {"optimization.loss_reg_std_mult", KEY_ONLY, 0, ""},

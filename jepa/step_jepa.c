@@ -191,8 +191,11 @@ static int run_group(Training *t, Stream *s, int group, const LossWeights *weigh
     const LoaderBatch *batch = stream_next(t, s, group, report, error);
     if (!batch)
         return -1;
-    for (int first = 0; first < s->samples; first += s->micro)
+    for (int first = 0; first < s->samples; first += s->micro) {
+        s->model.gradients = reduce_place(&t->reduction);
         run_samples(t, s, batch, group, first, s->micro, weights, report);
+        reduce_next(&t->reduction);
+    }
     return 0;
 }
 

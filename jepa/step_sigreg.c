@@ -220,6 +220,7 @@ static void forward_kept(Training *t, int part) {
     forward_part(t, kept, kept + own->global_bytes, part);
 }
 
+/* The projector's gradients go to the first micro-batch that is gone back through. */
 static void head_step(Training *t) {
     SigregTraining *own = t->own;
     Model *model = &t->stream[0].model;
@@ -281,8 +282,10 @@ static int step(Training *t, StepReport *report, Error *error) {
     for (int part = last; part >= 0; part--) { /* the last one's activations are still there */
         if (part < last)
             forward_kept(t, part);
+        s->model.gradients = own->local.gradients = reduce_place(&t->reduction);
         backward_views(t, &own->views[0]);
         backward_views(t, &own->views[1]);
+        reduce_next(&t->reduction);
     }
     report->compute_ms += (time_now() - started) * 1e3;
     return 0;

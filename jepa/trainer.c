@@ -70,6 +70,13 @@ int training_slots(const Training *t) {
     return slots;
 }
 
+int training_units(const Training *t) {
+    int units = 0;
+    for (int i = 0; i < t->streams; i++)
+        units += t->stream[i].groups * t->stream[i].samples / t->stream[i].micro;
+    return units;
+}
+
 /* Memory of the run by kind, as it will be taken. */
 typedef struct Memory {
     size_t by_kind[MEMORY_KINDS], used, scratch, ring, cache, own;
@@ -238,8 +245,11 @@ static int train_step(Trainer *trainer, StepReport *report, Error *error) {
     int every = t->recipe->logging.diagnostics_every, slots = training_slots(t);
     report->measure = t->step % every == 0 || t->step + 1 == t->total;
     model_begin_step(model);
+    reduce_begin(&t->reduction, training_units(t), t->recipe->optimization.reduce_leaves);
     if (t->objective->step(t, report, error))
         return -1;
+    JEPA_ASSERT(t->reduction.unit == t->reduction.units);
+    model->gradients = model->gradient_sum[0];
     double update_started = time_now();
     const Recipe *r = t->recipe;
     model_finish_gradients(model, r->loss.reg_coeff);
@@ -407,6 +417,8 @@ static ModelPlan stream_plan(const Training *t, Stream *s) {
                       .samples = s->micro,
                       .picture = s->picture,
                       .training = true,
+                      .gradient_sums = reduce_buffers(
+                          reduce_leaves(training_units(t), t->recipe->optimization.reduce_leaves)),
                       .float_input = s->clip.interpolation == CLIP_PUBLISHED};
     t->objective->plan(&plan, t, s);
     return plan;
@@ -473,6 +485,9 @@ static int make_models(Training *t, Error *error) {
             model_new(&s->model, &plan, device, error))
             return -1;
     }
+    const Model *model = &t->stream[0].model;
+    t->reduction = (Reduction){.values = model->table.total, .device = device};
+    memcpy(t->reduction.buffer, model->gradient_sum, sizeof t->reduction.buffer);
     if (t->objective->prepare(t, &memory.own, error))
         return -1;
     print_memory(&memory);

@@ -50,8 +50,9 @@ typedef struct Training {
     int streams;
     int lengths[RECIPE_SOURCES_MAX], length_count; /* clip lengths in frames */
     int64_t step, total;
-    int64_t updates; /* of the optimiser, those of a run that is gone on from included */
-    bool starved;    /* the loader could not go on */
+    int64_t updates;     /* of the optimiser, those of a run that is gone on from included */
+    bool starved;        /* the loader could not go on */
+    Reduction reduction; /* of the step's gradients */
     const ObjectiveSteps *objective;
     void *own; /* the objective's */
 } Training;
@@ -62,7 +63,8 @@ struct ObjectiveSteps {
     void (*plan)(ModelPlan *plan, const Training *training, Stream *stream);
     /* After the models are made; *bytes: memory of its own, in bytes. */
     int (*prepare)(Training *training, size_t *bytes, Error *error);
-    /* One step: gradients and scalars of stream[0].model, from the clips of every stream. */
+    /* One step: gradients and scalars of stream[0].model, from the clips of every stream. Each of
+     * its training_units adds its gradients at reduce_place, then calls reduce_next. */
     int (*step)(Training *training, StepReport *report, Error *error);
     int (*extras)(ExtraTensor extras[EXTRA_TENSORS_MAX], const Training *training);
     void (*release)(Training *training);
@@ -74,7 +76,8 @@ extern const ObjectiveSteps objective_jepa, objective_sigreg;
  * NULL with an error otherwise. Valid until the next call for that stream. */
 const LoaderBatch *stream_next(Training *training, Stream *stream, int group, StepReport *report,
                                Error *error);
-/* All clips of a step. */
+/* All clips of a step, and all micro-batches. */
 int training_slots(const Training *training);
+int training_units(const Training *training);
 
 #endif

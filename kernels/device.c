@@ -68,7 +68,8 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
     .loss_forward = device##_loss_forward, .loss_backward = device##_loss_backward,                \
     .loss_total = device##_loss_total, .spread_forward = device##_spread_forward,                  \
     .spread_backward = device##_spread_backward, .square_sum = device##_square_sum,                \
-    .adamw_ema = device##_adamw_ema, .batchnorm_forward = device##_batchnorm_forward,              \
+    .add = device##_add, .adamw_ema = device##_adamw_ema,                                          \
+    .batchnorm_forward = device##_batchnorm_forward,                                               \
     .batchnorm_backward = device##_batchnorm_backward,                                             \
     .invariance_forward = device##_invariance_forward,                                             \
     .invariance_backward = device##_invariance_backward,                                           \

@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "kernels/activation.h"
 #include "kernels/adamw.h"
+#include "kernels/add.h"
 #include "kernels/attention.h"
 #include "kernels/batchnorm.h"
 #include "kernels/gelu.h"
@@ -98,6 +99,7 @@ struct Device {
     InvarianceBackward *invariance_backward;
     SigregForward *sigreg_forward;
     SigregBackward *sigreg_backward;
+    Add *add;
     SquareSum *square_sum;
     AdamwEma *adamw_ema;
 };

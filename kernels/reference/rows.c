@@ -183,6 +183,12 @@ void reference_spread_backward(float *dz, const float *spread, const float *z,
         }
 }
 
+void reference_add(float *y, const float *x, int64_t count, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++)
+        y[i] += x[i];
+}
+
 void reference_square_sum(double *sum, const float *x, int64_t count, Device *device) {
     (void)device;
     for (int64_t i = 0; i < count; i++)

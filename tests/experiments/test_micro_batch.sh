@@ -56,6 +56,12 @@ for kind in packed truncate sigreg; do
         same $kind-whole $kind-$micro
     done
     bytes $kind-whole $kind-4
+    for micro in 1 2; do
+        train $kind-$micro-line "${own[@]}" --set tasks_per_node=2 --set optimization.micro_batch=$micro --set optimization.reduce_leaves=1
+        same $kind-$micro $kind-$micro-line
+        cmp -s $kind-$micro/step-3/optimizer.safetensors $kind-$micro-line/step-3/optimizer.safetensors &&
+            fail "$kind: the leaves change nothing, not even the order"
+    done
     awk -v a="$(planned $kind-1)" -v b="$(planned $kind-4)" 'BEGIN {exit !(a > 0 && a < 0.6 * b)}' ||
         fail "$kind: $(planned $kind-1) of $(planned $kind-4) MiB"
     for threads in 1 2 4; do

@@ -290,6 +290,12 @@ static void micro_batches_divide_a_group(void **state) {
         assert_int_equal(error.code, ERROR_USAGE);
         assert_non_null(strstr(error.text, "1, 2, 3, 4, 6, 8, 12, 24"));
     }
+    r.optimization.micro_batch = 0;
+    for (int leaves = 0; leaves <= 130; leaves++) {
+        r.optimization.reduce_leaves = leaves;
+        bool power = leaves && leaves <= 64 && !(leaves & (leaves - 1));
+        assert_int_equal(recipe_check(&r, &error), power ? 0 : -1);
+    }
     recipe_free(&r);
 }
 
@@ -650,6 +656,7 @@ static void new_keys_are_read_back(void **state) {
         "model.lambda_progressive=true",
         "optimization.clip_grad=3.5",
         "optimization.micro_batch=6",
+        "optimization.reduce_leaves=4",
         "optimization.is_anneal=true",
         "optimization.anneal_ckpt=/runs/pretrained 800",
     };

@@ -498,6 +498,22 @@ static Outcome run_adamw(Device *d, const int64_t *s) {
     return o;
 }
 
+static Outcome run_add(Device *device, const int64_t *sizes) {
+    Outcome o = {0};
+    float *y = fill(sizes[0], 1, 1), *x = fill(sizes[0], 1, 2);
+    device->add(y, x, sizes[0], device);
+    keep(&o, 0, y, sizes[0]);
+    free(x);
+    return o;
+}
+
+static void add(void **state) {
+    (void)state;
+    const int64_t sizes[][1] = {{1}, {1000}, {8192}, {50001}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        compare("add", run_add, sizes[i]);
+}
+
 static void adamw(void **state) {
     (void)state;
     const int64_t counts[] = {1, 1000, 8192, 20001};
@@ -529,6 +545,7 @@ int main(void) {
         cmocka_unit_test(rows),
         cmocka_unit_test(losses),
         cmocka_unit_test(adamw),
+        cmocka_unit_test(add),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
