@@ -62,7 +62,7 @@ for kind in packed truncate sigreg; do
         cmp -s $kind-$micro/step-3/optimizer.safetensors $kind-$micro-line/step-3/optimizer.safetensors &&
             fail "$kind: the leaves change nothing, not even the order"
     done
-    awk -v a="$(planned $kind-1)" -v b="$(planned $kind-4)" 'BEGIN {exit !(a > 0 && a < 0.6 * b)}' ||
+    awk -v a="$(planned $kind-1)" -v b="$(planned $kind-4)" 'BEGIN {exit !(b > 0 && a < 0.6 * b)}' ||
         fail "$kind: $(planned $kind-1) of $(planned $kind-4) MiB"
     for threads in 1 2 4; do
         train $kind-2-threads-$threads "${own[@]}" --set tasks_per_node=2 --set optimization.micro_batch=2 --threads $threads
