@@ -6,6 +6,7 @@
  * max |theirs|. */
 #include "experiments/check_reference.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "experiments/certificate.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
@@ -35,8 +36,20 @@
 #define LIMIT_LOSS_ROTARY  1e-5
 #define LIMIT_FINAL_ROTARY 1.5e-3
 
+/* In bfloat16: set below, from what was measured. */
+#define LIMIT_STAGE_BF16    9
+#define LIMIT_LOSS_BF16     9
+#define LIMIT_GRADIENT_BF16 9
+#define LIMIT_FINAL_BF16    9
+
+typedef struct Limits {
+    double stage, loss, gradient;
+    double loss_run, final; /* over a whole run */
+} Limits;
+
 typedef struct Check {
     Reference reference;
+    Limits limits;
     double perturb; /* the weights are multiplied by 1 ± this, to see what rounding alone does */
     const char *weights;      /* a file to take the weights from; NULL: the folder's own */
     Certificate *certificate; /* or NULL */
@@ -188,7 +201,7 @@ static int check_rows(Check *check, const char *prefix, const char *stage, const
     char name[96];
     snprintf(name, sizeof name, "%s%s", prefix, stage);
     return check_tensor(check, &check->reference.passes, name, ours + rows.from * width,
-                        (rows.to - rows.from) * width, LIMIT_STAGE, error);
+                        (rows.to - rows.from) * width, check->limits.stage, error);
 }
 
 /* Patches embedded by the target encoder, before positions and modality: taken from x by
@@ -299,7 +312,8 @@ static int check_loss(Check *check, const char *prefix, const char *stage, doubl
     float value = (float)ours;
     if (!needed && !reference_has(&check->reference.passes, name))
         return 0;
-    return check_tensor(check, &check->reference.passes, name, &value, 1, LIMIT_LOSS, error);
+    return check_tensor(check, &check->reference.passes, name, &value, 1, check->limits.loss,
+                        error);
 }
 
 /* Losses and gradients. A parameter without a gradient there must have none here. */
@@ -324,7 +338,8 @@ static int check_gradients(Check *check, const Model *model, const char *prefix,
         snprintf(name, sizeof name, "%sgrad.%s", prefix, p->name);
         if (!reference_has(&r->passes, name))
             report(check, name, largest(gradient, p->count), 0);
-        else if (check_tensor(check, &r->passes, name, gradient, p->count, LIMIT_GRADIENT, error))
+        else if (check_tensor(check, &r->passes, name, gradient, p->count, check->limits.gradient,
+                              error))
             return -1;
     }
     return 0;
@@ -355,9 +370,11 @@ static int check_passes(Check *check, Model *model, ReferenceBatch *batch, Error
     run_batch(model, batch);
     if (model->position &&
         (check_tensor(check, file, "pos_embed", model->position,
-                      (int64_t)model->tokens * model->plan.config.dim, LIMIT_STAGE, error) ||
+                      (int64_t)model->tokens * model->plan.config.dim, check->limits.stage,
+                      error) ||
          check_tensor(check, file, "predictor_pos_embed", model->predictor_position,
-                      (int64_t)model->tokens * model->plan.config.pred_dim, LIMIT_STAGE, error)))
+                      (int64_t)model->tokens * model->plan.config.pred_dim, check->limits.stage,
+                      error)))
         return -1;
     for (int l = 0; l < batch->parts; l++)
         if (check_target(check, model, &batch->part[l], error))
@@ -442,10 +459,6 @@ static int check_final(Check *check, const Model *model, double limit, Error *er
     return 0;
 }
 
-static double limit(double usual, double own) {
-    return own > 0 && own < usual ? own : usual;
-}
-
 /* The whole training run; the largest error over all steps of each column, then the final weights.
  */
 static int check_trajectory(Check *check, Model *model, ReferenceBatch *batch, Error *error) {
@@ -484,11 +497,9 @@ static int check_trajectory(Check *check, Model *model, ReferenceBatch *batch, E
     }
     const char *names[7] = {"loss",          "reg_loss",      "lr", "wd", "momentum",
                             "enc_grad_norm", "pred_grad_norm"};
-    bool rotary = r->config.positions != POSITIONS_SINCOS;
-    double loss = limit(rotary ? LIMIT_LOSS_ROTARY : LIMIT_LOSS, r->limit_loss);
-    double final = limit(rotary ? LIMIT_FINAL_ROTARY : LIMIT_FINAL, r->limit_final);
-    const double limits[7] = {loss,           loss,           LIMIT_SCHEDULE, LIMIT_SCHEDULE,
-                              LIMIT_SCHEDULE, LIMIT_GRADIENT, LIMIT_GRADIENT};
+    const Limits *l = &check->limits;
+    const double limits[7] = {l->loss_run,    l->loss_run, LIMIT_SCHEDULE, LIMIT_SCHEDULE,
+                              LIMIT_SCHEDULE, l->gradient, l->gradient};
     const double *columns[7] = {t.loss, t.reg, t.lr, t.wd, t.momentum, t.enc_norm, t.pred_norm};
     for (int i = 0; i < 7; i++) {
         char name[96];
@@ -497,7 +508,7 @@ static int check_trajectory(Check *check, Model *model, ReferenceBatch *batch, E
         snprintf(name, sizeof name, "trajectory.%s (%" PRId64 " steps)", names[i], steps);
         report(check, name, worst[i], limits[i]);
     }
-    return check_final(check, model, final, error);
+    return check_final(check, model, check->limits.final, error);
 }
 
 /* Most tokens of either kind, over all settings. */
@@ -534,8 +545,23 @@ static int check_pictures(Check *check, Model *model, Error *error) {
     return result;
 }
 
+static double limit(double usual, double own) {
+    return own > 0 && own < usual ? own : usual;
+}
+
+static Limits limits_of(const Reference *r, Precision precision) {
+    bool rotary = r->config.positions != POSITIONS_SINCOS;
+    if (precision == PRECISION_BFLOAT16)
+        return (Limits){LIMIT_STAGE_BF16, LIMIT_LOSS_BF16, LIMIT_GRADIENT_BF16, LIMIT_LOSS_BF16,
+                        LIMIT_FINAL_BF16};
+    return (Limits){LIMIT_STAGE, LIMIT_LOSS, LIMIT_GRADIENT,
+                    limit(rotary ? LIMIT_LOSS_ROTARY : LIMIT_LOSS, r->limit_loss),
+                    limit(rotary ? LIMIT_FINAL_ROTARY : LIMIT_FINAL, r->limit_final)};
+}
+
 static int run_checks(Check *check, Device *device, Error *error) {
     const Reference *r = &check->reference;
+    check->limits = limits_of(r, device->precision);
     int64_t most = capacity(&r->config, r, r->samples);
     ModelPlan plan = {.config = r->config,
                       .samples = r->samples,
@@ -613,6 +639,7 @@ static int describe(Check *check, const Device *device, Error *error) {
     certificate_text(check->certificate, "device", device->name);
     snprintf(number, sizeof number, "%d", device->threads);
     certificate_text(check->certificate, "threads", number);
+    certificate_text(check->certificate, "precision", precision_name(device->precision));
     if (check->perturb > 0) {
         snprintf(number, sizeof number, "%g", check->perturb);
         certificate_text(check->certificate, "perturbed", number);
@@ -636,7 +663,8 @@ int command_check_reference(int argc, char **argv) {
         "in DIR. --weights takes the weights from another file or checkpoint, so that what was "
         "imported or exported is held against the same values."};
     const char *certificate = NULL;
-    const char *device_name = "cpu";
+    const char *device_name = "cpu", *precision_text = "float32";
+    Precision precision = PRECISION_FLOAT32;
     int64_t threads = 0;
     Check check = {0};
     const Option options[] = {
@@ -649,6 +677,9 @@ int command_check_reference(int argc, char **argv) {
          &certificate},
         {"device", "NAME", "cpu, or reference (plain loops)", OPTION_TEXT, &device_name},
         {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &threads},
+        {"precision", "TYPE",
+         "float32 (default), or bfloat16 with limits of its own; emulated on a CPU without it",
+         OPTION_TEXT, &precision_text},
     };
     TextList rest = {0};
     Error error = {0};
@@ -658,7 +689,12 @@ int command_check_reference(int argc, char **argv) {
     if (parsed == 0 && rest.count != 1)
         parsed = error_set(&error, ERROR_USAGE,
                            "expected one folder; see jepa check-reference --help");
+    if (parsed == 0 && precision_parse(&precision, precision_text))
+        parsed = error_set(&error, ERROR_USAGE, "--precision %s: expected float32 or bfloat16",
+                           precision_text);
     if (parsed == 0 && !device_open(&device, device_name, (int)threads, &error)) {
+        if (device_set_precision(device, precision, true) != precision)
+            log_info("device %s has no %s: float32", device_name, precision_text);
         check.reference.folder = path_join(".", rest.items[0]);
         check.certificate = certificate ? certificate_new() : NULL;
         if (!check_folder(&check, device, &error) &&

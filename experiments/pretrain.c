@@ -18,7 +18,7 @@
 typedef struct PretrainArguments {
     const char *data, *recipe, *cooldown, *out, *device;
     TextList sets;
-    bool resume, dry_run;
+    bool resume, dry_run, emulate;
     int64_t threads, workers;
 } PretrainArguments;
 
@@ -151,8 +151,19 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
 static void say_about_recipe(const Recipe *recipe) {
     if (recipe->ignored)
         log_info("recipe: without meaning here, ignored: %s", recipe->ignored);
-    if (recipe->meta.dtype && strcmp(recipe->meta.dtype, "float32"))
-        log_info("recipe: meta.dtype %s: this build computes in float32", recipe->meta.dtype);
+}
+
+/* Computes in what the recipe asks for, where the device can; says so where it cannot. */
+static void choose_precision(Device *device, const Recipe *recipe, bool emulate) {
+    Precision wanted = recipe_precision(recipe);
+    Precision used = device_set_precision(device, wanted, emulate);
+    if (used != wanted)
+        log_info("recipe: meta.dtype %s: device %s has no instructions for bfloat16, it computes "
+                 "in float32",
+                 recipe->meta.dtype, device->name);
+    else if (wanted == PRECISION_BFLOAT16)
+        log_info("recipe: meta.dtype %s: activations and weights of the GEMMs in bfloat16%s",
+                 recipe->meta.dtype, emulate ? ", emulated where there are no instructions" : "");
 }
 
 /* Mean over the first or last finite entries of a column. */
@@ -265,6 +276,8 @@ static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
         say_about_recipe(&recipe);
         status = device_open(&device, a->device, (int)a->threads, error);
     }
+    if (!status)
+        choose_precision(device, &recipe, a->emulate);
     if (!status && a->dry_run) {
         print_plan(&recipe, device, (int)a->workers);
         device_close(device);
@@ -327,6 +340,9 @@ int command_pretrain(int argc, char **argv) {
          &a.workers},
         {"device", "NAME", "cpu (default), or reference: plain loops, slow", OPTION_TEXT,
          &a.device},
+        {"emulate-bfloat16", NULL,
+         "compute bfloat16 recipes so on a CPU without its instructions too: slow, for comparison",
+         OPTION_FLAG, &a.emulate},
     };
     TextList rest = {0};
     Error error = {0};

@@ -152,6 +152,11 @@ bool recipe_rotary(const Recipe *r) {
     return r->model.use_rope || (length > 5 && !strcmp(name + length - 5, "_rope"));
 }
 
+Precision recipe_precision(const Recipe *r) {
+    return r->meta.dtype && strcmp(r->meta.dtype, "float32") ? PRECISION_BFLOAT16
+                                                             : PRECISION_FLOAT32;
+}
+
 double recipe_clip_grad(const Recipe *r) {
     if (r->optimization.clip_grad >= 0)
         return r->optimization.clip_grad;
@@ -599,6 +604,10 @@ int recipe_check(const Recipe *r, Error *error) {
         return -1;
     if (check_networks(r, &config, error) || check_micro_batch(r, error))
         return -1;
+    const char *type = r->meta.dtype;
+    if (type && strcmp(type, "float32") && strcmp(type, "bfloat16") && strcmp(type, "float16"))
+        return error_set(error, ERROR_USAGE,
+                         "meta.dtype: expected float32, bfloat16 or float16, found \"%s\"", type);
     for (int m = 0; m < r->mask.count; m++)
         if ((r->mask.settings[m].kind == MASK_TUBE) != r->mask.tubes && !r->mask.num_pred_masks)
             return error_set(error, ERROR_USAGE,

@@ -16,6 +16,7 @@
 #include "jepa/config.h"
 #include "jepa/reduce.h"
 #include "jepa/schedule.h"
+#include "kernels/activation.h"
 #include "masking/mask.h"
 #include "video/sampler.h"
 
@@ -103,7 +104,7 @@ typedef struct Recipe {
     } sigreg;
     struct {
         int64_t seed;
-        char *dtype; /* as written; owned; NULL: float32 */
+        char *dtype; /* float32, bfloat16, float16; owned; NULL: float32 */
     } meta;
     struct {
         char *model_name;                               /* owned; NULL: sizes are given */
@@ -120,8 +121,9 @@ typedef struct Recipe {
         int num_mask_tokens;  /* 0: as many as are used */
         int levels_predictor; /* V-JEPA 2.1: 4 or 1; 0: not 2.1 */
         bool modality_embedding;
-        int img_temporal_dim_size; /* 1: pictures have their own patch embedding */
-        bool two_dimensional;      /* I-JEPA's names and positions */
+        int img_temporal_dim_size;         /* 1: pictures have their own patch embedding */
+        bool two_dimensional;              /* I-JEPA's names and positions */
+        bool use_activation_checkpointing; /* blocks are computed again in the backward pass */
         double init_std;
     } model;
     struct {
@@ -174,6 +176,9 @@ MaskRecipe recipe_mask(const Recipe *recipe);
  * many; lengths[RECIPE_SOURCES_MAX]. */
 int recipe_lengths(int *lengths, const Recipe *recipe);
 double recipe_clip_grad(const Recipe *recipe); /* 0: none */
+/* What its networks want to be computed in: bfloat16 for float16 too, whose range would need the
+ * loss to be scaled. */
+Precision recipe_precision(const Recipe *recipe);
 /* Rotary positions: asked for, or said by the model's name ("vit_large_rope"). */
 bool recipe_rotary(const Recipe *recipe);
 /* The teacher's checkpoint of `target: frozen:CHECKPOINT`; NULL: none. Inside recipe->target. */

@@ -151,7 +151,7 @@ const RecipeKey recipe_keys[] = {
     {"model.is_causal", KEY_ONLY, 0, "false"},
     {"model.pred_is_causal", KEY_ONLY, 0, "false"},
     {"model.init_type", KEY_ONLY, 0, "default"},
-    {"model.use_activation_checkpointing", KEY_IGNORED, 0, NULL},
+    {"model.use_activation_checkpointing", KEY_BOOL, AT(model.use_activation_checkpointing), NULL},
     {"model.compile_model", KEY_IGNORED, 0, NULL},
     {"optimization.ipe", KEY_INT64, AT(optimization.ipe), NULL},
     {"optimization.ipe_scale", KEY_NUMBER, AT(optimization.ipe_scale), NULL},

@@ -417,6 +417,7 @@ static ModelPlan stream_plan(const Training *t, Stream *s) {
                       .samples = s->micro,
                       .picture = s->picture,
                       .training = true,
+                      .checkpointing = t->recipe->model.use_activation_checkpointing,
                       .gradient_sums = reduce_buffers(
                           reduce_leaves(training_units(t), t->recipe->optimization.reduce_leaves)),
                       .float_input = s->clip.interpolation == CLIP_PUBLISHED};

@@ -13,6 +13,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 typedef enum Precision { PRECISION_FLOAT32, PRECISION_BFLOAT16 } Precision;
 
@@ -20,6 +21,16 @@ typedef void Activation; /* float, or the 16 bits of a bfloat16 (uint16_t) */
 
 static inline size_t activation_size(Precision precision) {
     return precision == PRECISION_BFLOAT16 ? 2 : 4;
+}
+
+/* "float32", "bfloat16" */
+static inline const char *precision_name(Precision precision) {
+    return precision == PRECISION_BFLOAT16 ? "bfloat16" : "float32";
+}
+/* 0, or -1 for another name */
+static inline int precision_parse(Precision *precision, const char *name) {
+    *precision = strcmp(name, "bfloat16") ? PRECISION_FLOAT32 : PRECISION_BFLOAT16;
+    return strcmp(name, precision_name(*precision)) ? -1 : 0;
 }
 
 #endif
