@@ -1,0 +1,379 @@
+/* step_bench: whole training steps of a recipe on clips of noise that lie in memory.
+ *
+ *   step_bench RECIPE.yaml [--set key=value] [--steps 3] [--warmup 1] [--threads N] [--same-masks]
+ *                          [--twin FOLDER]
+ *
+ * The model calls are those of jepa/step_jepa.c and jepa/trainer.c: masks, target encoder, context
+ * encoder and predictor, loss, backward, clipping, AdamW, moving average; nothing is decoded. One
+ * group of clips of one length. Steps of the warm-up are not counted. The last line is
+ *
+ *   result MEDIAN_MS MIN_MS CPU_S PEAK_MIB TFLOP GFLOP/S
+ *
+ * with the least CPU time of a step over all threads (which says more than the clock where others
+ * use the machine too), the peak of resident memory, the mean of the model's operations
+ * (jepa/flops.h), and those of all steps over their time. --twin FOLDER writes what another program
+ * needs to do the same work (experiments/bench/pytorch_twin.py): twin.json with sizes, masks and
+ * schedule of each step, the clips, and a checkpoint of the first weights. */
+#include "base/file.h"
+#include "base/log.h"
+#include "experiments/options.h"
+#include "jepa/checkpoint.h"
+#include "jepa/flops.h"
+#include "jepa/recipe.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define EPOCH_UNITS                                                                                \
+    100000 /* videos that an epoch of an invented data set has, where it matters                   \
+            */
+
+typedef enum Part { PART_INPUT, PART_TARGET, PART_FORWARD, PART_BACKWARD, PART_UPDATE, PARTS } Part;
+static const char *const part_name[PARTS] = {"input", "target", "prediction", "backward", "update"};
+
+typedef struct Arguments {
+    const char *device, *twin;
+    TextList sets;
+    int64_t steps, warmup, threads;
+    bool same_masks;
+} Arguments;
+
+typedef struct Bench {
+    const Arguments *arguments;
+    Recipe recipe;
+    Schedule schedule;
+    MaskRecipe mask_recipe;
+    MaskGroup masks;
+    Device *device;
+    Model model;
+    uint8_t *pixels; /* [B][3][frames][height][width] */
+    size_t pixels_bytes;
+    FILE *twin; /* twin.json; NULL: not wanted */
+} Bench;
+
+static double peak_mib(void) {
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[128];
+    long kib = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %ld", &kib) == 1)
+            break;
+    if (file)
+        fclose(file);
+    return (double)kib / 1024;
+}
+
+/* Of all threads, seconds. */
+static double cpu_time(void) {
+    struct rusage used;
+    getrusage(RUSAGE_SELF, &used);
+    return (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+           1e-6 * (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
+}
+
+static int load_recipe(Recipe *recipe, const char *path, const Arguments *a, Error *error) {
+    recipe_default(recipe);
+    if (recipe_load(recipe, path, error))
+        return -1;
+    for (size_t i = 0; i < a->sets.count; i++)
+        if (recipe_set(recipe, a->sets.items[i], error))
+            return -1;
+    if (recipe_check(recipe, error))
+        return -1;
+    int lengths[RECIPE_SOURCES_MAX];
+    if (recipe->objective != OBJECTIVE_JEPA || recipe_groups(recipe) != 1 ||
+        recipe_image_groups(recipe) || recipe_lengths(lengths, recipe) != 1)
+        return error_set(error, ERROR_USAGE,
+                         "expected a recipe with a predictor and one group of videos of one length "
+                         "(nodes: 1, tasks_per_node: 1)");
+    return 0;
+}
+
+static void make_clips(Bench *b) {
+    const ModelConfig *c = &b->model.plan.config;
+    b->pixels_bytes = (size_t)b->mask_recipe.samples * 3 * (size_t)c->frames * (size_t)c->height *
+                      (size_t)c->width;
+    b->pixels = memory_new(b->pixels_bytes, 1);
+    Random random = random_at((uint64_t)b->recipe.meta.seed, RANDOM_TEST, 0, 0);
+    for (size_t i = 0; i < b->pixels_bytes; i++)
+        b->pixels[i] = (uint8_t)(random_u32(&random) >> 24);
+}
+
+static int open_bench(Bench *b, Error *error) {
+    b->schedule = recipe_schedule(&b->recipe, EPOCH_UNITS);
+    b->mask_recipe = recipe_mask(&b->recipe);
+    if (device_open(&b->device, b->arguments->device, (int)b->arguments->threads, error))
+        return -1;
+    ModelPlan plan = {.config = recipe_model(&b->recipe),
+                      .samples = recipe_slots(&b->recipe),
+                      .settings = b->mask_recipe.settings,
+                      .contexts = mask_contexts(&b->mask_recipe),
+                      .training = true};
+    mask_capacity(&plan.context, &plan.target, &b->mask_recipe);
+    plan.joined = plan.context * plan.settings / plan.contexts;
+    if (model_new(&b->model, &plan, b->device, error))
+        return -1;
+    model_init(&b->model, (uint64_t)b->recipe.meta.seed);
+    mask_group_new(&b->masks, &b->mask_recipe, plan.context, plan.target);
+    make_clips(b);
+    return 0;
+}
+
+static void close_bench(Bench *b) {
+    mask_group_free(&b->masks);
+    if (b->model.device)
+        model_free(&b->model);
+    device_close(b->device);
+    free(b->pixels);
+    recipe_free(&b->recipe);
+}
+
+/* ---- what the twin reads ---- */
+
+static int begin_twin(Bench *b, Error *error) {
+    const ModelConfig *c = &b->model.plan.config;
+    const char *folder = b->arguments->twin;
+    if (c->positions != POSITIONS_SINCOS || c->plane || c->class_token || c->swiglu ||
+        c->pred_swiglu || c->levels > 1 || c->context_loss || c->drop_path > 0 || c->teacher.dim ||
+        b->mask_recipe.contexts)
+        return error_set(error, ERROR_USAGE, "the twin is a V-JEPA 1: no newer features");
+    char *text = recipe_text(&b->recipe), *json = path_join(folder, "twin.json"),
+         *clips = path_join(folder, "clips.bin");
+    CheckpointState state = {.model = &b->model, .recipe = text};
+    int status = folder_make(folder, error) || checkpoint_save(folder, &state, 1, error) ? -1 : 0;
+    FILE *file = status ? NULL : fopen(clips, "wb");
+    if (file && fwrite(b->pixels, 1, b->pixels_bytes, file) == b->pixels_bytes)
+        b->twin = fopen(json, "w");
+    if (!status && (!b->twin || fclose(file)))
+        status = error_set(error, ERROR_RUN, "%s: cannot be written", folder);
+    if (!status)
+        fprintf(b->twin,
+                "{\"dim\": %d, \"depth\": %d, \"heads\": %d, \"hidden\": %d,\n \"pred_dim\": %d, "
+                "\"pred_depth\": %d, \"pred_heads\": %d, \"pred_hidden\": %d,\n \"frames\": %d, "
+                "\"height\": %d, \"width\": %d, \"tubelet\": %d, \"patch\": %d, \"uniform_power\": "
+                "%s,\n \"batch\": %d, \"settings\": %d, \"beta1\": %.9g, \"beta2\": %.9g, \"eps\": "
+                "%.9g,\n \"steps\": [",
+                c->dim, c->depth, c->heads, c->hidden, c->pred_dim, c->pred_depth, c->pred_heads,
+                c->pred_hidden, c->frames, c->height, c->width, c->tubelet, c->patch,
+                c->uniform_power ? "true" : "false", b->mask_recipe.samples,
+                b->mask_recipe.settings, b->recipe.optimization.betas[0],
+                b->recipe.optimization.betas[1], b->recipe.optimization.eps);
+    free(text);
+    free(json);
+    free(clips);
+    return status;
+}
+
+/* [setting][sample][tokens] */
+static void write_lists(FILE *file, const int32_t *tokens, const int32_t *cu, int settings,
+                        int samples) {
+    for (int m = 0; m < settings; m++) {
+        fprintf(file, "%s[", m ? ", " : "");
+        for (int s = m * samples; s < (m + 1) * samples; s++) {
+            fprintf(file, "%s[", s > m * samples ? ", " : "");
+            for (int32_t i = cu[s]; i < cu[s + 1]; i++)
+                fprintf(file, "%s%d", i > cu[s] ? ", " : "", tokens[i]);
+            fputc(']', file);
+        }
+        fputc(']', file);
+    }
+}
+
+static void write_twin_step(Bench *b, int64_t step, const AdamwSettings *s, double flops) {
+    int settings = b->mask_recipe.settings, samples = b->mask_recipe.samples;
+    fprintf(b->twin,
+            "%s\n  {\"lr\": %.9g, \"weight_decay\": %.9g, \"momentum\": %.9g, \"max_norm\": %.9g, "
+            "\"flops\": %.9g,\n   \"context\": [",
+            step ? "," : "", s->lr, s->weight_decay, s->momentum, s->max_norm, flops);
+    write_lists(b->twin, b->masks.context, b->masks.cu_context, settings, samples);
+    fprintf(b->twin, "],\n   \"target\": [");
+    write_lists(b->twin, b->masks.target, b->masks.cu_target, settings, samples);
+    fprintf(b->twin, "]}");
+}
+
+static int end_twin(Bench *b, Error *error) {
+    if (!b->twin)
+        return 0;
+    fprintf(b->twin, "]}\n");
+    return fclose(b->twin)
+               ? error_set(error, ERROR_RUN, "%s: cannot be written", b->arguments->twin)
+               : 0;
+}
+
+/* ---- steps ---- */
+
+/* Each setting's mean counts the same; as fill_weights in jepa/step_jepa.c for one group. */
+static LossWeights loss_weights(const Bench *b) {
+    const Recipe *r = &b->recipe;
+    int settings = b->mask_recipe.settings, samples = b->mask_recipe.samples;
+    double width = b->model.target_width;
+    LossWeights weights = {.power = r->loss.smooth_l1 ? LOSS_SMOOTH_L1 : r->loss.loss_exp,
+                           .reg_coeff = r->loss.reg_coeff,
+                           .reg_weight = 1 / (samples * width)};
+    for (int m = 0; m < settings; m++) {
+        const int32_t *cu = b->masks.cu_target;
+        double tokens = cu[(m + 1) * samples] - cu[m * samples];
+        weights.element[m] = 1 / (settings * tokens * width);
+    }
+    return weights;
+}
+
+static StepFlops count_flops(const Bench *b) {
+    const Model *m = &b->model;
+    int samples = b->mask_recipe.samples;
+    FlopsInput input = {
+        .all = flops_tokens(m->cu_target_clips, samples),
+        .context = flops_tokens(m->cu_context, (int64_t)m->plan.contexts * samples),
+        .predictor = flops_tokens(m->cu_predictor, (int64_t)m->plan.settings * samples),
+        .targets = (double)m->target_rows,
+        .joined = (double)m->joined_rows};
+    StepFlops flops;
+    flops_step(&flops, &m->plan.config, &input);
+    return flops;
+}
+
+static void lap(double parts[PARTS], Part part, double *started) {
+    double now = time_now();
+    parts[part] += (now - *started) * 1e3;
+    *started = now;
+}
+
+/* One step; parts: milliseconds of each. */
+static StepFlops run_step(Bench *b, int64_t step, double parts[PARTS], ModelScalars *scalars) {
+    const Recipe *r = &b->recipe;
+    Model *model = &b->model;
+    int samples = b->mask_recipe.samples;
+    uint64_t seed = (uint64_t)r->meta.seed;
+    double started = time_now();
+    if (!b->arguments->same_masks || !step)
+        mask_group_draw(&b->masks, &b->mask_recipe, seed, (uint64_t)step, 0, NULL);
+    LossWeights weights = loss_weights(b);
+    model_begin_step(model);
+    model_set_input(model, &(ModelInput){.samples = samples, .pixels = b->pixels});
+    model_set_masks(model, &b->masks, samples);
+    model_set_drops(model, samples, seed, (uint64_t)step, 0);
+    lap(parts, PART_INPUT, &started);
+    model_forward_target(model, samples);
+    lap(parts, PART_TARGET, &started);
+    model_forward_prediction(model, samples, &weights);
+    lap(parts, PART_FORWARD, &started);
+    model_backward(model, samples, &weights);
+    lap(parts, PART_BACKWARD, &started);
+    model_finish_gradients(model, r->loss.reg_coeff);
+    AdamwSettings settings = {.lr = schedule_lr(&b->schedule, step),
+                              .weight_decay = schedule_weight_decay(&b->schedule, step),
+                              .beta1 = r->optimization.betas[0],
+                              .beta2 = r->optimization.betas[1],
+                              .eps = r->optimization.eps,
+                              .momentum = schedule_momentum(&b->schedule, step),
+                              .max_norm = recipe_clip_grad(r), /* from the first step on */
+                              .step = step + 1};
+    model_update(model, &settings);
+    model->device->download(scalars, model->scalars, sizeof *scalars, model->device);
+    lap(parts, PART_UPDATE, &started);
+    StepFlops flops = count_flops(b);
+    if (b->twin)
+        write_twin_step(b, step, &settings, flops.total);
+    return flops;
+}
+
+static int by_size(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_step(const Bench *b, int64_t step, const double parts[PARTS], double ms,
+                       double cpu, const StepFlops *flops, const ModelScalars *scalars) {
+    printf("step %" PRId64 "%s  %.1f ms, CPU %.2f s:", step,
+           step < b->arguments->warmup ? " (warm-up)" : "", ms, cpu);
+    for (int p = 0; p < PARTS; p++)
+        printf(" %s %.1f", part_name[p], parts[p]);
+    printf("; loss %.6f, gradients %.5g %.5g; tokens", scalars->total, sqrt(scalars->square_sum[0]),
+           sqrt(scalars->square_sum[1]));
+    int samples = b->mask_recipe.samples;
+    for (int m = 0; m < b->mask_recipe.settings; m++) {
+        const int32_t *joined = b->model.cu_joined, *target = b->model.cu_target;
+        printf(" %d>%d", joined[(m + 1) * samples] - joined[m * samples],
+               target[(m + 1) * samples] - target[m * samples]);
+    }
+    printf("; %.4f TFLOP, %.1f GFLOP/s\n", flops->total / 1e12, flops->total / ms / 1e6);
+    fflush(stdout);
+}
+
+static void run(Bench *b) {
+    const Arguments *a = b->arguments;
+    double *times = memory_new((size_t)a->steps, sizeof *times), sum = 0, total = 0,
+           least_cpu = INFINITY;
+    StepFlops all = {0};
+    printf("%s, %d threads, %d clips\n", b->device->name, b->device->threads,
+           b->mask_recipe.samples);
+    for (int64_t step = 0; step < a->warmup + a->steps; step++) {
+        double parts[PARTS] = {0}, ms = 0, cpu = cpu_time();
+        ModelScalars scalars;
+        StepFlops flops = run_step(b, step, parts, &scalars);
+        cpu = cpu_time() - cpu;
+        for (int p = 0; p < PARTS; p++)
+            ms += parts[p];
+        print_step(b, step, parts, ms, cpu, &flops, &scalars);
+        if (step < a->warmup)
+            continue;
+        times[step - a->warmup] = ms;
+        least_cpu = fmin(least_cpu, cpu);
+        sum += ms;
+        total += flops.total;
+        all = flops;
+    }
+    qsort(times, (size_t)a->steps, sizeof *times, by_size);
+    double median = (times[(a->steps - 1) / 2] + times[a->steps / 2]) / 2;
+    printf("of the last step's operations: target %.1f %%, context %.1f %%, predictor %.1f %%, "
+           "backward %.1f %%; attention %.1f %% of all\n",
+           100 * all.target / all.total, 100 * all.context / all.total,
+           100 * all.predictor / all.total, 100 * all.backward / all.total,
+           100 * all.attention / all.total);
+    printf("result %.1f %.1f %.2f %.0f %.4f %.1f\n", median, times[0], least_cpu, peak_mib(),
+           total / (double)a->steps / 1e12, total / sum / 1e6);
+    free(times);
+}
+
+int main(int argc, char **argv) {
+    const CommandHelp help = {"step_bench RECIPE.yaml [--set key=value] [--steps 3] [--warmup 1] "
+                              "[--threads N] [--same-masks] [--twin FOLDER]",
+                              "Whole training steps of a recipe on clips of noise in memory: "
+                              "milliseconds by part, operations, peak of resident memory."};
+    Arguments a = {.device = "cpu", .steps = 3, .warmup = 1};
+    const Option options[] = {
+        {"set", "KEY=VALUE", "change a key of the recipe; may be repeated", OPTION_LIST, &a.sets},
+        {"steps", "N", "steps that count (3)", OPTION_INTEGER, &a.steps},
+        {"warmup", "N", "steps before them (1)", OPTION_INTEGER, &a.warmup},
+        {"threads", "N", "threads for the arithmetic; 0: all (default)", OPTION_INTEGER,
+         &a.threads},
+        {"device", "NAME", "cpu (default) or reference", OPTION_TEXT, &a.device},
+        {"same-masks", NULL, "the masks of the first step in every step", OPTION_FLAG,
+         &a.same_masks},
+        {"twin", "FOLDER", "write what another program needs for the same work", OPTION_TEXT,
+         &a.twin},
+    };
+    TextList rest = {0};
+    Error error = {0};
+    Bench bench = {.arguments = &a};
+    int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
+                               &error);
+    if (!parsed && (rest.count != 1 || a.steps < 1 || a.warmup < 0 || a.threads < 0))
+        error_set(&error, ERROR_USAGE, "expected one recipe, --steps of 1 or more (see --help)");
+    if (!parsed && !error.code) {
+        if (!load_recipe(&bench.recipe, rest.items[0], &a, &error) && !open_bench(&bench, &error) &&
+            (!a.twin || !begin_twin(&bench, &error))) {
+            run(&bench);
+            end_twin(&bench, &error);
+        }
+        close_bench(&bench);
+    }
+    if (error.code)
+        fprintf(stderr, "step_bench: %s\n", error.text);
+    free(a.sets.items);
+    free(rest.items);
+    return error.code;
+}
