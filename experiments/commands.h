@@ -4,6 +4,7 @@
 #define JEPA_EXPERIMENTS_COMMANDS_H
 
 int command_pretrain(int argc, char **argv);
+int command_plan(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_visualize(int argc, char **argv);
 int command_frames(int argc, char **argv);

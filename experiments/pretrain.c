@@ -3,9 +3,9 @@
 #include "base/log.h"
 #include "eval/curves.h"
 #include "eval/measures.h"
-#include "experiments/builtin.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/plan.h"
 #include "jepa/trainer.h"
 #include <inttypes.h>
 #include <math.h>
@@ -102,17 +102,10 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
         char *path = path_join(a->out, "recipe.yaml");
         result = recipe_load(recipe, path, error);
         free(path);
-    } else if (a->recipe) {
-        result = recipe_load(recipe, a->recipe, error);
-    } else if (a->cooldown) {
+    } else if (a->cooldown && !a->recipe) {
         result = 0;
     } else {
-        YamlNode *root = NULL;
-        result = yaml_parse(&root, builtin_quickstart_recipe, builtin_quickstart_recipe_bytes,
-                            "quickstart.yaml", error);
-        if (!result)
-            result = recipe_apply(recipe, root, "quickstart.yaml", error);
-        yaml_release(root);
+        result = plan_load_recipe(recipe, a->recipe, error);
     }
     if (!result && a->cooldown && !goes_on)
         result = begin_cooldown(recipe, a, error);
@@ -146,24 +139,6 @@ static int resolve_recipe(Recipe *recipe, const PretrainArguments *a, Error *err
         free(text);
     }
     return result;
-}
-
-static void say_about_recipe(const Recipe *recipe) {
-    if (recipe->ignored)
-        log_info("recipe: without meaning here, ignored: %s", recipe->ignored);
-}
-
-/* Computes in what the recipe asks for, where the device can; says so where it cannot. */
-static void choose_precision(Device *device, const Recipe *recipe, bool emulate) {
-    Precision wanted = recipe_precision(recipe);
-    Precision used = device_set_precision(device, wanted, emulate);
-    if (used != wanted)
-        log_info("recipe: meta.dtype %s: device %s has no instructions for bfloat16, it computes "
-                 "in float32",
-                 recipe->meta.dtype, device->name);
-    else if (wanted == PRECISION_BFLOAT16)
-        log_info("recipe: meta.dtype %s: activations and weights of the GEMMs in bfloat16%s",
-                 recipe->meta.dtype, emulate ? ", emulated where there are no instructions" : "");
 }
 
 /* Mean over the first or last finite entries of a column. */
@@ -224,48 +199,6 @@ static int summarise(const char *folder, const TrainerResult *result, size_t qua
     return status;
 }
 
-static double mib(size_t bytes) {
-    return (double)bytes / (1 << 20);
-}
-
-/* --dry-run: what the run would be. Needs no videos. */
-static void print_plan(const Recipe *recipe, Device *device, int workers) {
-    TrainerPlan plan;
-    ModelConfig c = recipe_model(recipe);
-    trainer_plan(&plan, recipe, device, workers);
-    static const char *const positions[] = {"sine-cosine", "rotary, tiled", "rotary"};
-    MaskGrid grid = config_grid(&c);
-    size_t total = plan.scratch + plan.ring;
-    printf("encoder          %d channels, %d blocks, %d heads, MLP %d%s, positions %s\n", c.dim,
-           c.depth, c.heads, c.hidden, c.swiglu ? " (SwiGLU)" : "", positions[c.positions]);
-    if (c.objective == OBJECTIVE_JEPA)
-        printf("predictor        %d channels, %d blocks, %d heads, %d mask tokens\n", c.pred_dim,
-               c.pred_depth, c.pred_heads, c.mask_tokens);
-    else
-        printf("projector        %d to %d to %d channels\n", c.dim, c.projector_hidden,
-               c.projector_out);
-    printf("parameters       %" PRId64 "\n", plan.parameters);
-    printf("clip             %d frames of %d x %d: %d x %d x %d tokens\n", c.frames, c.height,
-           c.width, grid.time, grid.height, grid.width);
-    printf("step             %d clips", plan.clips);
-    if (plan.pictures)
-        printf(" and %d pictures", plan.pictures);
-    printf("; a group of clips has at most %" PRId64 " context and %" PRId64 " target tokens\n",
-           plan.context, plan.target);
-    if (plan.steps)
-        printf("steps            %" PRId64 "\n", plan.steps);
-    else
-        printf("steps            %g epochs, as long as the videos make them\n",
-               recipe->optimization.epochs);
-    printf("memory           ");
-    for (int k = 0; k < MEMORY_KINDS; k++) {
-        printf("%s %.1f, ", memory_kind_name((MemoryKind)k), mib(plan.by_kind[k]));
-        total += plan.by_kind[k];
-    }
-    printf("scratch %.1f, clips ahead %.1f: %.1f MiB%s\n", mib(plan.scratch), mib(plan.ring),
-           mib(total), c.objective == OBJECTIVE_SIGREG ? ", and the local views" : "");
-}
-
 static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
     Recipe recipe;
     Run run = {.lock = -1};
@@ -273,13 +206,13 @@ static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
     TrainerResult result = {0};
     int status = resolve_recipe(&recipe, a, error);
     if (!status) {
-        say_about_recipe(&recipe);
+        plan_say_about(&recipe);
         status = device_open(&device, a->device, (int)a->threads, error);
     }
     if (!status)
-        choose_precision(device, &recipe, a->emulate);
+        plan_precision(device, &recipe, a->emulate);
     if (!status && a->dry_run) {
-        print_plan(&recipe, device, (int)a->workers);
+        plan_print(&recipe, device, (int)a->workers);
         device_close(device);
         recipe_free(&recipe);
         return 0;

@@ -27,6 +27,10 @@ typedef struct Arena {
 /* The next `count` elements of `size` bytes, 64-byte aligned; NULL while measuring. */
 void *arena_take(Arena *arena, int64_t count, size_t size);
 
+static inline double mib(size_t bytes) {
+    return (double)bytes / (1 << 20);
+}
+
 static inline float *arena_floats(Arena *arena, int64_t count) {
     return (float *)arena_take(arena, count, sizeof(float));
 }

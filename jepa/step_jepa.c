@@ -11,39 +11,86 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What every part of a group may have, all from one simulation. */
+static void find_capacities(Stream *s) {
+    s->capacity = memory_new((size_t)s->samples, sizeof *s->capacity);
+    for (int n = 1; n <= s->samples; n++)
+        if (s->samples % n == 0)
+            s->capacity[s->capacities++].samples = n;
+    mask_capacities(s->capacity, s->capacities, &s->mask_recipe);
+}
+
+static MaskCapacity capacity_of(const Stream *s, int samples) {
+    int i = 0;
+    while (s->capacity[i].samples != samples)
+        i++;
+    return s->capacity[i];
+}
+
 /* Masks are drawn for groups, and must not depend on how these are cut: a group is drawn again when
  * it or one sample exceeds what is planned, whatever the micro-batch, never for a micro-batch. */
 static void plan(ModelPlan *plan, const Training *training, Stream *stream) {
     (void)training;
-    MaskCapacity parts[] = {
-        {.samples = 1}, {.samples = stream->micro}, {.samples = stream->samples}};
-    mask_capacities(parts, 3, &stream->mask_recipe);
-    stream->slot = parts[0];
-    stream->cut = parts[1];
-    stream->whole = parts[2];
+    if (!stream->capacity)
+        find_capacities(stream);
+    MaskCapacity part = capacity_of(stream, stream->micro);
     plan->settings = stream->mask_recipe.settings;
     plan->contexts = mask_contexts(&stream->mask_recipe);
-    plan->context = stream->cut.context;
-    plan->target = stream->cut.target;
+    plan->context = part.context;
+    plan->target = part.target;
     /* every setting may read a shared context */
     plan->joined = plan->context * plan->settings / plan->contexts;
 }
 
-static int prepare(Training *t, size_t *bytes, Error *error) {
+/* The masks of a step. */
+static size_t memory(const Training *t) {
+    size_t bytes = 0;
+    for (int i = 0; i < t->streams; i++) {
+        const Stream *s = &t->stream[i];
+        MaskCapacity whole = capacity_of(s, s->samples);
+        bytes += (size_t)s->groups * mask_group_bytes(&s->mask_recipe, whole.context, whole.target);
+    }
+    return bytes;
+}
+
+static void count(TrainerPlan *plan, const Training *t) {
+    for (int i = 0; i < t->streams; i++) {
+        const Stream *s = &t->stream[i];
+        MaskMeans m;
+        StepFlops flops;
+        double groups = s->groups;
+        mask_means(&m, &s->mask_recipe);
+        FlopsInput input = {.all = {groups * m.clips, groups * m.clip_squares},
+                            .context = {groups * m.context, groups * m.context_squares},
+                            .predictor = {groups * m.predictor, groups * m.predictor_squares},
+                            .targets = groups * m.target,
+                            .joined = groups * m.joined};
+        flops_step(&flops, &s->plan.config, &input);
+        plan->flops.target += flops.target;
+        plan->flops.context += flops.context;
+        plan->flops.predictor += flops.predictor;
+        plan->flops.backward += flops.backward;
+        plan->flops.attention += flops.attention;
+        plan->flops.total += flops.total;
+        plan->step_context += input.context.rows;
+        plan->step_target += input.targets;
+    }
+}
+
+static int prepare(Training *t, Error *error) {
     (void)error;
-    *bytes = 0;
     for (int s = 0; s < t->streams; s++) {
         Stream *stream = &t->stream[s];
         MaskRecipe part = stream->mask_recipe;
+        MaskCapacity one = capacity_of(stream, 1), whole = capacity_of(stream, stream->samples);
         part.samples = stream->micro;
-        mask_group_new(&stream->part, &part, stream->cut.context, stream->cut.target);
+        mask_group_new(&stream->part, &part, stream->plan.context, stream->plan.target);
         stream->masks = memory_new((size_t)stream->groups, sizeof *stream->masks);
         for (int g = 0; g < stream->groups; g++) {
             MaskGroup *masks = &stream->masks[g];
-            mask_group_new(masks, &stream->mask_recipe, stream->whole.context,
-                           stream->whole.target);
-            masks->sample_context = stream->slot.context;
-            masks->sample_target = stream->slot.target;
+            mask_group_new(masks, &stream->mask_recipe, whole.context, whole.target);
+            masks->sample_context = one.context;
+            masks->sample_target = one.target;
         }
         stream->shares = memory_new((size_t)t->length_count, sizeof *stream->shares);
     }
@@ -231,4 +278,5 @@ static int no_extras(ExtraTensor extras[EXTRA_TENSORS_MAX], const Training *t) {
     return 0;
 }
 
-const ObjectiveSteps objective_jepa = {"jepa", plan, prepare, step, no_extras, release};
+const ObjectiveSteps objective_jepa = {"jepa",  plan, memory,    "masks", count,
+                                       prepare, step, no_extras, release};

@@ -61,10 +61,9 @@ static void plan(ModelPlan *plan, const Training *t, Stream *stream) {
     plan->context = stream->micro * view_rows(t, &plan->config);
 }
 
-static void take_views(Views *views, Model *model, int count, int first, int samples,
-                       int64_t rows) {
-    size_t sequences = (size_t)(samples * count);
-    *views = (Views){.model = model, .count = count, .first = first};
+static void take_views(Views *views, Model *model, int samples, int64_t rows) {
+    size_t sequences = (size_t)(samples * views->count);
+    views->model = model;
     views->masks.context = memory_new(sequences * (size_t)rows, sizeof *views->masks.context);
     views->masks.cu_context = memory_new(sequences + 1, sizeof *views->masks.cu_context);
     views->place = memory_new(sequences, sizeof *views->place);
@@ -73,7 +72,7 @@ static void take_views(Views *views, Model *model, int count, int first, int sam
 /* Features, head and index lists in one block; called to measure and to place. */
 static void lay_out(SigregTraining *own, const Training *t, Arena *arena) {
     const Stream *s = &t->stream[0];
-    int64_t d = t->stream[0].model.plan.config.dim, rows = own->head.shape.views * own->clips;
+    int64_t d = s->plan.config.dim, rows = own->head.shape.views * own->clips;
     sigreg_head_take(&own->head, arena);
     arena->kind = MEMORY_ACTIVATIONS;
     own->features = arena_floats(arena, rows * d);
@@ -84,31 +83,92 @@ static void lay_out(SigregTraining *own, const Training *t, Arena *arena) {
         own->views[k].places = arena_indices(arena, (int64_t)s->micro * own->views[k].count);
 }
 
-static int prepare(Training *t, size_t *bytes, Error *error) {
-    const Recipe *r = t->recipe;
-    Stream *s = &t->stream[0];
-    Device *device = t->config->device;
-    SigregTraining *own = t->own = memory_new(1, sizeof *own);
-    int views = views_of(t);
-    ModelPlan local = s->model.plan;
+static ModelPlan local_plan(const Training *t) {
+    const Stream *s = &t->stream[0];
+    ModelPlan local = s->plan;
     local.config.height = local.config.width = local.config.trained_height =
-        local.config.trained_width = r->sigreg.local_size;
-    local.samples = s->micro * views;
+        local.config.trained_width = t->recipe->sigreg.local_size;
+    local.samples = s->micro * views_of(t);
     local.context = local.samples * view_rows(t, &local.config);
     local.joined = 0;
-    local.beside = &s->model;
-    if (model_new(&own->local, &local, device, error))
-        return -1;
+    return local;
+}
+
+/* All that follows from the recipe. */
+static void set_sizes(SigregTraining *own, const Training *t) {
+    const Recipe *r = t->recipe;
+    const Stream *s = &t->stream[0];
+    int views = views_of(t);
     own->clips = s->groups * s->samples;
     own->head.shape = (SigregHeadShape){.views = 1 + views,
                                         .clips = own->clips,
-                                        .width = s->model.plan.config.dim,
+                                        .width = s->plan.config.dim,
                                         .hidden = r->sigreg.hidden_dim,
                                         .output = r->sigreg.output_dim,
                                         .directions = r->sigreg.num_proj,
                                         .knots = SIGREG_KNOTS};
-    take_views(&own->views[0], &s->model, 1, 0, s->micro, view_rows(t, &s->model.plan.config));
-    take_views(&own->views[1], &own->local, views, 1, s->micro, view_rows(t, &local.config));
+    own->views[0] = (Views){.count = 1, .first = 0};
+    own->views[1] = (Views){.count = views, .first = 1};
+    size_t frames = (size_t)r->data.num_frames * 3;
+    own->global_bytes = (size_t)s->micro * frames * (size_t)(s->clip.crop * clip_width(&s->clip));
+    own->part_bytes = own->global_bytes + (size_t)(s->micro * views) * frames *
+                                              (size_t)(r->sigreg.local_size * r->sigreg.local_size);
+}
+
+/* Pixels are kept for the second pass where there is one. */
+static size_t pixel_bytes(const SigregTraining *own, const Stream *s) {
+    int parts = parts_of(s);
+    return parts > 1 ? (size_t)parts * own->part_bytes : 0;
+}
+
+/* The local views' model, the head, the pixels. */
+static size_t memory(const Training *t) {
+    SigregTraining own = {0};
+    Arena head = {0}, model;
+    size_t scratch;
+    ModelPlan local = local_plan(t);
+    Model weights = {.plan = t->stream[0].plan};
+    local.beside = &weights;
+    set_sizes(&own, t);
+    lay_out(&own, t, &head);
+    model_measure(&model, &scratch, &local, t->config->device);
+    return head.used + model.used + pixel_bytes(&own, &t->stream[0]);
+}
+
+/* The forward pass once: where there are several parts it is done twice. */
+static void count(TrainerPlan *plan, const Training *t) {
+    const Stream *s = &t->stream[0];
+    const Recipe *r = t->recipe;
+    ModelPlan local = local_plan(t);
+    const ModelConfig *configs[2] = {&s->plan.config, &local.config};
+    double clips = s->groups * s->samples, views = 1 + views_of(t);
+    for (int k = 0; k < 2; k++) {
+        double rows = (double)view_rows(t, configs[k]), sequences = k ? clips * (views - 1) : clips;
+        FlopsInput input = {.context = {sequences * rows, sequences * rows * rows}};
+        StepFlops flops;
+        flops_step(&flops, configs[k], &input);
+        plan->flops.context += flops.context;
+        plan->flops.attention += flops.attention;
+        plan->step_context += input.context.rows;
+    }
+    double hidden = r->sigreg.hidden_dim;
+    plan->flops.predictor = 2 * clips * views * hidden *
+                            (s->plan.config.dim + r->sigreg.output_dim);
+    plan->flops.backward = 2 * (plan->flops.context + plan->flops.predictor);
+    plan->flops.total = plan->flops.context + plan->flops.predictor + plan->flops.backward;
+}
+
+static int prepare(Training *t, Error *error) {
+    Stream *s = &t->stream[0];
+    Device *device = t->config->device;
+    SigregTraining *own = t->own = memory_new(1, sizeof *own);
+    ModelPlan local = local_plan(t);
+    local.beside = &s->model;
+    if (model_new(&own->local, &local, device, error))
+        return -1;
+    set_sizes(own, t);
+    take_views(&own->views[0], &s->model, s->micro, view_rows(t, &s->plan.config));
+    take_views(&own->views[1], &own->local, s->micro, view_rows(t, &local.config));
     Arena measure = {0};
     lay_out(own, t, &measure);
     int64_t elements = own->clips * own->head.shape.output;
@@ -120,14 +180,8 @@ static int prepare(Training *t, size_t *bytes, Error *error) {
     sigreg_head_start(&own->head, device);
     own->drawn = memory_new((size_t)(own->head.shape.output * own->head.shape.directions),
                             sizeof *own->drawn);
-    size_t frames = (size_t)r->data.num_frames * 3;
-    own->global_bytes = (size_t)s->micro * frames * (size_t)(s->clip.crop * clip_width(&s->clip));
-    own->part_bytes = own->global_bytes + (size_t)(s->micro * views) * frames *
-                                              (size_t)(r->sigreg.local_size * r->sigreg.local_size);
-    size_t parts = (size_t)parts_of(s);
-    if (parts > 1)
-        own->pixels = memory_new(parts * own->part_bytes, 1);
-    *bytes = measure.used + own->local.arena.used + (own->pixels ? parts * own->part_bytes : 0);
+    if (pixel_bytes(own, s))
+        own->pixels = memory_new(pixel_bytes(own, s), 1);
     return 0;
 }
 
@@ -301,4 +355,5 @@ static int extras(ExtraTensor list[EXTRA_TENSORS_MAX], const Training *t) {
     return 2;
 }
 
-const ObjectiveSteps objective_sigreg = {"sigreg", plan, prepare, step, extras, release};
+const ObjectiveSteps objective_sigreg = {"sigreg", plan, memory, "views", count,
+                                         prepare,  step, extras, release};

@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RING_BATCHES 3 /* groups decoded ahead: one in work, two waiting */
-
 typedef struct Trainer {
     Training t;
     int64_t replaced, saved; /* saved: step of the newest checkpoint, -1: none */
@@ -35,79 +33,13 @@ static double resident_mib(void) {
     return fields == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20) : 0;
 }
 
-static double mib(size_t bytes) {
-    return (double)bytes / (1 << 20);
-}
-
-static int loader_threads(const Training *t) {
-    int wanted = t->config->loader_threads ? t->config->loader_threads
-                                           : t->recipe->data.num_workers;
-    int cores = device_threads_available();
-    if (wanted < 1)
-        wanted = cores;
-    return wanted < 4 * cores ? wanted
-                              : 4 * cores; /* recipes of clusters ask for more than helps */
-}
-
 static LoaderConfig loader_config(const Training *t, Stream *s) {
     uint64_t slots = (uint64_t)s->groups * (uint64_t)s->samples;
-    return (LoaderConfig){.index = s->index,
-                          .spec = s->clip,
-                          .source = {s, draw_job},
-                          .first_job = (uint64_t)t->step * slots,
-                          .jobs = (uint64_t)t->total * slots,
-                          .batch = s->samples,
-                          .ring = RING_BATCHES,
-                          .threads = loader_threads(t),
-                          .timeout = t->recipe->data.timeout,
-                          .cache = t->cache};
-}
-
-int training_slots(const Training *t) {
-    int slots = 0;
-    for (int i = 0; i < t->streams; i++)
-        slots += t->stream[i].groups * t->stream[i].samples;
-    return slots;
-}
-
-int training_units(const Training *t) {
-    int units = 0;
-    for (int i = 0; i < t->streams; i++)
-        units += t->stream[i].groups * t->stream[i].samples / t->stream[i].micro;
-    return units;
-}
-
-/* Memory of the run by kind, as it will be taken. */
-typedef struct Memory {
-    size_t by_kind[MEMORY_KINDS], used, scratch, ring, cache, own;
-} Memory;
-
-/* Says what memory the run takes. */
-static void print_memory(const Memory *m) {
-    char parts[320] = "";
-    for (int k = 0; k < MEMORY_KINDS; k++)
-        snprintf(parts + strlen(parts), sizeof parts - strlen(parts), "%s %.1f, ",
-                 memory_kind_name((MemoryKind)k), mib(m->by_kind[k]));
-    if (m->own)
-        snprintf(parts + strlen(parts), sizeof parts - strlen(parts), "views %.1f, ", mib(m->own));
-    if (m->cache)
-        snprintf(parts + strlen(parts), sizeof parts - strlen(parts), "cache of frames %.1f, ",
-                 mib(m->cache));
-    log_info("memory plan: %.1f MiB (%sscratch %.1f, clips ahead %.1f)",
-             mib(m->used + m->scratch + m->ring + m->cache + m->own), parts, mib(m->scratch),
-             mib(m->ring));
-}
-
-static int memory_enough(size_t planned, Error *error) {
-    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
-    double machine = (double)pages * (double)page / (1 << 20);
-    if (pages > 0 && mib(planned) > machine)
-        return error_set(
-            error, ERROR_RUN,
-            "the recipe needs %.0f MiB, this machine has %.0f: lower data.batch_size "
-            "(and raise tasks_per_node to keep the global batch), crop_size or the model",
-            mib(planned), machine);
-    return 0;
+    LoaderConfig loader = stream_loader(t, s);
+    loader.source = (LoaderSource){s, draw_job};
+    loader.first_job = (uint64_t)t->step * slots;
+    loader.jobs = (uint64_t)t->total * slots;
+    return loader;
 }
 
 static void note_replaced(const Training *t, const Stream *s, const LoaderBatch *batch, int group) {
@@ -362,34 +294,18 @@ static int train(Trainer *trainer, TrainerResult *result, Error *error) {
     return 0;
 }
 
-/* The sizes of a stream. */
-static Stream stream_of(const Recipe *r, bool picture) {
-    return (Stream){.name = picture ? "pictures" : "videos",
-                    .groups = picture ? recipe_image_groups(r) : recipe_groups(r),
-                    .samples = picture ? r->img_data.batch_size : recipe_slots(r),
-                    .micro = picture ? recipe_image_micro_batch(r) : recipe_micro_batch(r),
-                    .picture = picture,
-                    .clip = picture ? recipe_image_clip(r) : recipe_clip(r),
-                    .mask_recipe = picture ? recipe_image_mask(r) : recipe_mask(r)};
-}
-
-/* One stream: what it draws from, and its sizes. */
-static int open_stream(Training *t, bool picture, Error *error) {
+/* One stream: what it draws from. */
+static int open_stream(Training *t, Stream *s, Error *error) {
     const Recipe *r = t->recipe;
-    Stream *s = &t->stream[t->streams];
-    *s = stream_of(r, picture);
-    s->index = picture ? &t->run->pictures : &t->run->index;
-    SamplerSettings sampling = picture ? recipe_image_sampler(r) : recipe_sampler(r);
+    s->index = s->picture ? &t->run->pictures : &t->run->index;
+    SamplerSettings sampling = s->picture ? recipe_image_sampler(r) : recipe_sampler(r);
     if (sampler_new(&s->sampler, s->index, &sampling, error))
         return error_prefix(error, "%s", s->name);
-    t->streams++;
     if (s->sampler.too_short)
         log_info("%zu videos are shorter than a clip and not drawn (data.short_videos: skip)",
                  s->sampler.too_short);
     if (s->sampler.hdr)
         log_info("%zu videos are HDR and not drawn (data.hdr: refuse)", s->sampler.hdr);
-    for (int i = 0; i + 1 < t->streams; i++)
-        s->first_group += t->stream[i].groups;
     size_t samples = (size_t)s->samples;
     s->mirror = memory_new(samples, 1);
     size_t slots = (size_t)s->groups * samples;
@@ -411,87 +327,28 @@ static void close_stream(Stream *s) {
     free(s->draws);
 }
 
-static ModelPlan stream_plan(const Training *t, Stream *s) {
-    ModelPlan plan = {.config = s->picture ? recipe_image_model(t->recipe)
-                                           : recipe_model(t->recipe),
-                      .samples = s->micro,
-                      .picture = s->picture,
-                      .training = true,
-                      .checkpointing = t->recipe->model.use_activation_checkpointing,
-                      .gradient_sums = reduce_buffers(
-                          reduce_leaves(training_units(t), t->recipe->optimization.reduce_leaves)),
-                      .float_input = s->clip.interpolation == CLIP_PUBLISHED};
-    t->objective->plan(&plan, t, s);
-    return plan;
-}
-
-void trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int loader_threads) {
-    TrainerConfig config = {.recipe = recipe, .device = device, .loader_threads = loader_threads};
-    Training t = {.config = &config, .recipe = recipe};
-    *plan = (TrainerPlan){0};
-    t.objective = recipe->objective == OBJECTIVE_SIGREG ? &objective_sigreg : &objective_jepa;
-    t.streams = recipe_image_groups(recipe) ? 2 : 1;
-    for (int i = 0; i < t.streams; i++) {
-        Stream *s = &t.stream[i];
-        *s = stream_of(recipe, i == 1);
-        ModelPlan own = stream_plan(&t, s);
-        LoaderConfig loader = loader_config(&t, s);
-        Arena arena;
-        size_t scratch;
-        if (i)
-            own.beside = &t.stream[0].model;
-        else
-            t.stream[0].model.plan = own;
-        model_measure(&arena, &scratch, &own, device);
-        for (int k = 0; k < MEMORY_KINDS; k++)
-            plan->by_kind[k] += arena.by_kind[k];
-        plan->scratch = scratch > plan->scratch ? scratch : plan->scratch;
-        plan->ring += loader_bytes(&loader);
-        *(i ? &plan->pictures : &plan->clips) = s->groups * s->samples;
-        if (i)
-            continue;
-        ParameterTable table;
-        parameter_table_new(&table, &own.config);
-        plan->parameters = table.values;
-        parameter_table_free(&table);
-        plan->context = own.context;
-        plan->target = own.target;
-    }
-    if (recipe->optimization.ipe > 0) {
-        Schedule schedule = recipe_schedule(recipe, 1);
-        plan->steps = schedule_steps(&schedule);
-    }
-}
-
-/* Memory is planned and printed before any of it is taken. */
+/* Memory is planned before any of it is taken. */
 static int make_models(Training *t, Error *error) {
-    Memory memory = {.cache = t->recipe->data.cache_folder ? 0
-                                                           : (size_t)t->recipe->data.cache_bytes};
+    TrainerPlan plan;
     Device *device = t->config->device;
+    char kinds[400];
+    training_measure(&plan, t);
+    if (training_fits(&plan, t, error))
+        return -1;
     for (int i = 0; i < t->streams; i++) {
         Stream *s = &t->stream[i];
-        LoaderConfig loader = loader_config(t, s);
-        ModelPlan plan = stream_plan(t, s);
-        Arena arena;
-        size_t scratch;
-        if (i) /* only its pointers are read while measuring */
-            plan.beside = &t->stream[0].model;
-        model_measure(&arena, &scratch, &plan, device);
-        for (int k = 0; k < MEMORY_KINDS; k++)
-            memory.by_kind[k] += arena.by_kind[k];
-        memory.used += arena.used;
-        memory.ring += loader_bytes(&loader);
-        memory.scratch = scratch > memory.scratch ? scratch : memory.scratch;
-        if (memory_enough(memory.used + memory.ring + memory.scratch + memory.cache, error) ||
-            model_new(&s->model, &plan, device, error))
+        if (i)
+            s->plan.beside = &t->stream[0].model;
+        if (model_new(&s->model, &s->plan, device, error))
             return -1;
     }
     const Model *model = &t->stream[0].model;
     t->reduction = (Reduction){.values = model->table.total, .device = device};
     memcpy(t->reduction.buffer, model->gradient_sum, sizeof t->reduction.buffer);
-    if (t->objective->prepare(t, &memory.own, error))
+    if (t->objective->prepare(t, error))
         return -1;
-    print_memory(&memory);
+    trainer_plan_kinds(kinds, sizeof kinds, &plan);
+    log_info("memory plan: %.1f MiB (%s)", mib(plan.total), kinds);
     return 0;
 }
 
@@ -568,11 +425,10 @@ static int first_weights(Training *t, Error *error) {
 static int prepare(Trainer *trainer, Error *error) {
     Training *t = &trainer->t;
     const Recipe *recipe = t->recipe;
-    t->objective = recipe->objective == OBJECTIVE_SIGREG ? &objective_sigreg : &objective_jepa;
-    t->length_count = recipe_lengths(t->lengths, recipe);
-    if (open_stream(t, false, error) ||
-        (recipe_image_groups(recipe) && open_stream(t, true, error)))
-        return -1;
+    training_start(t);
+    for (int i = 0; i < t->streams; i++)
+        if (open_stream(t, &t->stream[i], error))
+            return -1;
     t->schedule = recipe_schedule(recipe, (int64_t)t->stream[0].sampler.units);
     t->total = schedule_steps(&t->schedule);
     if (t->total < 1)
@@ -649,5 +505,6 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
         t->objective->release(t);
     for (int i = t->streams - 1; i >= 0; i--) /* the first owns the weights */
         close_stream(&t->stream[i]);
+    training_forget(t);
     return status;
 }

@@ -54,16 +54,6 @@ typedef struct TrainerResult {
     int signal;           /* the signal that stopped it, 0: none */
 } TrainerResult;
 
-/* What a run of the recipe would be, without videos and without taking the memory. */
-typedef struct TrainerPlan {
-    int64_t parameters;      /* of the networks that are trained */
-    int clips, pictures;     /* in a step */
-    int64_t steps;           /* 0: it takes the videos to know (optimization.ipe: 0) */
-    int64_t context, target; /* most tokens of a group of clips */
-    size_t by_kind[MEMORY_KINDS], scratch, ring; /* bytes */
-} TrainerPlan;
-void trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int loader_threads);
-
 /* Trains from where the run stands to its end, or until SIGINT, SIGTERM or SIGUSR1, after which a
  * checkpoint is written. Prints the memory plan first. A loss that is not finite is an error that
  * names step, slots and files; the last checkpoint stays. */

@@ -13,6 +13,7 @@
 
 #include "jepa/model.h"
 #include "jepa/trainer.h"
+#include "jepa/trainer_plan.h"
 #include "video/loader.h"
 
 typedef struct Stream {
@@ -20,9 +21,11 @@ typedef struct Stream {
     const VideoIndex *index;
     ClipSpec clip;
     MaskRecipe mask_recipe;
-    MaskGroup *masks;              /* [groups] */
-    MaskGroup part;                /* those of a micro-batch */
-    MaskCapacity slot, cut, whole; /* tokens of one slot, of a micro-batch, of a group */
+    MaskGroup *masks;       /* [groups] */
+    MaskGroup part;         /* those of a micro-batch */
+    MaskCapacity *capacity; /* [capacities] tokens to plan for, by micro-batch; or NULL */
+    int capacities;
+    ModelPlan plan;
     Sampler sampler;
     Loader *loader;
     Model model;
@@ -61,8 +64,13 @@ struct ObjectiveSteps {
     const char *name;
     /* The plans of the streams' models (config, samples and the rest are filled in already). */
     void (*plan)(ModelPlan *plan, const Training *training, Stream *stream);
-    /* After the models are made; *bytes: memory of its own, in bytes. */
-    int (*prepare)(Training *training, size_t *bytes, Error *error);
+    /* Memory of its own in bytes, from the streams' plans; what it is called. */
+    size_t (*memory)(const Training *training);
+    const char *memory_name;
+    /* Tokens and operations of a step, on average, into the plan. */
+    void (*count)(TrainerPlan *plan, const Training *training);
+    /* After the models are made. */
+    int (*prepare)(Training *training, Error *error);
     /* One step: gradients and scalars of stream[0].model, from the clips of every stream. Each of
      * its training_units adds its gradients at reduce_place, then calls reduce_next. */
     int (*step)(Training *training, StepReport *report, Error *error);
@@ -79,5 +87,14 @@ const LoaderBatch *stream_next(Training *training, Stream *stream, int group, St
 /* All clips of a step, and all micro-batches. */
 int training_slots(const Training *training);
 int training_units(const Training *training);
+
+/* Planning (jepa/trainer_plan.c). Sizes of the streams from the recipe, before they are opened: */
+void training_start(Training *training);
+void training_forget(Training *training); /* frees what planning took */
+/* Fills stream[].plan, and the plan but for steps, tokens and operations. */
+void training_measure(TrainerPlan *plan, Training *training);
+/* An error that says what would fit. */
+int training_fits(const TrainerPlan *plan, const Training *training, Error *error);
+LoaderConfig stream_loader(const Training *training, const Stream *stream); /* without its source */
 
 #endif

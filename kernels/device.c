@@ -1,10 +1,9 @@
 /* Opening a device: the tables of operations, host memory for the CPU devices. */
 #include "kernels/device.h"
+#include "base/machine.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
-#include <sched.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -150,21 +149,6 @@ int device_reserve(Device *device, size_t bytes, Error *error) {
     return 0;
 }
 
-/* cgroup 2's cpu.max: "quota period" or "max period", in microseconds */
-static int cgroup_limit(void) {
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-    long quota = 0, period = 0;
-    int fields = file ? fscanf(file, "%ld %ld", &quota, &period) : 0;
-    if (file)
-        fclose(file);
-    if (fields != 2 || quota <= 0 || period <= 0)
-        return 0;
-    return (int)((quota + period - 1) / period);
-}
-
 int device_threads_available(void) {
-    cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    int limit = cgroup_limit();
-    return limit > 0 && limit < cores ? limit : cores;
+    return machine_cores();
 }

@@ -35,17 +35,30 @@ static int context_end(const MaskRecipe *recipe, int m) {
     return end;
 }
 
-void mask_group_new(MaskGroup *group, const MaskRecipe *recipe, int64_t capacity_context,
-                    int64_t capacity_target) {
-    size_t samples = (size_t)recipe->samples, contexts = (size_t)mask_contexts(recipe);
+/* Tokens behind the capacity. A context and its targets are drawn whole behind those already there,
+ * and cut only then. */
+static void find_spare(int64_t *context, int64_t *target, const MaskRecipe *recipe) {
     int widest = 1;
     for (int m = 0; m < recipe->settings; m = context_end(recipe, m))
         widest = context_end(recipe, m) - m > widest ? context_end(recipe, m) - m : widest;
-    /* A context and its targets are drawn whole behind those already there, and cut only then. */
-    size_t spare = samples * (size_t)mask_grid_tokens(recipe->grid);
-    group->context = memory_new((size_t)capacity_context + spare, sizeof *group->context);
-    group->target = memory_new((size_t)capacity_target + (size_t)widest * spare,
-                               sizeof *group->target);
+    *context = (int64_t)recipe->samples * mask_grid_tokens(recipe->grid);
+    *target = widest * *context;
+}
+
+size_t mask_group_bytes(const MaskRecipe *recipe, int64_t capacity_context,
+                        int64_t capacity_target) {
+    int64_t context, target;
+    find_spare(&context, &target, recipe);
+    return (size_t)(capacity_context + context + capacity_target + target) * sizeof(int32_t);
+}
+
+void mask_group_new(MaskGroup *group, const MaskRecipe *recipe, int64_t capacity_context,
+                    int64_t capacity_target) {
+    size_t samples = (size_t)recipe->samples, contexts = (size_t)mask_contexts(recipe);
+    int64_t context, target;
+    find_spare(&context, &target, recipe);
+    group->context = memory_new((size_t)(capacity_context + context), sizeof *group->context);
+    group->target = memory_new((size_t)(capacity_target + target), sizeof *group->target);
     group->cu_context = memory_new(contexts * samples + 1, sizeof *group->cu_context);
     group->cu_target = memory_new((size_t)recipe->settings * samples + 1, sizeof *group->cu_target);
     group->shortest = memory_new((size_t)recipe->grid.time + 1, sizeof *group->shortest);

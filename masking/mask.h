@@ -26,6 +26,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MASK_SETTINGS_MAX 16 /* settings per recipe; the published ones have 1 to 4 */
@@ -121,9 +122,21 @@ typedef struct MaskCapacity {
 } MaskCapacity;
 void mask_capacities(MaskCapacity *parts, int count, const MaskRecipe *recipe);
 
+/* Tokens of a group on average, and the sums of the squares of its sequences' lengths: its clips,
+ * their contexts, what the predictor reads (context and target, for each setting), the targets, the
+ * context tokens in the predictor. */
+typedef struct MaskMeans {
+    double clips, clip_squares, context, context_squares, predictor, predictor_squares, target,
+        joined;
+} MaskMeans;
+void mask_means(MaskMeans *means, const MaskRecipe *recipe);
+
 void mask_group_new(MaskGroup *group, const MaskRecipe *recipe, int64_t capacity_context,
                     int64_t capacity_target); /* owns its arrays; mask_group_free */
 void mask_group_free(MaskGroup *group);
+/* Memory of a group in bytes, for the plan. */
+size_t mask_group_bytes(const MaskRecipe *recipe, int64_t capacity_context,
+                        int64_t capacity_target);
 
 /* The masks of samples first .. first + count - 1 of a group of `samples`, a group of their own. 0
  * when they exceed the capacity of `part`, which then is what it was. */

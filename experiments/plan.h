@@ -1,0 +1,18 @@
+/* What a run would be, for a person: jepa plan, and jepa pretrain --dry-run. */
+#ifndef JEPA_EXPERIMENTS_PLAN_H
+#define JEPA_EXPERIMENTS_PLAN_H
+
+#include "jepa/recipe.h"
+#include "kernels/device.h"
+
+/* The recipe of a file; NULL: the built-in one. `recipe` holds the defaults already. */
+int plan_load_recipe(Recipe *recipe, const char *path, Error *error);
+/* What of a recipe means something else here than where it comes from, on stderr. */
+void plan_say_about(const Recipe *recipe);
+/* Sets the device to what the recipe asks for, where it can; says so where it cannot. */
+void plan_precision(Device *device, const Recipe *recipe, bool emulate);
+/* Sizes, steps, memory and operations, and what other micro-batches take, on stdout. The recipe is
+ * checked. */
+void plan_print(const Recipe *recipe, Device *device, int loader_threads);
+
+#endif

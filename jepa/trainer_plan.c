@@ -1,0 +1,197 @@
+/* Planning a run. See jepa/trainer_plan.h. */
+#include "jepa/trainer_plan.h"
+#include "base/machine.h"
+#include "jepa/training.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RING_BATCHES 3 /* groups decoded ahead: one in work, two waiting */
+
+int training_slots(const Training *t) {
+    int slots = 0;
+    for (int i = 0; i < t->streams; i++)
+        slots += t->stream[i].groups * t->stream[i].samples;
+    return slots;
+}
+
+int training_units(const Training *t) {
+    int units = 0;
+    for (int i = 0; i < t->streams; i++)
+        units += t->stream[i].groups * t->stream[i].samples / t->stream[i].micro;
+    return units;
+}
+
+/* The sizes of a stream. */
+static Stream stream_of(const Recipe *r, bool picture) {
+    return (Stream){.name = picture ? "pictures" : "videos",
+                    .groups = picture ? recipe_image_groups(r) : recipe_groups(r),
+                    .samples = picture ? r->img_data.batch_size : recipe_slots(r),
+                    .micro = picture ? recipe_image_micro_batch(r) : recipe_micro_batch(r),
+                    .first_group = picture ? recipe_groups(r) : 0,
+                    .picture = picture,
+                    .clip = picture ? recipe_image_clip(r) : recipe_clip(r),
+                    .mask_recipe = picture ? recipe_image_mask(r) : recipe_mask(r)};
+}
+
+void training_start(Training *t) {
+    const Recipe *r = t->recipe;
+    t->objective = r->objective == OBJECTIVE_SIGREG ? &objective_sigreg : &objective_jepa;
+    t->length_count = recipe_lengths(t->lengths, r);
+    t->streams = recipe_image_groups(r) ? 2 : 1;
+    for (int i = 0; i < t->streams; i++)
+        t->stream[i] = stream_of(r, i == 1);
+}
+
+void training_forget(Training *t) {
+    for (int i = 0; i < t->streams; i++)
+        free(t->stream[i].capacity);
+}
+
+static int loader_threads(const Training *t) {
+    int wanted = t->config->loader_threads ? t->config->loader_threads
+                                           : t->recipe->data.num_workers;
+    int cores = machine_cores();
+    if (wanted < 1)
+        wanted = cores;
+    return wanted < 4 * cores ? wanted
+                              : 4 * cores; /* recipes of clusters ask for more than helps */
+}
+
+LoaderConfig stream_loader(const Training *t, const Stream *s) {
+    return (LoaderConfig){.index = s->index,
+                          .spec = s->clip,
+                          .batch = s->samples,
+                          .ring = RING_BATCHES,
+                          .threads = loader_threads(t),
+                          .timeout = t->recipe->data.timeout,
+                          .cache = t->cache};
+}
+
+static void plan_stream(Training *t, Stream *s) {
+    const Recipe *r = t->recipe;
+    s->plan = (ModelPlan){.config = s->picture ? recipe_image_model(r) : recipe_model(r),
+                          .samples = s->micro,
+                          .picture = s->picture,
+                          .training = true,
+                          .checkpointing = r->model.use_activation_checkpointing,
+                          .gradient_sums = reduce_buffers(
+                              reduce_leaves(training_units(t), r->optimization.reduce_leaves)),
+                          .float_input = s->clip.interpolation == CLIP_PUBLISHED};
+    t->objective->plan(&s->plan, t, s);
+}
+
+void training_measure(TrainerPlan *plan, Training *t) {
+    const Recipe *r = t->recipe;
+    Device *device = t->config->device;
+    Model weights = {0}; /* only its plan and pointers are read while measuring */
+    *plan = (TrainerPlan){.clips = t->stream[0].groups * t->stream[0].samples,
+                          .micro_batch = t->stream[0].micro,
+                          .units = training_units(t),
+                          .cache = r->data.cache_folder ? 0 : (size_t)r->data.cache_bytes};
+    plan->leaves = reduce_leaves(plan->units, r->optimization.reduce_leaves);
+    plan->sums = reduce_buffers(plan->leaves);
+    for (int i = 0; i < t->streams; i++) {
+        Stream *s = &t->stream[i];
+        LoaderConfig loader = stream_loader(t, s);
+        Arena arena;
+        size_t scratch;
+        plan_stream(t, s);
+        ModelPlan own = s->plan;
+        if (i)
+            own.beside = &weights;
+        else
+            weights.plan = own;
+        model_measure(&arena, &scratch, &own, device);
+        for (int k = 0; k < MEMORY_KINDS; k++)
+            plan->by_kind[k] += arena.by_kind[k];
+        plan->scratch = scratch > plan->scratch ? scratch : plan->scratch;
+        plan->ring += loader_bytes(&loader);
+        if (i) {
+            plan->pictures = s->groups * s->samples;
+            plan->picture_batch = s->micro;
+            continue;
+        }
+        ParameterTable table;
+        parameter_table_new(&table, &own.config);
+        plan->parameters = table.values;
+        parameter_table_free(&table);
+        plan->context = own.context;
+        plan->target = own.target;
+    }
+    plan->own_name = t->objective->memory_name;
+    plan->own = t->objective->memory(t);
+    plan->total = plan->scratch + plan->ring + plan->cache + plan->own;
+    for (int k = 0; k < MEMORY_KINDS; k++)
+        plan->total += plan->by_kind[k];
+}
+
+void trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int threads) {
+    TrainerConfig config = {.recipe = recipe, .device = device, .loader_threads = threads};
+    Training t = {.config = &config, .recipe = recipe};
+    training_start(&t);
+    training_measure(plan, &t);
+    t.objective->count(plan, &t);
+    if (recipe->optimization.ipe > 0) {
+        Schedule schedule = recipe_schedule(recipe, 1);
+        plan->steps = schedule_steps(&schedule);
+    }
+    training_forget(&t);
+}
+
+/* Pictures go along: the most that divide their groups. */
+static void cut_streams(Training *t, int micro) {
+    Recipe cut = *t->recipe; /* its texts stay the recipe's */
+    cut.optimization.micro_batch = micro;
+    t->stream[0].micro = recipe_micro_batch(&cut);
+    if (t->streams > 1)
+        t->stream[1].micro = recipe_image_micro_batch(&cut);
+}
+
+int trainer_choices(TrainerChoice choices[TRAINER_CHOICES_MAX], const Recipe *recipe,
+                    Device *device) {
+    TrainerConfig config = {.recipe = recipe, .device = device};
+    Training t = {.config = &config, .recipe = recipe};
+    int count = 0;
+    training_start(&t);
+    for (int slots = t.stream[0].samples, n = slots; n >= 1 && count < TRAINER_CHOICES_MAX; n--) {
+        if (slots % n)
+            continue;
+        TrainerPlan plan;
+        cut_streams(&t, n);
+        training_measure(&plan, &t);
+        choices[count++] = (TrainerChoice){n, plan.total};
+    }
+    training_forget(&t);
+    return count;
+}
+
+void trainer_plan_kinds(char *text, size_t room, const TrainerPlan *p) {
+    size_t at = 0;
+    for (int k = 0; k < MEMORY_KINDS && at < room; k++)
+        at += (size_t)snprintf(text + at, room - at, "%s %.1f, ", memory_kind_name((MemoryKind)k),
+                               mib(p->by_kind[k]));
+    if (at < room)
+        at += (size_t)snprintf(text + at, room - at, "%s %.1f, ", p->own_name, mib(p->own));
+    if (p->cache && at < room)
+        at += (size_t)snprintf(text + at, room - at, "cache of frames %.1f, ", mib(p->cache));
+    if (at < room)
+        snprintf(text + at, room - at, "scratch %.1f, clips ahead %.1f", mib(p->scratch),
+                 mib(p->ring));
+}
+
+int training_fits(const TrainerPlan *plan, const Training *t, Error *error) {
+    size_t machine = machine_memory();
+    if (!machine || plan->total <= machine)
+        return 0;
+    TrainerChoice choices[TRAINER_CHOICES_MAX];
+    int count = trainer_choices(choices, t->recipe, t->config->device), fits = 0;
+    while (fits < count && choices[fits].bytes > machine)
+        fits++;
+    const TrainerChoice *choice = &choices[fits < count ? fits : count - 1];
+    return error_set(error, ERROR_RUN,
+                     "the recipe needs %.0f MiB, this machine has %.0f: "
+                     "optimization.micro_batch: %d needs %.0f MiB%s; jepa plan says more",
+                     mib(plan->total), mib(machine), choice->micro_batch, mib(choice->bytes),
+                     fits < count ? "" : ", still too much: lower crop_size or the model");
+}
