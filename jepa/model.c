@@ -316,7 +316,13 @@ static size_t scratch_for(const Model *model) {
     int64_t longest = (plan->settings ? 2 : 1) * (int64_t)model->tokens + 1;
     int64_t elements = max_i64(model->table.total,
                                max_i64(plan->target, plan->joined) * model->target_width);
-    return device_scratch_bytes(model->device, longest, elements);
+    int64_t head = 0; /* the widest */
+    const StackShape *stacks[] = {&model->encoder_shape, &model->teacher_shape,
+                                  &model->predictor_shape};
+    for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++)
+        if (stacks[i]->heads)
+            head = max_i64(head, stacks[i]->width / stacks[i]->heads);
+    return device_scratch_bytes(model->device, longest, head, elements);
 }
 
 void model_measure(Arena *arena, size_t *scratch, const ModelPlan *plan, Device *device) {

@@ -173,7 +173,7 @@ static int prepare(Training *t, Error *error) {
     lay_out(own, t, &measure);
     int64_t elements = own->clips * own->head.shape.output;
     if (device->allocate(&own->memory, measure.used, device, error) ||
-        device_reserve(device, device_scratch_bytes(device, 0, elements), error))
+        device_reserve(device, device_scratch_bytes(device, 0, 0, elements), error))
         return error_prefix(error, "planning the views");
     own->arena.base = own->memory;
     lay_out(own, t, &own->arena);

@@ -95,6 +95,7 @@ int device_open(Device **device, const char *name, int threads, Error *error) {
     }
     made->exact = made;
     made->on_host = true;
+    made->attention = cpu_attention_best();
     made->allocate = host_allocate;
     made->release = host_release;
     made->upload = host_upload;
@@ -127,8 +128,8 @@ Precision device_set_precision(Device *device, Precision precision, bool emulate
     return device->precision;
 }
 
-size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t elements) {
-    int64_t attention = (cpu_attention_scratch(longest) + 63) / 64 * 64 * device->threads;
+size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t head, int64_t elements) {
+    int64_t attention = longest ? cpu_attention_scratch(longest, head) * device->threads : 0;
     /* a tile of whole rows may be half as large as a flat one */
     int64_t partial_sums = (2 * TILES(elements, FLAT_TILE) + 1) * (int64_t)sizeof(double);
     return (size_t)(attention > partial_sums ? attention : partial_sums);

@@ -47,7 +47,8 @@ struct Device {
     Precision precision; /* of activations */
     Device *exact;       /* the same device in float32; itself where it is */
     struct Gemm *gemm;   /* the CPU's GEMM library (kernels/cpu/gemm.h) */
-    void *scratch;       /* device memory, reserved by device_reserve */
+    const struct AttentionVariant *attention; /* cpu: for the instructions of this machine */
+    void *scratch;                            /* device memory, reserved by device_reserve */
     size_t scratch_bytes;
 
     /* Memory of the device, 64-byte aligned and zeroed. Taken a few times, before the first step.
@@ -113,9 +114,10 @@ void device_close(Device *device);
  * it, unless `emulate`: then its results are computed all the same, slowly, for tests. */
 Precision device_set_precision(Device *device, Precision precision, bool emulate);
 
-/* Scratch that the operations need for sequences of up to `longest` tokens, and for sums over flat
- * buffers of up to `elements` elements (parameters, rows of the loss). */
-size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t elements);
+/* Scratch that the operations need for attention over sequences of up to `longest` tokens in heads
+ * of up to `head` channels, and for sums over flat buffers of up to `elements` elements
+ * (parameters, rows of the loss). */
+size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t head, int64_t elements);
 int device_reserve(Device *device, size_t bytes, Error *error); /* grows only */
 
 int device_threads_available(void); /* cores this process may run on, cgroup limit included */

@@ -1,0 +1,8 @@
+/* Attention in the shape that AVX-512 has, for any CPU: what tests run where there is none.
+ * See attention_flash.h. */
+#define SET            wide
+#define VECTOR_BYTES   64
+#define BLOCK_ROWS     8
+#define PAIRS          0
+#define QUICK_TO_BUILD 1
+#include "kernels/cpu/attention_flash.h"
