@@ -20,6 +20,7 @@
 #include "jepa/checkpoint.h"
 #include "jepa/flops.h"
 #include "jepa/recipe.h"
+#include "jepa/reduce.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -46,7 +47,9 @@ typedef struct Bench {
     Recipe recipe;
     Schedule schedule;
     MaskRecipe mask_recipe;
-    MaskGroup masks;
+    MaskGroup masks, part; /* of the group, and of a micro-batch */
+    int micro;
+    Reduction reduction;
     Device *device;
     Model model;
     uint8_t *pixels; /* [B][3][frames][height][width] */
@@ -108,22 +111,35 @@ static int open_bench(Bench *b, Error *error) {
     if (device_open(&b->device, b->arguments->device, (int)b->arguments->threads, error))
         return -1;
     ModelPlan plan = {.config = recipe_model(&b->recipe),
-                      .samples = recipe_slots(&b->recipe),
+                      .samples = b->micro = recipe_micro_batch(&b->recipe),
                       .settings = b->mask_recipe.settings,
                       .contexts = mask_contexts(&b->mask_recipe),
-                      .training = true};
-    mask_capacity(&plan.context, &plan.target, &b->mask_recipe);
+                      .training = true,
+                      .checkpointing = b->recipe.model.use_activation_checkpointing};
+    int units = recipe_slots(&b->recipe) / b->micro;
+    MaskCapacity parts[2] = {{.samples = b->micro}, {.samples = recipe_slots(&b->recipe)}};
+    mask_capacities(parts, 2, &b->mask_recipe);
+    plan.context = parts[0].context;
+    plan.target = parts[0].target;
     plan.joined = plan.context * plan.settings / plan.contexts;
+    plan.gradient_sums = reduce_buffers(reduce_leaves(units, b->recipe.optimization.reduce_leaves));
+    device_set_precision(b->device, recipe_precision(&b->recipe), false);
     if (model_new(&b->model, &plan, b->device, error))
         return -1;
     model_init(&b->model, (uint64_t)b->recipe.meta.seed);
-    mask_group_new(&b->masks, &b->mask_recipe, plan.context, plan.target);
+    b->reduction = (Reduction){.values = b->model.table.total, .device = b->device};
+    memcpy(b->reduction.buffer, b->model.gradient_sum, sizeof b->reduction.buffer);
+    MaskRecipe part = b->mask_recipe;
+    part.samples = b->micro;
+    mask_group_new(&b->part, &part, plan.context, plan.target);
+    mask_group_new(&b->masks, &b->mask_recipe, parts[1].context, parts[1].target);
     make_clips(b);
     return 0;
 }
 
 static void close_bench(Bench *b) {
     mask_group_free(&b->masks);
+    mask_group_free(&b->part);
     if (b->model.device)
         model_free(&b->model);
     device_close(b->device);
@@ -221,15 +237,24 @@ static LossWeights loss_weights(const Bench *b) {
     return weights;
 }
 
+/* Of the group, from its masks. */
 static StepFlops count_flops(const Bench *b) {
     const Model *m = &b->model;
-    int samples = b->mask_recipe.samples;
+    const MaskGroup *masks = &b->masks;
+    int samples = b->mask_recipe.samples, sequences = m->plan.settings * samples;
+    double rows = m->tokens;
     FlopsInput input = {
-        .all = flops_tokens(m->cu_target_clips, samples),
-        .context = flops_tokens(m->cu_context, (int64_t)m->plan.contexts * samples),
-        .predictor = flops_tokens(m->cu_predictor, (int64_t)m->plan.settings * samples),
-        .targets = (double)m->target_rows,
-        .joined = (double)m->joined_rows};
+        .all = {samples * rows, samples * rows * rows},
+        .context = flops_tokens(masks->cu_context, (int64_t)m->plan.contexts * samples),
+        .targets = masks->cu_target[sequences]};
+    for (int s = 0; s < sequences; s++) {
+        int c = masks->context_of[s / samples] * samples + s % samples;
+        double context = masks->cu_context[c + 1] - masks->cu_context[c];
+        double tokens = context + masks->cu_target[s + 1] - masks->cu_target[s];
+        input.joined += context;
+        input.predictor.rows += tokens;
+        input.predictor.squares += tokens * tokens;
+    }
     StepFlops flops;
     flops_step(&flops, &m->plan.config, &input);
     return flops;
@@ -241,27 +266,59 @@ static void lap(double parts[PARTS], Part part, double *started) {
     *started = now;
 }
 
+/* Samples first .. first + count - 1; a part with more tokens than are planned for in two halves.
+ */
+static void run_samples(Bench *b, int64_t step, int first, int count, const LossWeights *weights,
+                        double parts[PARTS]) {
+    const Recipe *r = &b->recipe;
+    Model *model = &b->model;
+    int samples = b->mask_recipe.samples;
+    double started = time_now();
+    MaskGroup *masks = &b->masks;
+    if (b->micro < samples) {
+        if (!mask_group_part(&b->part, masks, samples, first, count, b->mask_recipe.settings)) {
+            run_samples(b, step, first, count / 2, weights, parts);
+            run_samples(b, step, first + count / 2, count - count / 2, weights, parts);
+            return;
+        }
+        masks = &b->part;
+    }
+    const uint8_t *pixels = b->pixels + b->pixels_bytes / (size_t)samples * (size_t)first;
+    model_set_input(model, &(ModelInput){.samples = count, .pixels = pixels});
+    model_set_masks(model, masks, count);
+    model_set_drops(model, first, count, samples, (uint64_t)r->meta.seed, (uint64_t)step, 0);
+    lap(parts, PART_INPUT, &started);
+    model_forward_target(model, count);
+    lap(parts, PART_TARGET, &started);
+    model_forward_prediction(model, count, weights);
+    lap(parts, PART_FORWARD, &started);
+    model_backward(model, count, weights);
+    lap(parts, PART_BACKWARD, &started);
+}
+
 /* One step; parts: milliseconds of each. */
 static StepFlops run_step(Bench *b, int64_t step, double parts[PARTS], ModelScalars *scalars) {
     const Recipe *r = &b->recipe;
     Model *model = &b->model;
     int samples = b->mask_recipe.samples;
-    uint64_t seed = (uint64_t)r->meta.seed;
     double started = time_now();
     if (!b->arguments->same_masks || !step)
-        mask_group_draw(&b->masks, &b->mask_recipe, seed, (uint64_t)step, 0, NULL);
+        mask_group_draw(&b->masks, &b->mask_recipe, (uint64_t)r->meta.seed, (uint64_t)step, 0,
+                        NULL);
     LossWeights weights = loss_weights(b);
+    model->gradients = b->reduction.buffer[0];
     model_begin_step(model);
-    model_set_input(model, &(ModelInput){.samples = samples, .pixels = b->pixels});
-    model_set_masks(model, &b->masks, samples);
-    model_set_drops(model, samples, seed, (uint64_t)step, 0);
+    reduce_begin(&b->reduction, samples / b->micro, r->optimization.reduce_leaves);
     lap(parts, PART_INPUT, &started);
-    model_forward_target(model, samples);
-    lap(parts, PART_TARGET, &started);
-    model_forward_prediction(model, samples, &weights);
-    lap(parts, PART_FORWARD, &started);
-    model_backward(model, samples, &weights);
-    lap(parts, PART_BACKWARD, &started);
+    for (int first = 0; first < samples; first += b->micro) {
+        model->gradients = reduce_place(&b->reduction);
+        run_samples(b, step, first, b->micro, &weights, parts);
+        started = time_now();
+        reduce_next(&b->reduction);
+        lap(parts, PART_UPDATE, &started);
+    }
+    started = time_now();
+    model->gradients = b->reduction.buffer[0];
     model_finish_gradients(model, r->loss.reg_coeff);
     AdamwSettings settings = {.lr = schedule_lr(&b->schedule, step),
                               .weight_decay = schedule_weight_decay(&b->schedule, step),
@@ -295,8 +352,9 @@ static void print_step(const Bench *b, int64_t step, const double parts[PARTS], 
            sqrt(scalars->square_sum[1]));
     int samples = b->mask_recipe.samples;
     for (int m = 0; m < b->mask_recipe.settings; m++) {
-        const int32_t *joined = b->model.cu_joined, *target = b->model.cu_target;
-        printf(" %d>%d", joined[(m + 1) * samples] - joined[m * samples],
+        const int32_t *context = b->masks.cu_context, *target = b->masks.cu_target;
+        int e = b->masks.context_of[m];
+        printf(" %d>%d", context[(e + 1) * samples] - context[e * samples],
                target[(m + 1) * samples] - target[m * samples]);
     }
     printf("; %.4f TFLOP, %.1f GFLOP/s\n", flops->total / 1e12, flops->total / ms / 1e6);
@@ -308,8 +366,9 @@ static void run(Bench *b) {
     double *times = memory_new((size_t)a->steps, sizeof *times), sum = 0, total = 0,
            least_cpu = INFINITY;
     StepFlops all = {0};
-    printf("%s, %d threads, %d clips\n", b->device->name, b->device->threads,
-           b->mask_recipe.samples);
+    printf("%s, %s, %d threads, %d clips in micro-batches of %d\n", b->device->name,
+           precision_name(b->device->precision), b->device->threads, b->mask_recipe.samples,
+           b->micro);
     for (int64_t step = 0; step < a->warmup + a->steps; step++) {
         double parts[PARTS] = {0}, ms = 0, cpu = cpu_time();
         ModelScalars scalars;

@@ -14,9 +14,11 @@ failed=0
 fail() { echo "FAILED: $*"; failed=1; }
 
 passes() {
-    "$jepa" check-reference "$1" >"$work/out" || fail "$1 does not pass"
+    local folder=$1
+    shift
+    "$jepa" check-reference "$folder" "$@" >"$work/out" || fail "$folder does not pass $*"
     grep -q OVER "$work/out" && { fail "over the limit"; grep OVER "$work/out"; }
-    echo "$(basename "$1"): $(tail -1 "$work/out")"
+    echo "$(basename "$folder"): $(tail -1 "$work/out") $*"
 }
 
 # notices NAME SED STAGE: with another config.json that stage is over its limit.
@@ -32,6 +34,7 @@ notices() {
 
 for folder in "$own"/*/; do
     passes "${folder%/}"
+    passes "${folder%/}" --precision bfloat16
 done
 notices vjepa2_swiglu 's/"is_anneal": true/"is_anneal": false/' trajectory.lr
 notices vjepa2_swiglu 's/"use_silu"/"rope_standard": true, "use_silu"/' target.block0
@@ -53,6 +56,7 @@ if [ ! -d "$reference/vjepa1_tiny" ]; then
 fi
 for name in vjepa1_tiny vjepa2_tiny; do
     passes "$reference/$name"
+    passes "$reference/$name" --precision bfloat16
 done
 
 # The same weights by other ways give the same table: as the published code saved them, imported, and

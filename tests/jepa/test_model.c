@@ -120,7 +120,7 @@ static void set_weights(Fixture *f, const ModelConfig *c) {
         f->weights.length = (const double(*)[MASK_SETTINGS_MAX])f->length_weights;
 }
 
-static Fixture make(Variant variant, int threads) {
+static Fixture make_as(Variant variant, int threads, Precision precision, bool checkpointing) {
     ModelConfig c = config_of(variant);
     Fixture f = {.variant = variant, .recipe = {.samples = SAMPLES, .grid = config_grid(&c)}};
     Error error = {0};
@@ -148,9 +148,11 @@ static Fixture make(Variant variant, int threads) {
                       .context = most,
                       .target = most,
                       .picture = variant == PICTURES,
-                      .training = true};
+                      .training = true,
+                      .checkpointing = checkpointing};
     assert_int_equal(config_check(&c, &error), 0);
     assert_int_equal(device_open(&f.device, "cpu", threads, &error), 0);
+    assert_int_equal(device_set_precision(f.device, precision, true), precision);
     assert_int_equal(model_new(&f.model, &plan, f.device, &error), 0);
     model_init(&f.model, 5);
     if (c.teacher.dim)
@@ -171,6 +173,10 @@ static Fixture make(Variant variant, int threads) {
     f.mirror[1] = 1;
     set_weights(&f, &c);
     return f;
+}
+
+static Fixture make(Variant variant, int threads) {
+    return make_as(variant, threads, PRECISION_FLOAT32, false);
 }
 
 static void drop(Fixture *f) {
@@ -259,20 +265,43 @@ static void gradient_is_the_slope_of_the_loss(void **state) {
         check_slopes((Variant)v);
 }
 
+/* The same bits for any number of threads, and where the blocks are computed again on the way back
+ * instead of being kept; in both precisions. */
 static void threads_change_no_bit(void **state) {
     (void)state;
-    for (int v = 0; v < VARIANTS; v++) {
-        Fixture one = make((Variant)v, 1);
+    for (int v = 0; v < 2 * VARIANTS; v++) {
+        Precision precision = v < VARIANTS ? PRECISION_FLOAT32 : PRECISION_BFLOAT16;
+        Variant variant = (Variant)(v % VARIANTS);
+        Fixture one = make_as(variant, 1, precision, false);
         loss_of(&one, true);
-        for (int threads = 2; threads <= 4; threads++) {
-            Fixture many = make((Variant)v, threads);
+        for (int threads = 1; threads <= 4; threads++) {
+            Fixture many = make_as(variant, threads, precision, threads % 2);
             loss_of(&many, true);
             assert_memory_equal(one.model.gradients, many.model.gradients,
                                 (size_t)one.model.table.total * sizeof(float));
             assert_memory_equal(one.model.scalars, many.model.scalars, sizeof *one.model.scalars);
+            if (threads % 2)
+                assert_true(many.model.arena.by_kind[MEMORY_ACTIVATIONS] <
+                            one.model.arena.by_kind[MEMORY_ACTIVATIONS]);
             drop(&many);
         }
         drop(&one);
+    }
+}
+
+/* bfloat16 moves the loss by little, and takes less memory. */
+static void bfloat16_is_near(void **state) {
+    (void)state;
+    for (int v = 0; v < VARIANTS; v++) {
+        Fixture exact = make((Variant)v, 2),
+                half = make_as((Variant)v, 2, PRECISION_BFLOAT16, false);
+        double a = loss_of(&exact, true), b = loss_of(&half, true);
+        if (a == b || fabs(a - b) > 0.01 * a)
+            fail_msg("%s: loss %g in bfloat16, %g in float32", variant_names[v], b, a);
+        assert_true(half.model.arena.by_kind[MEMORY_ACTIVATIONS] <
+                    0.8 * (double)exact.model.arena.by_kind[MEMORY_ACTIVATIONS]);
+        drop(&exact);
+        drop(&half);
     }
 }
 
@@ -404,6 +433,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradient_is_the_slope_of_the_loss),
         cmocka_unit_test(threads_change_no_bit),
+        cmocka_unit_test(bfloat16_is_near),
         cmocka_unit_test(samples_do_not_mix),
         cmocka_unit_test(models_share_weights),
         cmocka_unit_test(drops_are_drawn_by_step),
