@@ -17,6 +17,7 @@
 #       every operation; compile: torch.compile of the blocks, large blocks kept; bfloat16: autocast,
 #       large blocks kept; compile-bfloat16: both
 #   DTYPES="float32 bfloat16"   ours; the second where the processor has instructions for it
+#   SETS="data.batch_size=2 ..."   further changes to the recipes
 #   REPEATS=3 STEPS=2 WARMUP=1 THREADS=0 (all) ROWS=FILE (keeps every measurement)
 # Every program computes the same operations on the same clips and masks, those of the first step in
 # every step (--same-masks), from the same weights: the losses of PyTorch are ours to rounding, which
@@ -32,6 +33,8 @@ sizes=${SIZES:-vits16 vits16-packed quickstart quickstart-packed}
 peers=${PEERS:-eager eager-malloc compile bfloat16}
 dtypes=${DTYPES:-float32 bfloat16}
 repeats=${REPEATS:-3} steps=${STEPS:-2} warmup=${WARMUP:-1} threads=${THREADS:-0}
+sets=()
+for set in ${SETS:-}; do sets+=(--set "$set"); done
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -71,8 +74,8 @@ ours() { # size, dtype, further options
     shift 2
     "$build/step_bench" "$(recipe "$size")" --set "mask.batch=$(batching "$size")" \
         --set "meta.dtype=$dtype" --steps "$steps" --warmup "$warmup" --threads "$threads" \
-        --same-masks "$@" \
-        >"$work/out" 2>>"$work/errors" || { echo "$size $dtype failed" >>"$work/errors"; return 0; }
+        --same-masks "${sets[@]}" "$@" >"$work/out" \
+        2>>"$work/errors" || { echo "$size $dtype failed" >>"$work/errors"; return 0; }
     grep ^step "$work/out" >"$work/$size-$dtype.steps"
     note "$size" "ours-$dtype" "$(grep ^result "$work/out")"
 }
@@ -104,7 +107,7 @@ for repeat in $(seq "$repeats"); do
         if [ ! -d "$work/$size" ]; then # not timed: it writes files
             "$build/step_bench" "$(recipe "$size")" --set mask.batch=truncate \
                 --set meta.dtype=float32 --steps "$steps" --warmup "$warmup" --threads "$threads" \
-                --same-masks --twin "$work/$size" >/dev/null 2>>"$work/errors"
+                --same-masks "${sets[@]}" --twin "$work/$size" >/dev/null 2>>"$work/errors"
         fi
         for peer in $peers; do twin "$size" "$peer"; done
     done

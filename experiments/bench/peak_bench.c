@@ -166,23 +166,20 @@ static float fma_neon(long laps) {
     return vgetq_lane_f32(c[0], 0);
 }
 
-/* bfmmla v.4s, v.8h, v.8h: 2 x 4 by 4 x 2 onto 2 x 2, 32 operations. In assembler, so that no
- * compiler flag is needed. */
+/* bfmmla v0..v23.4s, v30.8h, v30.8h: 2 x 4 by 4 x 2 onto 2 x 2, 32 operations each. As numbers,
+ * so that neither compiler nor assembler need know the instruction. */
 static float dot_neon(long laps) {
-    float32x4_t c[24];
-    uint16x8_t a = vdupq_n_u16(0x3e80);
-    for (int i = 0; i < 24; i++)
-        c[i] = vdupq_n_f32((float)i);
-    for (long lap = 0; lap < laps; lap++) {
-#pragma GCC unroll 24
-        for (int i = 0; i < 24; i++)
-            __asm__ volatile(".arch_extension bf16\n\tbfmmla %0.4s, %1.8h, %1.8h"
-                             : "+w"(c[i])
-                             : "w"(a));
-    }
-    for (int i = 1; i < 24; i++)
-        c[0] = vaddq_f32(c[0], c[i]);
-    return vgetq_lane_f32(c[0], 0);
+#define STEP(i) ".inst 0x6e5eefc0 + " #i "\n\t"
+    __asm__ volatile("movi v30.8h, #0" ::: "v30");
+    for (long lap = 0; lap < laps; lap++)
+        __asm__ volatile(STEP(0) STEP(1) STEP(2) STEP(3) STEP(4) STEP(5) STEP(6) STEP(7) STEP(8)
+                             STEP(9) STEP(10) STEP(11) STEP(12) STEP(13) STEP(14) STEP(15) STEP(16)
+                                 STEP(17) STEP(18) STEP(19) STEP(20) STEP(21) STEP(22) STEP(23)::
+                                     : "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9",
+                                       "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17",
+                                       "v18", "v19", "v20", "v21", "v22", "v23", "v30");
+#undef STEP
+    return 0;
 }
 
 #define HWCAP2_BIT_BF16 (1ul << 14) /* Linux, arch/arm64/include/uapi/asm/hwcap.h */
