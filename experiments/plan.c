@@ -100,7 +100,7 @@ typedef struct Variant {
 static const Variant variants[] = {{"MiB", NULL}};
 #define VARIANTS (sizeof variants / sizeof *variants)
 
-static void print_choices(const Recipe *recipe, Device *device) {
+static void print_choices(const Recipe *recipe, Device *device, int loader_threads) {
     TrainerChoice choices[VARIANTS][TRAINER_CHOICES_MAX];
     size_t machine = machine_memory();
     int count = 0;
@@ -108,7 +108,7 @@ static void print_choices(const Recipe *recipe, Device *device) {
         Recipe changed = *recipe; /* its texts stay the recipe's */
         if (variants[k].change)
             variants[k].change(&changed);
-        count = trainer_choices(choices[k], &changed, device);
+        count = trainer_choices(choices[k], &changed, device, loader_threads);
     }
     if (machine)
         printf("\nMemory of a run for each optimization.micro_batch (!: more than this machine "
@@ -142,7 +142,7 @@ void plan_print(const Recipe *recipe, Device *device, int loader_threads) {
     if (machine)
         printf("machine          %.1f MiB%s, %d cores\n", mib(machine),
                plan.total > machine ? ": too little" : "", machine_cores());
-    print_choices(recipe, device);
+    print_choices(recipe, device, loader_threads);
 }
 
 int command_plan(int argc, char **argv) {

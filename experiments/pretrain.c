@@ -184,6 +184,9 @@ static int summarise(const char *folder, const TrainerResult *result, size_t qua
             printf("prediction       cosine %.3f, skill over the mean target %.3f\n",
                    last_of(&log, "cosine"), last_of(&log, "skill"));
         }
+        if (result->seconds > 0)
+            printf("waiting          %.1f %% of the time for clips\n",
+                   100 * result->waited / result->seconds);
         printf("videos           %zu, %zu in quarantine, %" PRId64
                " slots re-drawn   (%s/quarantine.csv)\n",
                videos, quarantined, result->replaced, folder);

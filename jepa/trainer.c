@@ -10,6 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A run that waits this long says so, once: after so many steps, and so many seconds of waiting. */
+#define WAIT_SHARE   0.1
+#define WAIT_STEPS   20
+#define WAIT_SECONDS 1
+
 typedef struct Trainer {
     Training t;
     int64_t replaced, saved; /* saved: step of the newest checkpoint, -1: none */
@@ -258,9 +263,28 @@ static void restore_signals(const struct sigaction old[STOP_SIGNALS]) {
         sigaction(stop_signals[i], &old[i], NULL);
 }
 
+/* Time of the steps, and of waiting for clips in it. The first step always waits: nothing could be
+ * read ahead of it. */
+static void note_waiting(const Training *t, TrainerResult *result, const StepReport *report,
+                         int64_t steps, bool *said) {
+    if (!steps)
+        return;
+    result->seconds += report->wall_ms / 1e3;
+    result->waited += report->wait_ms / 1e3;
+    if (*said || steps < WAIT_STEPS || result->waited < WAIT_SECONDS ||
+        result->waited < WAIT_SHARE * result->seconds)
+        return;
+    *said = true;
+    log_warn("%.0f %% of the time is spent waiting for clips, which %d threads decode: smaller "
+             "files (jepa transcode), data.cache, or more cores and --workers would help",
+             100 * result->waited / result->seconds, stream_loader(t, &t->stream[0]).threads);
+}
+
 static int train(Trainer *trainer, TrainerResult *result, Error *error) {
     Training *t = &trainer->t;
     Progress progress;
+    int64_t first = t->step;
+    bool said = false;
     progress_start(&progress, "step", (double)t->total, (double)t->step);
     while (t->step < t->total) {
         StepReport report;
@@ -274,6 +298,7 @@ static int train(Trainer *trainer, TrainerResult *result, Error *error) {
         if (t->config->hooks.observe)
             decision = t->config->hooks.observe(t->config->hooks.context, &report);
         write_row(t, &report);
+        note_waiting(t, result, &report, t->step - first, &said);
         t->step++;
         t->updates++;
         trainer->replaced += report.replaced;

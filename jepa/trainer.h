@@ -49,9 +49,10 @@ typedef struct TrainerConfig {
 } TrainerConfig;
 
 typedef struct TrainerResult {
-    int64_t steps, total; /* done, and of the whole run */
-    int64_t replaced;     /* slots re-drawn over the whole run */
-    int signal;           /* the signal that stopped it, 0: none */
+    int64_t steps, total;   /* done, and of the whole run */
+    int64_t replaced;       /* slots re-drawn over the whole run */
+    int signal;             /* the signal that stopped it, 0: none */
+    double seconds, waited; /* of the steps of this process, and of these waiting for clips */
 } TrainerResult;
 
 /* Trains from where the run stands to its end, or until SIGINT, SIGTERM or SIGUSR1, after which a

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_BATCHES 3 /* groups decoded ahead: one in work, two waiting */
+#define RING_BATCHES 3  /* groups decoded ahead, at least: one in work, two waiting */
+#define LOADER_NICE  10 /* experiments/results/2026-11-21-priority.md */
 
 int training_slots(const Training *t) {
     int slots = 0;
@@ -48,22 +49,30 @@ void training_forget(Training *t) {
         free(t->stream[i].capacity);
 }
 
+/* Recipes of clusters ask for more than this machine has cores; only --workers is taken at its
+ * word. */
 static int loader_threads(const Training *t) {
-    int wanted = t->config->loader_threads ? t->config->loader_threads
-                                           : t->recipe->data.num_workers;
-    int cores = machine_cores();
-    if (wanted < 1)
-        wanted = cores;
-    return wanted < 4 * cores ? wanted
-                              : 4 * cores; /* recipes of clusters ask for more than helps */
+    int cores = machine_cores(), wanted = t->recipe->data.num_workers;
+    if (t->config->loader_threads)
+        return t->config->loader_threads;
+    return wanted >= 1 && wanted < cores ? wanted : cores;
+}
+
+/* A group in work, one that waits whole, and as many as keep every worker at a clip: where groups
+ * are small against the workers these would wait for a place. */
+static int ring_batches(int threads, int samples) {
+    int ring = 2 + (threads + samples - 1) / samples;
+    return ring > RING_BATCHES ? ring : RING_BATCHES;
 }
 
 LoaderConfig stream_loader(const Training *t, const Stream *s) {
+    int threads = loader_threads(t);
     return (LoaderConfig){.index = s->index,
                           .spec = s->clip,
                           .batch = s->samples,
-                          .ring = RING_BATCHES,
-                          .threads = loader_threads(t),
+                          .ring = ring_batches(threads, s->samples),
+                          .threads = threads,
+                          .nice = LOADER_NICE,
                           .timeout = t->recipe->data.timeout,
                           .cache = t->cache};
 }
@@ -149,8 +158,8 @@ static void cut_streams(Training *t, int micro) {
 }
 
 int trainer_choices(TrainerChoice choices[TRAINER_CHOICES_MAX], const Recipe *recipe,
-                    Device *device) {
-    TrainerConfig config = {.recipe = recipe, .device = device};
+                    Device *device, int threads) {
+    TrainerConfig config = {.recipe = recipe, .device = device, .loader_threads = threads};
     Training t = {.config = &config, .recipe = recipe};
     int count = 0;
     training_start(&t);
@@ -185,7 +194,8 @@ int training_fits(const TrainerPlan *plan, const Training *t, Error *error) {
     if (!machine || plan->total <= machine)
         return 0;
     TrainerChoice choices[TRAINER_CHOICES_MAX];
-    int count = trainer_choices(choices, t->recipe, t->config->device), fits = 0;
+    const TrainerConfig *c = t->config;
+    int count = trainer_choices(choices, t->recipe, c->device, c->loader_threads), fits = 0;
     while (fits < count && choices[fits].bytes > machine)
         fits++;
     const TrainerChoice *choice = &choices[fits < count ? fits : count - 1];

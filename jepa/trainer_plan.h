@@ -37,7 +37,7 @@ typedef struct TrainerChoice {
 
 /* For every micro-batch that divides a group, the largest first; returns how many. */
 int trainer_choices(TrainerChoice choices[TRAINER_CHOICES_MAX], const Recipe *recipe,
-                    Device *device);
+                    Device *device, int loader_threads);
 
 /* "weights 1.0, gradients 2.0, ..., clips ahead 3.0", in MiB */
 void trainer_plan_kinds(char *text, size_t room, const TrainerPlan *plan);

@@ -5,9 +5,15 @@
  * free, that is when batch n - R has been handed back. */
 #include "video/loader.h"
 #include "base/log.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __linux__
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #define ATTEMPTS 16 /* clips tried for a slot before it counts as failed */
 
@@ -97,8 +103,22 @@ static int decode_job(Loader *loader, ClipDecoder *decoder, uint64_t job, void *
     return 0;
 }
 
+/* Of the calling thread alone, which Linux can do. Without leave to, it stays as it is. */
+static void lower_priority(int by) {
+#ifdef __linux__
+    id_t thread = (id_t)syscall(SYS_gettid);
+    errno = 0;
+    int now = getpriority(PRIO_PROCESS, thread);
+    if (by && !errno)
+        setpriority(PRIO_PROCESS, thread, now + by);
+#else
+    (void)by;
+#endif
+}
+
 static void *work(void *argument) {
     Loader *loader = argument;
+    lower_priority(loader->config.nice);
     ClipDecoder *decoder = clip_decoder_new(loader->config.timeout, loader->config.cache);
     uint64_t total = jobs_in(&loader->config), size = (uint64_t)loader->config.batch;
     pthread_mutex_lock(&loader->lock);

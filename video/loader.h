@@ -57,6 +57,7 @@ typedef struct LoaderConfig {
     int batch;         /* slots per batch */
     int ring;          /* batches in memory, >= 2 */
     int threads;       /* workers, >= 1 */
+    int nice;          /* added to the workers' niceness (Linux; 0: as the process) */
     double timeout;    /* seconds for one clip; 0: no limit */
     FrameCache *cache; /* of decoded frames, shared by the workers; or NULL */
 } LoaderConfig;

@@ -464,6 +464,42 @@ static void test_views_that_fail(void **state) {
     assert_non_null(strstr(error.text, "interpolation"));
 }
 
+/* Draws as a slow decoder would. */
+static int draw_slowly(void *context, uint64_t job, int attempt, ClipDraw *drawn) {
+    usleep(10000);
+    return draw(context, job, attempt, drawn);
+}
+
+/* What a consumer computes while clips are decoded costs no time: with batches that take it longer
+ * than the workers it hardly ever waits, and with few slots in a batch all workers are at work. */
+static void test_overlap(void **state) {
+    Fixture *f = *state;
+    for (int batch = 1; batch <= 2; batch++) {
+        LoaderConfig config = {.index = &f->index,
+                               .spec = f->spec,
+                               .source = {f, draw_slowly},
+                               .jobs = UINT64_MAX,
+                               .batch = batch,
+                               .ring = 2 + (4 + batch - 1) / batch,
+                               .threads = 4,
+                               .nice = 10};
+        Loader *loader;
+        Error error = {0};
+        double waited = 0;
+        if (loader_open(&loader, &config, &error))
+            fail_msg("%s", error.text);
+        for (int i = 0; i < 40; i++) { /* 10 ms of drawing a clip, four at once, every 10 ms */
+            const LoaderBatch *got = loader_next(loader, &error);
+            assert_non_null(got);
+            waited += i > 5 ? got->wait : 0;
+            usleep((unsigned)batch * 10000);
+        }
+        loader_close(loader);
+        assert_true(waited <
+                    0.5 * 34 * batch * 0.01); /* one after the other: more than all of it */
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
@@ -471,6 +507,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_all_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close, setup, teardown),
         cmocka_unit_test_setup_teardown(test_timeout, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_overlap, setup, teardown),
         cmocka_unit_test_setup_teardown(test_published, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_views, setup, teardown),
