@@ -82,19 +82,17 @@ INLINE void online_softmax_panel(float *s, int64_t keys, float *most, float *sum
                                  float c, int vectors) {
     Vector top[2][BLOCK_VECTORS], total[BLOCK_VECTORS];
     int64_t row = vectors * LANES, j = 0;
-#pragma GCC unroll 3
-    for (int v = 0; v < vectors; v++) {
+    EACH(v, vectors) {
         top[0][v] = top[1][v] = splat(-INFINITY);
         total[v] = (Vector){0};
     }
-    for (; j + 2 <= keys; j += 2)
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
+    for (; j + 2 <= keys; j += 2) {
+        EACH(v, vectors) {
             top[0][v] = maximum(load(s + j * row + v * LANES), top[0][v]);
             top[1][v] = maximum(load(s + (j + 1) * row + v * LANES), top[1][v]);
         }
-#pragma GCC unroll 3
-    for (int v = 0; v < vectors; v++) {
+    }
+    EACH(v, vectors) {
         if (j < keys)
             top[0][v] = maximum(load(s + j * row + v * LANES), top[0][v]);
         Vector before = load(most + v * LANES);
@@ -102,16 +100,16 @@ INLINE void online_softmax_panel(float *s, int64_t keys, float *most, float *sum
         store(most + v * LANES, top[0][v]);
         store(factor + v * LANES, exp2_vector(before - top[0][v]));
     }
-    for (j = 0; j < keys; j++, s += row)
-#pragma GCC unroll 3
-        for (int v = 0; v < vectors; v++) {
+    for (j = 0; j < keys; j++, s += row) {
+        EACH(v, vectors) {
             Vector p = exp2_vector(load(s + v * LANES) * c - top[0][v]);
             total[v] += p;
             store(s + v * LANES, p);
         }
-#pragma GCC unroll 3
-    for (int v = 0; v < vectors; v++)
+    }
+    EACH(v, vectors) {
         store(sum + v * LANES, load(sum + v * LANES) * load(factor + v * LANES) + total[v]);
+    }
 }
 
 static void online_softmax(float *s, int64_t keys, float *most, float *sum, float *factor, float c,

@@ -5,7 +5,7 @@
  *   VECTOR_BYTES   16, 32 or 64
  *   BLOCK_ROWS     rows of a register block, 4 or 8
  *   PAIRS          1: the products take pairs of bfloat16, 0: float32
- *   QUICK_TO_BUILD 1: steps of a product are not unrolled (vectors of 64 bytes in portable C)
+ *   QUICK_TO_BUILD 1: loops are not unrolled (vectors of 64 bytes in portable C)
  *
  * A product is C[i][j] = Σ_k A[i][k] B[k][j]. A register block is BLOCK_ROWS x up to BLOCK_VECTORS
  * vectors of C: a step broadcasts BLOCK_ROWS entries of A and loads a row of B. With 16 registers
@@ -29,12 +29,15 @@
 
 #define LANES         (VECTOR_BYTES / 4)
 #define BLOCK_VECTORS 3
-#if QUICK_TO_BUILD
-#define UNROLL_STEPS
+#if QUICK_TO_BUILD || defined(__SANITIZE_ADDRESS__) /* minutes a file otherwise */
+#define UNROLL(times)
 #else
-#define UNROLL_STEPS _Pragma("GCC unroll 4")
+#define UNROLL(times)  UNROLL_(GCC unroll times)
+#define UNROLL_(words) _Pragma(#words)
 #endif
-#define INLINE static inline __attribute__((always_inline))
+/* A loop over registers: must unroll. */
+#define EACH(i, count) UNROLL(8) for (int i = 0; i < (count); i++)
+#define INLINE         static inline __attribute__((always_inline))
 
 typedef float Vector __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
@@ -99,18 +102,20 @@ typedef uint32_t Word __attribute__((may_alias));
 typedef Bits Words;
 #define WORDS(terms) (((terms) + 1) / 2)
 
-INLINE Vector multiply_add(Vector sum, Word a, Words b) {
 #ifdef __AVX512BF16__
+INLINE Vector multiply_add(Vector sum, Word a, Words b) {
     return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
-#else
+}
+#else /* the same in portable C, for tests: slow, and quick to compile */
+static __attribute__((noinline)) Vector multiply_add(Vector sum, Word a, Words b) {
     float low, high;
     uint32_t bits = a << 16;
     memcpy(&low, &bits, sizeof low);
     bits = a & 0xffff0000u;
     memcpy(&high, &bits, sizeof high);
     return sum + low * (Vector)(b << 16) + high * (Vector)(b & 0xffff0000u);
-#endif
 }
+#endif
 #else
 typedef float Word __attribute__((may_alias));
 typedef Vector Words;
@@ -135,33 +140,31 @@ typedef enum Begin { AT_ZERO, AT_SUM, AT_SCALED_SUM } Begin;
 INLINE void register_block(float *c, int64_t ldc, Left a, const Word *b, int64_t ldb, int64_t steps,
                            const float *factor, Begin begin, int rows, int vectors) {
     Vector sum[BLOCK_ROWS][BLOCK_VECTORS];
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 3
-        for (int j = 0; j < vectors; j++) {
+    EACH(i, rows) {
+        EACH(j, vectors) {
             sum[i][j] = begin == AT_ZERO ? (Vector){0} : load(c + i * ldc + j * LANES);
             if (begin == AT_SCALED_SUM)
                 sum[i][j] *= load(factor + j * LANES);
         }
-    UNROLL_STEPS
+    }
+    UNROLL(4)
     for (int64_t k = 0; k < steps; k++) {
         Words row[BLOCK_VECTORS];
-#pragma GCC unroll 3
-        for (int j = 0; j < vectors; j++)
+        EACH(j, vectors) {
             row[j] = *(const Words *)(const void *)(b + k * ldb + j * LANES);
-#pragma GCC unroll 8
-        for (int i = 0; i < rows; i++) {
+        }
+        EACH(i, rows) {
             Word entry = a.at[i * a.row + k * a.step];
-#pragma GCC unroll 3
-            for (int j = 0; j < vectors; j++)
+            EACH(j, vectors) {
                 sum[i][j] = multiply_add(sum[i][j], entry, row[j]);
+            }
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < rows; i++)
-#pragma GCC unroll 3
-        for (int j = 0; j < vectors; j++)
+    EACH(i, rows) {
+        EACH(j, vectors) {
             store(c + i * ldc + j * LANES, sum[i][j]);
+        }
+    }
 }
 
 /* All rows of C, `vectors` vectors wide. */
