@@ -3,11 +3,11 @@
 # the machine can do at most.
 #
 #   experiments/bench/cpu.sh BUILD [PYTHON]
-#       BUILD    a build folder (cmake --build BUILD --target step_bench peak_bench)
+#       BUILD    a build folder (cmake --build BUILD --target step_bench peak_bench kernel_bench)
 #       PYTHON   an interpreter with torch 2; none: without PyTorch
 #   PARTS="peak kernels steps"
 #       peak:    multiply-adds in registers by instruction set, memory (peak_bench)
-#       kernels: every kernel against the peak (kernel_bench, once it is there)
+#       kernels: every kernel against the peak (kernel_bench)
 #       steps:   the sizes below, every program in turn, REPEATS times
 #   SIZES="vits16 vits16-packed quickstart quickstart-packed"
 #       vits16: vits16.yaml with the published cut to the shortest sample of a batch, as PyTorch's
@@ -53,9 +53,11 @@ fi
 peak() { awk -v t="$1" '$1 == "best" && $2 == t {print $3}' "$work/peak"; }
 
 # (b) every kernel
-if [[ $parts == *kernels* && -x $build/kernel_bench ]]; then
-    printf '\n'
-    "$build/kernel_bench" "$threads"
+if [[ $parts == *kernels* ]]; then
+    for dtype in $dtypes; do
+        printf '\n'
+        "$build/kernel_bench" "$threads" "$work/peak" "$dtype"
+    done
 fi
 
 # (c) to (e) whole steps
