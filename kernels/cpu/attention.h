@@ -10,9 +10,9 @@
 
 /* Tiles, in tokens; measured on Zen 3 (32 KiB and 512 KiB of cache a core) with heads of 64. */
 #define FORWARD_QUERIES  384 /* queries that read one packed tile of keys */
-#define FORWARD_KEYS     128
-#define BACKWARD_QUERIES 192
-#define BACKWARD_KEYS    64
+#define FORWARD_KEYS     64
+#define BACKWARD_QUERIES 144
+#define BACKWARD_KEYS    96
 
 /* One head of one sequence: rows of `head` values, `stride` values apart. */
 typedef struct AttentionHead {

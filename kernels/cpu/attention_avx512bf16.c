@@ -3,7 +3,7 @@
 #ifdef __x86_64__
 #define SET          avx512bf16
 #define VECTOR_BYTES 64
-#define BLOCK_ROWS   8
+#define BLOCK_ROWS   4
 #define PAIRS        1
 #include "kernels/cpu/attention_flash.h"
 #else

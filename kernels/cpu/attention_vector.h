@@ -11,7 +11,8 @@
  * vectors of C: a step broadcasts BLOCK_ROWS entries of A and loads a row of B. With 16 registers
  * (AVX2) 4 x 3 vectors hold 12 sums, 3 vectors of B and an entry of A; 12 sums are enough to hide
  * the latency of two FMA pipes of 4 cycles, and 7 loads feed 12 FMAs. With 32 registers (AVX-512)
- * it is 8 x 3. See Goto and van de Geijn, Anatomy of high-performance matrix multiplication, 2008.
+ * it is 8 x 3; 4 x 3 for pairs, which compilers spill otherwise. See Goto and van de Geijn, Anatomy
+ * of high-performance matrix multiplication, 2008.
  *
  * Operands are words of 32 bits: a float, or two bfloat16 that are neighbours along k, the earlier
  * one in the lower half. So a sum over n terms has WORDS(n) steps, and everything but one operation
