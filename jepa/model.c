@@ -87,8 +87,10 @@ static void lay_out_input(Model *model, Arena *arena) {
         model->all_step = arena_indices(arena, b * model->rows);
     if (!m)
         return;
-    model->context_clip = arena_indices(arena, rc);
     model->context_token = arena_indices(arena, rc);
+    model->patch_clip = arena_indices(arena, rc);
+    model->patch_token = plan->contexts > 1 ? arena_indices(arena, rc) : model->context_token;
+    model->patch_of = plan->contexts > 1 ? arena_indices(arena, rc) : NULL;
     model->joined_row = arena_indices(arena, rj);
     model->joined_place = arena_indices(arena, rj);
     model->joined_token = arena_indices(arena, rj);
@@ -104,6 +106,12 @@ static void lay_out_input(Model *model, Arena *arena) {
         model->keep = arena_floats(arena, 2 * c->depth * e * b);
         model->predictor_keep = arena_floats(arena, 2 * c->pred_depth * m * b);
     }
+}
+
+/* Patches that contexts may see: no more than there are, nor than context tokens. */
+static int64_t patches_most(const ModelPlan *plan, const Model *model) {
+    int64_t all = (int64_t)plan->samples * model->tokens;
+    return plan->contexts > 1 && all < plan->context ? all : plan->context;
 }
 
 static void lay_out_passes(Model *model, Arena *arena) {
@@ -135,7 +143,13 @@ static void lay_out_passes(Model *model, Arena *arena) {
     if (!plan->settings)
         return;
     stack_activations_take(&model->act_context, model->encoder_shape, rc, keep, arena, op);
-    model->context_patches = arena_activations(arena, rc * patch, op);
+    int64_t ru = patches_most(plan, model);
+    model->context_patches = arena_activations(arena, ru * patch, op);
+    if (plan->contexts > 1) {
+        model->context_embedded = arena_floats(arena, ru * c->dim);
+        model->dpatches = arena_narrowed(arena, model->context_embedded,
+                                         plan->training ? ru * c->dim : 0, op);
+    }
     model->context_out = arena_floats(arena, rc * out);
     model->context_in = arena_narrowed(arena, model->context_out, predicts ? rc * out : 0, op);
     model->context_mean = arena_floats(arena, levels * rc);
@@ -306,6 +320,7 @@ static void free_host(Model *model) {
     free(model->cu_predictor);
     free(model->staging);
     free(model->staging_weight);
+    free(model->patch_staging);
     free(model->sample_length);
 }
 
@@ -413,6 +428,9 @@ int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error)
     int64_t most = max_i64(max_i64(b * n, plan->joined + plan->target), 2 * b + 1);
     model->staging = memory_new((size_t)most, sizeof *model->staging);
     model->staging_weight = memory_new((size_t)most, sizeof *model->staging_weight);
+    if (model->patch_of)
+        model->patch_staging = memory_new((size_t)(model->tokens + 3 * plan->context),
+                                          sizeof *model->patch_staging);
     model->sample_length = memory_new((size_t)b, sizeof *model->sample_length);
     model_set_clips(model, NULL, plan->samples);
     place_tables(model);

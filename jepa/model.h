@@ -8,7 +8,8 @@
  * Letters: B samples in a group, M mask settings, E contexts of a sample (E = M unless settings
  * share one, as I-JEPA's four do), N tokens of the longest clip, Na rows of all clips (their
  * tokens, each clip's class token before them if there is one), Rc context tokens and Rt target
- * tokens of the whole group (packed: context sequence e·B + b, target sequence m·B + b), Rj context
+ * tokens of the whole group (packed: context sequence e·B + b, target sequence m·B + b), Ru patches
+ * that these contexts see, Rj context
  * tokens as the predictor reads them (each of its M·B sequences has its context: Rj = Rc where E =
  * M), Rp = Rj + Rt, D width, Do = levels · D what the encoder hands on, Dh = levels · width of the
  * teacher, P values of a patch. Sources: facebookresearch/jepa app/vjepa/train.py, src/models/;
@@ -99,7 +100,10 @@ struct Model {
     float *h;          /* [Rt][Dh] targets of the loss */
     /* context encoder */
     StackActivations act_context;
-    Activation *context_patches;                      /* [Rc][P] */
+    Activation *context_patches;                      /* [Ru][P] */
+    float *context_embedded;                          /* [Ru][D] where contexts share patches, or
+                                                         NULL; its gradient later */
+    Activation *dpatches;                             /* the same as activations */
     float *context_out, *context_mean, *context_rstd; /* [Rc][Do], [levels][Rc] after the norms */
     Activation *context_in;                           /* context_out as activations */
     /* predictor */
@@ -131,7 +135,10 @@ struct Model {
     float *values;                 /* the same as normalised float32, where asked for; else NULL */
     uint8_t *mirror;               /* [B] */
     int32_t *all_clip, *all_token; /* [Na] clip, token */
-    int32_t *context_clip, *context_token; /* [Rc] */
+    int32_t *context_token;        /* [Rc] */
+    /* the patches that some context sees, each once: [Ru] clip and token, and [Rc] which of them a
+     * row of the context is; NULL with one context, where they are its rows */
+    int32_t *patch_clip, *patch_token, *patch_of;
     int32_t *joined_row, *joined_place, *joined_token, *joined_target;
     /* [Rj] row of the context, row in the predictor, token, row of target_out */
     int32_t *target_row, *target_token, *target_place; /* [Rt] row of target_out, token, row in
@@ -151,7 +158,9 @@ struct Model {
     float *staging_weight;                         /* [most rows] */
     int *sample_length;                            /* [B] number of each clip's length */
     bool lengths_differ;
-    int64_t context_rows, target_rows, joined_rows; /* of the current group */
+    int context_samples;                                        /* of the current group */
+    int32_t *patch_staging;                                     /* [N + 3 Rc] */
+    int64_t context_rows, target_rows, joined_rows, patch_rows; /* of the current group */
 };
 
 /* Measures without allocating; prints nothing. Kinds in arena.by_kind, bytes. `scratch` receives

@@ -150,16 +150,50 @@ static void set_predictor_rows(Model *model, const MaskGroup *masks, int samples
                           (size_t)model->target_rows * sizeof(int32_t), model->device);
 }
 
+/* Several contexts of a clip see some patches in common: which there are, clip by clip in the order
+ * in which they come, and which of them every context row is. */
+static void set_patches(Model *model, const MaskGroup *masks, int samples) {
+    const int32_t *cu = model->cu_context;
+    int64_t most = model->plan.context;
+    int32_t *number = model->patch_staging; /* [N] of each token of the clip; -1: not seen yet */
+    int32_t *clip = number + model->tokens, *token = clip + most, *of = token + most, count = 0;
+    for (int b = 0; b < samples; b++) {
+        for (int i = 0; i < model->tokens; i++)
+            number[i] = -1;
+        for (int s = b; s < model->plan.contexts * samples; s += samples)
+            for (int32_t i = cu[s]; i < cu[s + 1]; i++) {
+                int32_t n = masks->context[i];
+                JEPA_ASSERT(n >= 0);
+                if (number[n] < 0) {
+                    number[n] = count;
+                    clip[count] = b;
+                    token[count++] = n;
+                }
+                of[i] = number[n];
+            }
+    }
+    Device *device = model->device;
+    model->patch_rows = count;
+    device->upload(model->patch_clip, clip, (size_t)count * sizeof *clip, device);
+    device->upload(model->patch_token, token, (size_t)count * sizeof *token, device);
+    device->upload(model->patch_of, of, (size_t)model->context_rows * sizeof *of, device);
+}
+
 static void set_context_rows(Model *model, const MaskGroup *masks, int samples) {
     int sequences = model->plan.contexts * samples;
     int32_t *staging = model->staging;
     const int32_t *cu = model->cu_context;
-    for (int s = 0; s < sequences; s++)
-        for (int32_t i = cu[s]; i < cu[s + 1]; i++)
-            staging[i] = s % samples;
-    upload_indices(model, model->context_clip, model->context_rows);
     model->device->upload(model->context_token, masks->context,
                           (size_t)model->context_rows * sizeof(int32_t), model->device);
+    if (model->patch_of) {
+        set_patches(model, masks, samples);
+    } else {
+        model->patch_rows = model->context_rows;
+        for (int s = 0; s < sequences; s++)
+            for (int32_t i = cu[s]; i < cu[s + 1]; i++)
+                staging[i] = s;
+        upload_indices(model, model->patch_clip, model->context_rows);
+    }
     if (model->context_step) {
         for (int64_t i = 0; i < model->context_rows; i++)
             staging[i] = step_of(model, masks->context[i]);
@@ -170,6 +204,7 @@ static void set_context_rows(Model *model, const MaskGroup *masks, int samples) 
 void model_set_masks(Model *model, const MaskGroup *masks, int samples) {
     int contexts = model->plan.contexts * samples, sequences = model->plan.settings * samples;
     model->context_rows = masks->cu_context[contexts];
+    model->context_samples = samples;
     model->target_rows = masks->cu_target ? masks->cu_target[sequences] : 0;
     JEPA_ASSERT(model->context_rows <= model->plan.context &&
                 model->target_rows <= model->plan.target);

@@ -28,27 +28,38 @@ static Encoder target_encoder(const Model *model, const EncoderOutputs *outputs)
                      outputs,       model->target_position, model->target_rope};
 }
 
-/* Patches -> embedding + position (+ the modality's embedding), into blocks[0].x of a stack; class
- * tokens take their own places. */
-static void embed(Model *model, const Encoder *e, float *x, Activation *patches,
-                  const int32_t *clip, const int32_t *token, int64_t rows,
-                  const int32_t *cu_seqlens, int64_t sequences) {
+/* Which patches go into a stack: those of these clips and tokens. `of`: the row of the stack i is
+ * patch of[i], embedded[patches][D] before that; NULL: row i is patch i. */
+typedef struct Patches {
+    Activation *values; /* [patches][P] */
+    const int32_t *clip, *token;
+    int64_t count;
+    const int32_t *of;
+    float *embedded;
+} Patches;
+
+/* Patches -> embedding + position (+ the modality's embedding), into blocks[0].x of a stack, whose
+ * rows have these tokens; class tokens take their own places. */
+static void embed(Model *model, const Encoder *e, float *x, const Patches *p, const int32_t *token,
+                  int64_t rows, const int32_t *cu_seqlens, int64_t sequences) {
     const ModelConfig *c = &model->plan.config;
     const ParameterTable *t = e->table;
     Device *op = model->device;
     int64_t width = e->shape.width;
     bool picture = model->plan.picture && c->image_patches;
     PatchShape shape = {c->frames, c->height, c->width, c->tubelet, c->patch};
-    op->patches_cut(patches, model->values ? NULL : model->pixels, model->values, model->mirror,
-                    clip, token, rows, &shape, op);
-    op->linear_residual_forward(x, patches, e->weights + (picture ? t->image_w : t->patch_w),
-                                e->weights + (picture ? t->image_b : t->patch_b), NULL, rows,
+    op->patches_cut(p->values, model->values ? NULL : model->pixels, model->values, model->mirror,
+                    p->clip, p->token, p->count, &shape, op);
+    op->linear_residual_forward(p->of ? p->embedded : x, p->values,
+                                e->weights + (picture ? t->image_w : t->patch_w),
+                                e->weights + (picture ? t->image_b : t->patch_b), NULL, p->count,
                                 config_patch_size(c), width, op);
+    if (p->of || e->position)
+        op->rows_gather(x, NULL, p->of ? p->embedded : x, p->of, e->position, token, rows, width,
+                        op);
     if (c->modality)
         op->rows_gather(x, NULL, x, NULL, e->weights + (picture ? t->image_mode : t->video_mode),
                         model->zeros, rows, width, op);
-    if (e->position)
-        op->rows_gather(x, NULL, x, NULL, e->position, token, rows, width, op);
     if (c->class_token) {
         int32_t *first = model->staging;
         for (int64_t s = 0; s < sequences; s++)
@@ -57,6 +68,35 @@ static void embed(Model *model, const Encoder *e, float *x, Activation *patches,
         op->rows_gather(x, model->class_rows, NULL, NULL, e->weights + t->class_token, model->zeros,
                         sequences, width, op);
     }
+}
+
+/* embed, backward: dx[Rc][D] of the stack's rows -> gradients of the patch embedding */
+static void embed_backward(Model *model, const float *dx) {
+    const ModelConfig *c = &model->plan.config;
+    const ParameterTable *t = &model->table;
+    Device *op = model->device;
+    float *g = model->gradients, *sum = model->context_embedded;
+    int64_t d = c->dim, rows = model->patch_rows;
+    bool picture = model->plan.picture && c->image_patches;
+    const float *dembedded = dx;
+    Activation *narrow = model->scratch.narrow;
+    if (model->patch_of) { /* contexts one after the other: within one no patch comes twice */
+        const int32_t *cu = model->cu_context;
+        int contexts = model->plan.contexts, samples = model->context_samples;
+        op->zero(sum, (size_t)(rows * d) * sizeof *sum, op);
+        for (int e = 0; e < contexts; e++) {
+            int64_t from = cu[e * samples], to = cu[(e + 1) * samples];
+            op->rows_scatter_add(sum, model->patch_of + from, dx + from * d, NULL, to - from, d,
+                                 op);
+        }
+        dembedded = sum;
+        narrow = model->dpatches;
+    }
+    if (narrow)
+        op->rows_narrow(narrow, dembedded, rows * d, op);
+    op->linear_backward_weight(g + (picture ? t->image_w : t->patch_w),
+                               g + (picture ? t->image_b : t->patch_b), narrow ? narrow : dembedded,
+                               model->context_patches, rows, config_patch_size(c), d, op);
 }
 
 /* The stack, and the wanted outputs side by side: out[R][count · D]. mean and rstd, [count][R], may
@@ -95,8 +135,12 @@ static void encode_all(Model *model, int samples, const Encoder *e) {
         int32_t *lengths = own + model->target_chunk;
         for (int b = 0; b <= count; b++)
             lengths[b] = cu[first + b] - (int32_t)start;
-        embed(model, e, model->act_target.blocks[0].x, model->target_patches,
-              model->all_clip + start, model->all_token + start, rows, lengths, count);
+        Patches patches = {.values = model->target_patches,
+                           .clip = model->all_clip + start,
+                           .token = model->all_token + start,
+                           .count = rows};
+        embed(model, e, model->act_target.blocks[0].x, &patches, patches.token, rows, lengths,
+              count);
         StackRows packed = {.rows = rows,
                             .cu_seqlens = lengths,
                             .sequences = count,
@@ -156,8 +200,10 @@ static StackRows predictor_stack(const Model *model, int samples) {
 void model_forward_context(Model *model, int samples) {
     Encoder e = context_encoder(model);
     StackRows packed = context_stack(model, samples);
-    embed(model, &e, model->act_context.blocks[0].x, model->context_patches, model->context_clip,
-          model->context_token, model->context_rows, model->cu_context, packed.sequences);
+    Patches patches = {model->context_patches, model->patch_clip, model->patch_token,
+                       model->patch_rows,      model->patch_of,   model->context_embedded};
+    embed(model, &e, model->act_context.blocks[0].x, &patches, model->context_token,
+          model->context_rows, model->cu_context, packed.sequences);
     run_encoder(model, &e, &model->act_context, model->context_out, model->context_mean,
                 model->context_rstd, &packed);
 }
@@ -401,12 +447,7 @@ void model_backward_context(Model *model, int samples) {
     bool picture = model->plan.picture && c->image_patches;
     if (c->modality)
         op->rows_sum(g + (picture ? t->image_mode : t->video_mode), dx, NULL, rc, d, op);
-    Activation *narrow = model->scratch.narrow;
-    if (narrow)
-        op->rows_narrow(narrow, dx, rc * d, op);
-    op->linear_backward_weight(g + (picture ? t->image_w : t->patch_w),
-                               g + (picture ? t->image_b : t->patch_b), narrow ? narrow : dx,
-                               model->context_patches, rc, config_patch_size(c), d, op);
+    embed_backward(model, dx);
 }
 
 void model_backward(Model *model, int samples, const LossWeights *weights) {
