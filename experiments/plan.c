@@ -97,7 +97,14 @@ typedef struct Variant {
     void (*change)(Recipe *recipe); /* NULL: as it is */
 } Variant;
 
-static const Variant variants[] = {{"MiB", NULL}};
+static void keep_activations(Recipe *recipe) {
+    recipe->model.use_activation_checkpointing = false;
+}
+static void compute_again(Recipe *recipe) {
+    recipe->model.use_activation_checkpointing = true;
+}
+
+static const Variant variants[] = {{"MiB", keep_activations}, {"checkpointing", compute_again}};
 #define VARIANTS (sizeof variants / sizeof *variants)
 
 static void print_choices(const Recipe *recipe, Device *device, int loader_threads) {
@@ -111,16 +118,16 @@ static void print_choices(const Recipe *recipe, Device *device, int loader_threa
         count = trainer_choices(choices[k], &changed, device, loader_threads);
     }
     if (machine)
-        printf("\nMemory of a run for each optimization.micro_batch (!: more than this machine "
-               "has)");
+        printf("\nMemory of a run for each optimization.micro_batch, and with\n"
+               "model.use_activation_checkpointing (!: more than this machine has)");
     printf("\n%-16s", "micro_batch");
     for (size_t k = 0; k < VARIANTS; k++)
-        printf(" %12s%s", variants[k].title, k + 1 < VARIANTS ? " " : "");
+        printf(" %13s%s", variants[k].title, k + 1 < VARIANTS ? " " : "");
     putchar('\n');
     for (int i = 0; i < count; i++) {
         printf("%-16d", choices[0][i].micro_batch);
         for (size_t k = 0; k < VARIANTS; k++)
-            printf(" %12.1f%s", mib(choices[k][i].bytes),
+            printf(" %13.1f%s", mib(choices[k][i].bytes),
                    machine && choices[k][i].bytes > machine ? "!"
                    : k + 1 < VARIANTS                       ? " "
                                                             : "");
