@@ -8,9 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WEIGHT_TILE_MAX 192 /* rows of dw that one thread computes */
-#define WEIGHT_PANEL    512 /* and columns */
-#define TOKEN_BLOCK     512 /* tokens that one GEMM of a weight gradient sums over */
+#define WEIGHT_HEIGHT_MAX 384 /* of the tile of dw that one thread computes */
+#define WEIGHT_WIDTH_MAX  512
+#define WEIGHT_TILES      8   /* at least so many */
+#define SUM_ROWS          64  /* rows of dy that are summed in float32 */
+#define TOKEN_BLOCK       512 /* tokens that one GEMM of a weight gradient sums over */
+
+static int64_t round_up(int64_t x, int64_t multiple) {
+    return (x + multiple - 1) / multiple * multiple;
+}
 
 /* y = x wᵀ (w [out][in]) or dx = dy w: a call for the first tile of rows. */
 static GemmCall product(const Activation *x, const float *w, int64_t in, int64_t out, bool backward,
@@ -129,18 +135,49 @@ void cpu_linear_gelu_backward_input(Activation *da, Activation *x, const Activat
     free(rounded);
 }
 
-/* Rows of a tile of dw: a multiple of eight tiles of equal height where that is possible, so that
- * few threads share them evenly. A function of the shape alone. */
-static int64_t weight_tile(int64_t out) {
-    int64_t tiles = 8 * TILES(out, 8 * WEIGHT_TILE_MAX);
-    return (TILES(out, tiles) + 15) / 16 * 16;
+/* How dw is cut: height x width of a tile. At least eight tiles and a multiple of that, so that few
+ * threads share them evenly, and as large and as square as that allows: each tile reads its rows of
+ * dy and x anew, in proportion to 1/width and 1/height. A function of the shape alone. */
+typedef struct WeightTile {
+    int64_t height, width;
+} WeightTile;
+
+static WeightTile weight_tile(int64_t in, int64_t out) {
+    WeightTile best = {WEIGHT_HEIGHT_MAX, WEIGHT_WIDTH_MAX};
+    double least = 1e9;
+    for (int64_t down = 1; down <= 8; down++)
+        for (int64_t across = 1; across <= 8; across++) {
+            WeightTile tile = {round_up(TILES(out, down), 16), round_up(TILES(in, across), 16)};
+            double cost = 1.0 / (double)tile.height + 1.0 / (double)tile.width;
+            if (down * across % WEIGHT_TILES == 0 && tile.height <= WEIGHT_HEIGHT_MAX &&
+                tile.width <= WEIGHT_WIDTH_MAX && cost < least) {
+                least = cost;
+                best = tile;
+            }
+        }
+    return best;
 }
 
+/* sum[columns] += Σ dy: four rows at a time and SUM_ROWS of them in float32, those in double. */
 INLINE void sum_loop(double *sum, const Activation *dy, int64_t rows, int64_t stride,
                      int64_t columns, Precision p) {
-    for (int64_t r = 0; r < rows; r++)
+    for (int64_t first = 0; first < rows; first += SUM_ROWS) {
+        float part[WEIGHT_HEIGHT_MAX] = {0};
+        int64_t count = min_i64(SUM_ROWS, rows - first), r = 0;
+        const Activation *block = activation_of(dy, first * stride, p);
+        for (; r + 4 <= count; r += 4) {
+            const Activation *row = activation_of(block, r * stride, p);
+            for (int64_t c = 0; c < columns; c++)
+                part[c] += (activation_get(row, c, p) + activation_get(row, stride + c, p)) +
+                           (activation_get(row, 2 * stride + c, p) +
+                            activation_get(row, 3 * stride + c, p));
+        }
+        for (; r < count; r++)
+            for (int64_t c = 0; c < columns; c++)
+                part[c] += activation_get(block, r * stride + c, p);
         for (int64_t c = 0; c < columns; c++)
-            sum[c] += activation_get(dy, r * stride + c, p);
+            sum[c] += part[c];
+    }
 }
 MANY_CPUS static void sum_float(double *sum, const float *dy, int64_t rows, int64_t stride,
                                 int64_t columns) {
@@ -152,17 +189,20 @@ MANY_CPUS static void sum_bf16(double *sum, const uint16_t *dy, int64_t rows, in
 }
 
 /* y = x wᵀ + b  =>  dw += dyᵀ x, db += Σ dy. A tile of dw belongs to one thread, which adds the
- * blocks of tokens in their order; the tiles of the first panel sum db from the rows of dy that
- * their GEMM has just read, in double. */
+ * blocks of tokens in their order, and sums its share of db from the rows of dy that its GEMM has
+ * just read. */
 void cpu_linear_backward_weight(float *dw, float *db, const Activation *dy, const Activation *x,
                                 int64_t rows, int64_t in, int64_t out, Device *device) {
     Precision p = device->precision;
-    int64_t height = weight_tile(out), panels = TILES(in, WEIGHT_PANEL);
+    WeightTile size = weight_tile(in, out);
+    int64_t panels = TILES(in, size.width);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
-    for (int64_t task = 0; task < TILES(out, height) * panels; task++) {
-        int64_t o = task / panels * height, i = task % panels * WEIGHT_PANEL;
-        int64_t m = min_i64(height, out - o), n = min_i64(WEIGHT_PANEL, in - i);
-        double sum[WEIGHT_TILE_MAX] = {0};
+    for (int64_t task = 0; task < TILES(out, size.height) * panels; task++) {
+        int64_t o = task / panels * size.height, i = task % panels * size.width;
+        int64_t m = min_i64(size.height, out - o), n = min_i64(size.width, in - i);
+        int64_t panel = task % panels, from = m * panel / panels;
+        int64_t share = m * (panel + 1) / panels - from; /* columns of db */
+        double sum[WEIGHT_HEIGHT_MAX] = {0};
         float *tile = dw + o * in + i;
         for (int64_t first = 0; first < rows; first += TOKEN_BLOCK) {
             int64_t count = min_i64(TOKEN_BLOCK, rows - first);
@@ -177,13 +217,13 @@ void cpu_linear_backward_weight(float *dw, float *db, const Activation *dy, cons
                              .n = n,
                              .k = count};
             gemm_run(device->gemm, &call);
-            if (db && !i && p == PRECISION_BFLOAT16)
-                sum_bf16(sum, dy_block, count, out, m);
-            else if (db && !i)
-                sum_float(sum, dy_block, count, out, m);
+            if (db && p == PRECISION_BFLOAT16)
+                sum_bf16(sum, (const uint16_t *)dy_block + from, count, out, share);
+            else if (db)
+                sum_float(sum, (const float *)dy_block + from, count, out, share);
         }
-        for (int64_t c = 0; c < m && db && !i; c++)
-            db[o + c] += (float)sum[c];
+        for (int64_t c = 0; c < share && db; c++)
+            db[o + from + c] += (float)sum[c];
     }
 }
 
