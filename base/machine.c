@@ -108,7 +108,10 @@ size_t machine_memory_limit(const char *root) {
 
 int machine_cores(void) {
     cpu_set_t set;
-    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    /* machines of more than 1,024 cores do not fit the set */
+    int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set)
+                                                            : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    cores = cores < 1 ? 1 : cores;
     int limit = machine_core_limit("");
     return limit > 0 && limit < cores ? limit : cores;
 }

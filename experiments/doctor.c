@@ -1,6 +1,7 @@
 /* jepa doctor: what this build and this machine can do, for people and for bug reports. */
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/device.h"
 #include "video/encode.h"
@@ -57,6 +58,23 @@ static void print_codecs(void) {
     printf("\nencoder          %s\n", video_writer_codec());
 }
 
+/* What the CPU device computes with. */
+static void print_arithmetic(void) {
+    Device *device;
+    Error error = {0};
+    if (device_open(&device, "cpu", 1, &error)) {
+        printf("arithmetic       %s\n", error.text);
+        return;
+    }
+    printf("matrix products  %s\n", gemm_name());
+    printf("attention        own kernels, %s\n", device->attention->name);
+    printf("bfloat16         %s\n",
+           gemm_has_bfloat16(device->gemm)
+               ? "in hardware"
+               : "no instructions: recipes of that type are computed in float32");
+    device_close(device);
+}
+
 int command_doctor(int argc, char **argv) {
     const CommandHelp help = {"jepa doctor",
                               "Prints what this build and this machine can do. Paste it "
@@ -88,7 +106,7 @@ int command_doctor(int argc, char **argv) {
            device_threads_available(), sysconf(_SC_NPROCESSORS_ONLN));
     printf("memory           %.1f GiB, %.1f GiB free\n", gib, free_gib);
     printf("devices          cpu, reference (this build has no CUDA)\n");
-    printf("blas             %s\n", gemm_name());
+    print_arithmetic();
     printf("libraries        FFmpeg %s, libpng %s, libyaml %s, jansson %s, libsodium %s\n",
            av_version_info(), png_get_libpng_ver(NULL), yaml_get_version_string(), JANSSON_VERSION,
            sodium_version_string());

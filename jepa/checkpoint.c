@@ -101,7 +101,7 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
 
     RecordWriter header;
     record_writer_start(&header);
-    record_put_map(&header, 9);
+    record_put_map(&header, 10);
     record_put_text(&header, "format");
     record_put_text(&header, FORMAT);
     record_put_text(&header, "version");
@@ -114,6 +114,8 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     record_put_text(&header, state->source ? state->source : "");
     record_put_text(&header, "replaced");
     record_put_integer(&header, state->replaced);
+    record_put_text(&header, "precision");
+    record_put_text(&header, precision_name(model->device->precision));
     record_put_text(&header, "recipe");
     record_put_text(&header, state->recipe);
     record_put_text(&header, "index");
@@ -310,6 +312,13 @@ static int read_header(Checkpoint *c, const msgpack_object *root, const char *pa
         read_hash(&c->index, record_find(root, "index")) || !list ||
         list->type != MSGPACK_OBJECT_ARRAY)
         return damaged(error, path, "fields are missing");
+    const msgpack_object *precision = record_find(root, "precision"); /* not in older ones */
+    text = precision ? record_text(precision) : NULL;
+    if (precision && (!text || precision_parse(&c->precision, text))) {
+        free(text);
+        return damaged(error, path, "its precision is none of ours");
+    }
+    free(text);
     size_t count = record_count(list);
     c->tensor = memory_new(count, sizeof *c->tensor);
     for (c->tensors = 0; c->tensors < count; c->tensors++) {

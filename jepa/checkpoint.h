@@ -24,15 +24,16 @@ typedef struct ExtraTensor {
 #define EXTRA_TENSORS_MAX 2
 
 typedef struct Checkpoint {
-    char *folder;     /* RUN/step-N */
-    int64_t step;     /* steps done */
-    int64_t updates;  /* of the optimiser, those before a cooldown included */
-    char *source;     /* what an imported one was made from; NULL: trained here */
-    bool moments;     /* are there an optimiser's moments? */
-    int64_t replaced; /* slots whose clip had to be re-drawn so far */
-    char *recipe;     /* resolved YAML */
-    Hash index;       /* of the frozen index */
-    Hash hash;        /* of the header, and so of everything */
+    char *folder;        /* RUN/step-N */
+    int64_t step;        /* steps done */
+    int64_t updates;     /* of the optimiser, those before a cooldown included */
+    char *source;        /* what an imported one was made from; NULL: trained here */
+    bool moments;        /* are there an optimiser's moments? */
+    int64_t replaced;    /* slots whose clip had to be re-drawn so far */
+    Precision precision; /* that its passes were computed in */
+    char *recipe;        /* resolved YAML */
+    Hash index;          /* of the frozen index */
+    Hash hash;           /* of the header, and so of everything */
     size_t tensors;
     struct CheckpointTensor {
         char *name;

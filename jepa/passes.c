@@ -511,4 +511,5 @@ void model_update(Model *model, const AdamwSettings *settings) {
                 model->gradients + range.begin, range.end - range.begin,
                 &model->scalars->square_sum[owner], &model->scalars->total, &own, model->device);
         }
+    model_weights_changed(model);
 }

@@ -471,6 +471,12 @@ static int prepare(Trainer *trainer, Error *error) {
         return -1;
     if (!t->run->resumed)
         return first_weights(t, error);
+    Precision before = t->run->checkpoint.precision, now = t->config->device->precision;
+    if (before != now)
+        log_warn(
+            "the run was computed in %s so far and goes on in %s: not with the bits of one that "
+            "was never stopped",
+            precision_name(before), precision_name(now));
     ExtraTensor extra[EXTRA_TENSORS_MAX];
     int extras = t->objective->extras(extra, t);
     return checkpoint_load(&t->stream[0].model, &t->run->checkpoint, error) ||

@@ -13,7 +13,8 @@
  *  - nothing is returned to the host: losses and norms are doubles in device memory;
  *  - sums have a fixed order that depends on the shapes alone, so results do not depend on the
  * number of threads: work is cut into tiles of fixed size, each computed by one thread;
- *  - nothing is allocated: scratch memory is reserved once, before the first step.
+ *  - nothing is allocated: scratch memory is reserved once, before the first step (the CPU's GEMM
+ *    library alone keeps a kernel for each shape it meets).
  *
  * Shapes: R rows (packed tokens of many sequences), D width, S sequences, H heads.
  */

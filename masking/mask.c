@@ -296,13 +296,17 @@ static int draw_group(MaskGroup *group, const Draw *draw) {
             samples_fit(group->cu_target, recipe->settings, samples, group->sample_target));
 }
 
-/* Lists s with s mod samples in first .. first + count - 1, in order. */
+/* Lists s with s mod samples in first .. first + count - 1, in order; at most so many tokens of
+ * each.
+ */
 static void copy_lists(int32_t *tokens, int32_t *cu, const int32_t *from, const int32_t *cu_from,
-                       int lists, int samples, int first, int count) {
+                       int lists, int samples, int first, int count, int64_t most) {
     for (int l = 0; l < lists; l++)
         for (int b = 0; b < count; b++) {
             int32_t at = cu_from[l * samples + first + b],
                     end = cu_from[l * samples + first + b + 1], to = cu[l * count + b];
+            if (end - at > most)
+                end = at + (int32_t)most;
             memcpy(tokens + to, from + at, (size_t)(end - at) * sizeof *tokens);
             cu[l * count + b + 1] = to + end - at;
         }
@@ -317,14 +321,19 @@ static int64_t tokens_of(const int32_t *cu, int lists, int samples, int first, i
 
 int mask_group_part(MaskGroup *part, const MaskGroup *group, int samples, int first, int count,
                     int settings) {
+    int64_t context = INT32_MAX, target = INT32_MAX; /* tokens of a list */
     if (tokens_of(group->cu_context, group->contexts, samples, first, count) >
             part->capacity_context ||
-        tokens_of(group->cu_target, settings, samples, first, count) > part->capacity_target)
-        return 0;
+        tokens_of(group->cu_target, settings, samples, first, count) > part->capacity_target) {
+        if (count > 1)
+            return 0;
+        context = part->capacity_context / group->contexts;
+        target = part->capacity_target / settings;
+    }
     copy_lists(part->context, part->cu_context, group->context, group->cu_context, group->contexts,
-               samples, first, count);
+               samples, first, count, context);
     copy_lists(part->target, part->cu_target, group->target, group->cu_target, settings, samples,
-               first, count);
+               first, count, target);
     return 1;
 }
 

@@ -139,7 +139,8 @@ size_t mask_group_bytes(const MaskRecipe *recipe, int64_t capacity_context,
                         int64_t capacity_target);
 
 /* The masks of samples first .. first + count - 1 of a group of `samples`, a group of their own. 0
- * when they exceed the capacity of `part`, which then is what it was. */
+ * when they exceed the capacity of `part`, which then is what it was; but the lists of a single
+ * sample (only a group that was cut has one that does) are cut to fit. */
 int mask_group_part(MaskGroup *part, const MaskGroup *group, int samples, int first, int count,
                     int settings);
 

@@ -22,8 +22,13 @@
 
 #include "kernels/cpu/attention.h"
 #include <string.h>
-#ifdef __AVX512BF16__
+/* The instructions, for the variant that is named after them alone, whatever the compiler allows.
+ */
+#if PAIRS && !QUICK_TO_BUILD && defined(__AVX512BF16__)
+#define NATIVE_PAIRS 1
 #include <immintrin.h>
+#else
+#define NATIVE_PAIRS 0
 #endif
 
 #pragma GCC diagnostic ignored "-Wpsabi" /* vectors are passed between inlined functions only */
@@ -66,7 +71,8 @@ INLINE Vector maximum(Vector a, Vector b) {
     return choose(a > b, a, b);
 }
 
-/* 2^x for x <= 127, to 1.2e-7 relative; exactly 0 for x <= -127, NaN for NaN.
+/* 2^x for x <= 127, to 1.2e-7 relative from -126 on; below that to 2^-126, exactly 0 for x <= -127,
+ * NaN for NaN.
  * x = n + r, |r| <= 1/2; 2^r by a polynomial through Chebyshev points (error 1e-8) that is exactly
  * 1 at 0; 2^n by adding n to the exponent, which for x = -127 leaves nothing. */
 INLINE Vector exp2_vector(Vector x) {
@@ -85,7 +91,7 @@ INLINE Vector exp2_vector(Vector x) {
 
 /* The bfloat16 nearest to each entry, ties to even. */
 INLINE Halves to_halves(Vector x) {
-#ifdef __AVX512BF16__
+#if NATIVE_PAIRS
     return (Halves)_mm512_cvtneps_pbh((__m512)x);
 #else
     Bits bits = (Bits)x, nearest = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
@@ -103,7 +109,7 @@ typedef uint32_t Word __attribute__((may_alias));
 typedef Bits Words;
 #define WORDS(terms) (((terms) + 1) / 2)
 
-#ifdef __AVX512BF16__
+#if NATIVE_PAIRS
 INLINE Vector multiply_add(Vector sum, Word a, Words b) {
     return (Vector)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
 }

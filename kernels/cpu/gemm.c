@@ -15,6 +15,7 @@ struct GemmWeights {
     float *rounded;          /* [out][in] as bfloat16 would hold them, where it is emulated */
     OneDnnLayout *layout[2]; /* [backward] */
     void *packed[2];
+    size_t bytes[2]; /* whole pages */
 };
 
 struct Gemm {
@@ -183,8 +184,8 @@ static size_t plan_weights(Gemm *gemm, GemmWeights *w, Precision precision) {
         for (int side = 0; side < (of->backward ? 2 : 1); side++) {
             size_t bytes;
             w->layout[side] = onednn_layout(gemm->dnn, of->in, of->out, precision, side, &bytes);
-            if (w->layout[side])
-                total += (bytes + 4095) / 4096 * 4096;
+            w->bytes[side] = (bytes + 4095) / 4096 * 4096;
+            total += w->bytes[side];
         }
     else if (precision == PRECISION_BFLOAT16)
         total = (size_t)(of->in * of->out) * sizeof(float);
@@ -205,11 +206,7 @@ int gemm_weights_add(Gemm *gemm, const LinearWeights *weights, Precision precisi
     bool enough = true;
     for (int side = 0; side < 2; side++)
         if (w.layout[side]) {
-            size_t bytes;
-            OneDnnLayout *again = onednn_layout(gemm->dnn, weights->in, weights->out, precision,
-                                                side, &bytes);
-            onednn_layout_free(again);
-            w.packed[side] = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096);
+            w.packed[side] = aligned_alloc(4096, w.bytes[side]);
             enough = enough && w.packed[side];
         }
     if (!w.layout[0] && !w.layout[1]) {
@@ -259,13 +256,14 @@ static void pack(Gemm *gemm, GemmWeights *w) {
     w->current = true;
 }
 
-GemmWeights *gemm_weights(Gemm *gemm, const float *w, Precision precision) {
+GemmWeights *gemm_weights(Gemm *gemm, const float *w, Precision precision, bool side) {
     GemmWeights *found = NULL;
     for (int i = 0; i < gemm->count && !found; i++)
         if (gemm->weights[i].of.w == w)
             found = &gemm->weights[i];
-    /* kept for bfloat16 and read by the exact device: as if there were none */
-    if (!found || found->precision != precision)
+    /* kept for bfloat16 and read by the exact device, or not kept for this side: as if there were
+     * none */
+    if (!found || found->precision != precision || (!found->rounded && !found->layout[side]))
         return NULL;
     if (!found->current) {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(gemm->threads)

@@ -60,8 +60,8 @@ size_t gemm_weights_bytes(Gemm *gemm, const LinearWeights *weights, Precision pr
 int gemm_weights_add(Gemm *gemm, const LinearWeights *weights, Precision precision, Error *error);
 void gemm_weights_changed(Gemm *gemm, const float *from, const float *to);
 void gemm_weights_remove(Gemm *gemm, const float *from, const float *to);
-/* Those of w, packed anew with all others that have changed; NULL: none are kept. Not from within a
- * parallel region. */
-GemmWeights *gemm_weights(Gemm *gemm, const float *w, Precision precision);
+/* Those of w for op(b) = wᵀ (or backward: w), packed anew with all others that have changed; NULL:
+ * none are kept. Not from within a parallel region. */
+GemmWeights *gemm_weights(Gemm *gemm, const float *w, Precision precision, bool backward);
 
 #endif

@@ -25,7 +25,7 @@ static GemmCall product(const Activation *x, const float *w, int64_t in, int64_t
     return (GemmCall){.precision = device->precision,
                       .a = {x, k, false},
                       .b = {w, in, !backward},
-                      .weights = gemm_weights(device->gemm, w, device->precision),
+                      .weights = gemm_weights(device->gemm, w, device->precision, backward),
                       .backward = backward,
                       .c_stride = n,
                       .n = n,

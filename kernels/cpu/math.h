@@ -1,6 +1,6 @@
 /* exp, sin, cos and the normal distribution for float32 vectors: straight-line code that the
- * compiler vectorises, the same bits on every CPU. Errors against double precision are held by
- * tests/kernels/test_operations.c and test_sigreg.c. */
+ * compiler vectorises, the same bits on every CPU of one class. Errors against double precision are
+ * held by tests/kernels/test_operations.c and test_sigreg.c. */
 #ifndef JEPA_KERNELS_CPU_MATH_H
 #define JEPA_KERNELS_CPU_MATH_H
 

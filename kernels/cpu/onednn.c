@@ -2,7 +2,8 @@
  *
  * A primitive is created for one shape: those with dimensions left open fall back to slow kernels
  * (measured for 2.6). Batches are packed, so the last tile of rows has another height in every
- * step; a creation costs 0.1 ms, and a thread keeps the last few thousand.
+ * step. A thread therefore has two tables: whole tiles, a few hundred shapes that stay, and odd
+ * ones, dropped all at once when there are ODD_MAX. A creation costs 0.1 ms, of a step of seconds.
  *
  * Everything runs on the calling thread: primitives are created while OpenMP may use one thread
  * (gemm_open), and each thread has its own, with its own stream and scratch memory. */
@@ -12,8 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ENTRIES     4096 /* of a thread; a power of two */
-#define ENTRIES_MAX (ENTRIES / 4 * 3)
+#define ENTRIES     2048 /* of a table; a power of two */
+#define WHOLE_MAX   1536
+#define ODD_MAX     512
+#define WHOLE       64  /* a multiple of it is a whole tile, of rows or of tokens */
 #define LAYOUT_ROWS 128 /* rows that a layout is asked for */
 
 #define CHECK(call)                                                                                \
@@ -132,10 +135,14 @@ typedef struct Entry {
     size_t scratch_bytes;
 } Entry;
 
-typedef struct Slot {
-    dnnl_stream_t stream;
+typedef struct Table {
     Entry *entries; /* [ENTRIES]; NULL: none yet */
     int count;
+} Table;
+
+typedef struct Slot {
+    dnnl_stream_t stream;
+    Table tables[2]; /* [odd] */
     void *scratch;
     size_t scratch_bytes;
 } Slot;
@@ -187,14 +194,15 @@ static dnnl_primitive_desc_t weights_primitive(const OneDnn *dnn, int64_t in, in
     return primitive;
 }
 
-/* Blocked kernels are called brg...; the others would gain nothing from packing. */
+/* Blocked kernels are called brg:avx512_core...; the others would gain nothing from packing (or,
+ * for AVX2, have not been measured). */
 static bool find_blocked(const OneDnn *dnn, Precision precision) {
     dnnl_primitive_desc_t primitive = weights_primitive(dnn, 384, 384, precision, false);
     const char *name = NULL;
     if (!primitive)
         return false;
     dnnl_primitive_desc_query(primitive, dnnl_query_impl_info_str, 0, (void *)&name);
-    bool blocked = name && strstr(name, "brg");
+    bool blocked = name && strstr(name, "brg") && strstr(name, "avx512");
     dnnl_primitive_desc_destroy(primitive);
     return blocked;
 }
@@ -229,18 +237,20 @@ static void drop_entry(Entry *entry) {
     *entry = (Entry){0};
 }
 
-static void drop_entries(Slot *slot) {
-    for (int i = 0; i < ENTRIES && slot->entries; i++)
-        drop_entry(&slot->entries[i]);
-    slot->count = 0;
+static void drop_entries(Table *table) {
+    for (int i = 0; i < ENTRIES && table->entries; i++)
+        drop_entry(&table->entries[i]);
+    table->count = 0;
 }
 
 void onednn_close(OneDnn *dnn) {
     if (!dnn)
         return;
     for (int i = 0; i < dnn->threads; i++) {
-        drop_entries(&dnn->slots[i]);
-        free(dnn->slots[i].entries);
+        for (int odd = 0; odd < 2; odd++) {
+            drop_entries(&dnn->slots[i].tables[odd]);
+            free(dnn->slots[i].tables[odd].entries);
+        }
         free(dnn->slots[i].scratch);
         dnnl_stream_destroy(dnn->slots[i].stream);
     }
@@ -363,23 +373,25 @@ static uint64_t hash_key(const Key *key) {
 
 static Entry *find_entry(OneDnn *dnn, Slot *slot, const GemmCall *call,
                          const OneDnnLayout *layout) {
-    if (!slot->entries)
-        slot->entries = memory_new(ENTRIES, sizeof *slot->entries);
+    bool odd = call->m % 16 || (call->a.transposed ? call->k : call->m) % WHOLE;
+    Table *table = &slot->tables[odd];
+    if (!table->entries)
+        table->entries = memory_new(ENTRIES, sizeof *table->entries);
     Key key = key_of(call, layout != NULL);
     uint64_t at = hash_key(&key);
     for (;; at++) {
-        Entry *entry = &slot->entries[at % ENTRIES];
+        Entry *entry = &table->entries[at % ENTRIES];
         if (entry->used && !memcmp(&entry->key, &key, sizeof key))
             return entry;
         if (entry->used)
             continue;
-        if (slot->count >= ENTRIES_MAX) { /* begin anew */
-            drop_entries(slot);
+        if (table->count >= (odd ? ODD_MAX : WHOLE_MAX)) { /* begin anew */
+            drop_entries(table);
             return find_entry(dnn, slot, call, layout);
         }
         entry->used = true;
         entry->key = key;
-        slot->count++;
+        table->count++;
         create_entry(dnn, entry, call, layout);
         return entry;
     }
@@ -395,7 +407,7 @@ bool onednn_run(OneDnn *dnn, int thread, const GemmCall *call, const OneDnnLayou
     Entry *entry = find_entry(dnn, slot, call, layout);
     if (!entry->primitive)
         return false;
-    if (entry->scratch_bytes > slot->scratch_bytes) { /* in the first steps only */
+    if (entry->scratch_bytes > slot->scratch_bytes) { /* seldom: the largest so far */
         free(slot->scratch);
         slot->scratch_bytes = (entry->scratch_bytes + 4095) / 4096 * 4096;
         slot->scratch = aligned_alloc(4096, slot->scratch_bytes);

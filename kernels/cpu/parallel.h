@@ -12,8 +12,8 @@
 
 #define TILES(count, tile) (((count) + (tile)-1) / (tile))
 
-/* Compiled for several instruction sets and chosen at run time. Contraction to FMA is off for the
- * whole build, so every version computes the same bits. */
+/* Compiled for several instruction sets and chosen at run time. Contraction to FMA is off but where
+ * CMakeLists.txt says so (GELU, SwiGLU), so that every other version computes the same bits. */
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
     !defined(__SANITIZE_ADDRESS__)
 #if __GNUC__ >= 12 /* the levels have names from here on */
