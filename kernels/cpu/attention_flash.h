@@ -186,7 +186,7 @@ void EXPORT(attention_forward_, SET)(Activation *out, float *lse, const Attentio
     float factor[BLOCK_VECTORS * LANES];
     (void)pairs;
 
-    pack_rows((Word *)o, row, activation_at(h->q, first * h->stride, h->precision), h->stride,
+    pack_rows((Word *)o, row, activation_of(h->q, first * h->stride, h->precision), h->stride,
               queries, d, h->precision);
     pack_panels(q_panels, (const Word *)o, row, queries, words, deep);
     const int32_t *block = h->block ? h->block + first : NULL;
@@ -203,9 +203,9 @@ void EXPORT(attention_forward_, SET)(Activation *out, float *lse, const Attentio
         Range key_range = range_of(key_block, keys);
         if (visible(block, range, key_range) == NONE)
             continue;
-        pack_rows(k_rows, row, activation_at(h->k, j * h->stride, h->precision), h->stride, keys, d,
+        pack_rows(k_rows, row, activation_of(h->k, j * h->stride, h->precision), h->stride, keys, d,
                   h->precision);
-        pack_columns(v_columns, row, activation_at(h->v, j * h->stride, h->precision), h->stride,
+        pack_columns(v_columns, row, activation_of(h->v, j * h->stride, h->precision), h->stride,
                      keys, d, h->precision);
         for (int64_t i = 0, width; i < queries; i += width) {
             int64_t vectors = column_vectors((queries - i + LANES - 1) / LANES);
@@ -304,8 +304,8 @@ void EXPORT(attention_backward_, SET)(Activation *dq, Activation *dk, Activation
         int64_t queries = h->count - first < BACKWARD_QUERIES ? h->count - first : BACKWARD_QUERIES;
         int64_t q_at = first * h->stride, o_at = first * h->width;
         int64_t columns = attention_round_up(queries, LANES);
-        const Activation *q = activation_at(h->q, q_at, precision);
-        const Activation *d_o = activation_at(dout, o_at, precision);
+        const Activation *q = activation_of(h->q, q_at, precision);
+        const Activation *d_o = activation_of(dout, o_at, precision);
         pack_columns(q_columns, row, q, h->stride, queries, d, precision);
         pack_columns(do_columns, row, d_o, h->width, queries, d, precision);
         if (PAIRS)
@@ -316,7 +316,7 @@ void EXPORT(attention_backward_, SET)(Activation *dq, Activation *dk, Activation
         pack_panels(do_panels, PAIRS ? rows : do_columns, row, queries, words, deep);
         if (PAIRS)
             pack_floats((float *)(void *)rows, row, d_o, h->width, queries, d, precision);
-        pack_floats(o, row, activation_at(out, o_at, precision), h->width, queries, d, precision);
+        pack_floats(o, row, activation_of(out, o_at, precision), h->width, queries, d, precision);
         query_constants(delta, lse2, PAIRS ? (float *)(void *)rows : (float *)(void *)do_columns, o,
                         row, lse + first * h->heads, h, queries);
         memset(dq_panels, 0, (size_t)(columns * deep) * sizeof *dq_panels);

@@ -7,17 +7,6 @@
 #include "kernels/cpu/attention_vector.h"
 #include <string.h>
 
-INLINE const void *activation_at(const Activation *x, int64_t index, Precision precision) {
-    return (const char *)x + index * (int64_t)activation_size(precision);
-}
-
-INLINE float half_to_float(uint16_t x) {
-    uint32_t bits = (uint32_t)x << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 #define ROWS_AHEAD 8 /* rows of a head lie too far apart for the hardware to see the next one */
 
 INLINE void fetch_row(const void *row, int64_t bytes, int write) {
@@ -46,7 +35,7 @@ static void pack_floats(float *to, int64_t row, const Activation *from, int64_t 
             for (int64_t j = 0; j < whole; j += LANES)
                 store(to + j, from_halves(*(const Halves *)(x + j)));
             for (int64_t j = whole; j < columns; j++)
-                to[j] = half_to_float(x[j]);
+                to[j] = bf16_to_float(x[j]);
         }
         for (int64_t j = columns; j < padded; j++)
             to[j] = 0;

@@ -21,6 +21,7 @@
 #define JEPA_KERNELS_CPU_ATTENTION_VECTOR_H
 
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/bf16.h"
 #include <string.h>
 /* The instructions, for the variant that is named after them alone, whatever the compiler allows.
  */
@@ -43,7 +44,6 @@
 #endif
 /* A loop over registers: must unroll. */
 #define EACH(i, count) UNROLL(8) for (int i = 0; i < (count); i++)
-#define INLINE         static inline __attribute__((always_inline))
 
 typedef float Vector __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
 typedef uint32_t Bits __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));

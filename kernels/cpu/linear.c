@@ -54,34 +54,40 @@ static float *round_weights(GemmCall *call, const float *w, int64_t count) {
     return (void *)rounded;
 }
 
-void cpu_linear_forward(Activation *y, const Activation *x, const float *w, const float *b,
-                        int64_t rows, int64_t in, int64_t out, Device *device) {
-    GemmCall whole = product(x, w, in, out, false, device);
-    void *rounded = round_weights(&whole, w, in * out);
-    whole.bias = b;
+/* The product, tile by tile; with a residual the result is float32. */
+static void run_tiles(GemmCall *whole, void *c, Precision c_precision, const float *residual,
+                      const float *w, int64_t rows, Device *device) {
+    void *rounded = round_weights(whole, w, whole->n * whole->k);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
     for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
         int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
-        GemmCall call = tile_of(&whole, y, device->precision, first, count);
+        GemmCall call = tile_of(whole, c, c_precision, first, count);
+        call.residual = residual ? residual + first * whole->n : NULL;
         gemm_run(device->gemm, &call);
     }
     free(rounded);
+}
+
+void cpu_linear_forward(Activation *y, const Activation *x, const float *w, const float *b,
+                        int64_t rows, int64_t in, int64_t out, Device *device) {
+    GemmCall whole = product(x, w, in, out, false, device);
+    whole.bias = b;
+    run_tiles(&whole, y, device->precision, NULL, w, rows, device);
 }
 
 void cpu_linear_residual_forward(float *y, const Activation *x, const float *w, const float *b,
                                  const float *residual, int64_t rows, int64_t in, int64_t out,
                                  Device *device) {
     GemmCall whole = product(x, w, in, out, false, device);
-    void *rounded = round_weights(&whole, w, in * out);
     whole.bias = b;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
-    for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
-        int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
-        GemmCall call = tile_of(&whole, y, PRECISION_FLOAT32, first, count);
-        call.residual = residual ? residual + first * out : NULL;
-        gemm_run(device->gemm, &call);
-    }
-    free(rounded);
+    run_tiles(&whole, y, PRECISION_FLOAT32, residual, w, rows, device);
+}
+
+/* y = x wᵀ  =>  dx = dy w */
+void cpu_linear_backward_input(Activation *dx, const Activation *dy, const float *w, int64_t rows,
+                               int64_t in, int64_t out, Device *device) {
+    GemmCall whole = product(dy, w, in, out, true, device);
+    run_tiles(&whole, dx, device->precision, NULL, w, rows, device);
 }
 
 void cpu_linear_gelu_forward(Activation *activated, Activation *y, const Activation *x,
@@ -99,20 +105,6 @@ void cpu_linear_gelu_forward(Activation *activated, Activation *y, const Activat
         gemm_run(device->gemm, &call);
         if (y)
             cpu_gelu_tile(activation_at(activated, first * out, p), call.c, count * out, p);
-    }
-    free(rounded);
-}
-
-/* y = x wᵀ  =>  dx = dy w */
-void cpu_linear_backward_input(Activation *dx, const Activation *dy, const float *w, int64_t rows,
-                               int64_t in, int64_t out, Device *device) {
-    GemmCall whole = product(dy, w, in, out, true, device);
-    void *rounded = round_weights(&whole, w, in * out);
-#pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
-    for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
-        int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
-        GemmCall call = tile_of(&whole, dx, device->precision, first, count);
-        gemm_run(device->gemm, &call);
     }
     free(rounded);
 }
