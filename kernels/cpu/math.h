@@ -25,7 +25,7 @@ static inline float exp_f32(float x) {
     p = p * r + 1.66666667e-1f;
     p = p * r + 0.5f;
     p = p * r * r + r + 1.0f;
-    int32_t exponent = ((int32_t)n + 127) << 23;
+    uint32_t exponent = ((uint32_t)(int32_t)n + 127) << 23; /* whatever n a NaN gives */
     float power;
     memcpy(&power, &exponent, sizeof power);
     return x < -87.0f ? 0.0f : p * power;
