@@ -44,20 +44,20 @@ static GemmCall tile_of(const GemmCall *whole, void *c, Precision c_precision, i
 }
 
 /* bfloat16 products want bfloat16 weights: where none are kept, they are made for this call. */
-static float *round_weights(GemmCall *call, const float *w, int64_t count) {
+static uint16_t *round_weights(GemmCall *call, const float *w, int64_t count) {
     if (call->precision == PRECISION_FLOAT32 || call->weights)
         return NULL;
     uint16_t *rounded = memory_new((unsigned long)count, sizeof *rounded);
     for (int64_t i = 0; i < count; i++)
         rounded[i] = bf16_from_float(w[i]);
     call->b.at = rounded;
-    return (void *)rounded;
+    return rounded;
 }
 
 /* The product, tile by tile; with a residual the result is float32. */
 static void run_tiles(GemmCall *whole, void *c, Precision c_precision, const float *residual,
                       const float *w, int64_t rows, Device *device) {
-    void *rounded = round_weights(whole, w, whole->n * whole->k);
+    uint16_t *rounded = round_weights(whole, w, whole->n * whole->k);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
     for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
         int64_t first = tile * ROW_TILE, count = min_i64(ROW_TILE, rows - first);
@@ -94,7 +94,7 @@ void cpu_linear_gelu_forward(Activation *activated, Activation *y, const Activat
                              const float *w, const float *b, int64_t rows, int64_t in, int64_t out,
                              Device *device) {
     GemmCall whole = product(x, w, in, out, false, device);
-    void *rounded = round_weights(&whole, w, in * out);
+    uint16_t *rounded = round_weights(&whole, w, in * out);
     Precision p = device->precision;
     whole.bias = b;
     whole.gelu = !y;
@@ -114,7 +114,7 @@ void cpu_linear_gelu_backward_input(Activation *da, Activation *x, const Activat
                                     const float *w, const Activation *a, int64_t rows, int64_t in,
                                     int64_t out, Device *device) {
     GemmCall whole = product(dy, w, in, out, true, device);
-    void *rounded = round_weights(&whole, w, in * out);
+    uint16_t *rounded = round_weights(&whole, w, in * out);
     Precision p = device->precision;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(device->threads)
     for (int64_t tile = 0; tile < TILES(rows, ROW_TILE); tile++) {
