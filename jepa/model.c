@@ -331,13 +331,20 @@ static size_t scratch_for(const Model *model) {
     int64_t longest = (plan->settings ? 2 : 1) * (int64_t)model->tokens + 1;
     int64_t elements = max_i64(model->table.total,
                                max_i64(plan->target, plan->joined) * model->target_width);
-    int64_t head = 0; /* the widest */
+    int64_t all = (int64_t)plan->samples * model->rows;
+    ScratchNeeds needs = {.longest = longest,
+                          .elements = elements,
+                          .rows = max_i64(all, plan->joined + plan->target),
+                          .width = max_i64(model->target_width, model->out_width)};
     const StackShape *stacks[] = {&model->encoder_shape, &model->teacher_shape,
                                   &model->predictor_shape};
     for (size_t i = 0; i < sizeof stacks / sizeof *stacks; i++)
-        if (stacks[i]->heads)
-            head = max_i64(head, stacks[i]->width / stacks[i]->heads);
-    return device_scratch_bytes(model->device, longest, head, elements);
+        if (stacks[i]->heads) {
+            needs.head = max_i64(needs.head, stacks[i]->width / stacks[i]->heads);
+            needs.heads = max_i64(needs.heads, stacks[i]->heads);
+            needs.width = max_i64(needs.width, max_i64(3 * stacks[i]->width, stacks[i]->hidden));
+        }
+    return device_scratch_bytes(model->device, &needs);
 }
 
 void model_measure(Arena *arena, size_t *scratch, const ModelPlan *plan, Device *device) {

@@ -171,9 +171,12 @@ static int prepare(Training *t, Error *error) {
     take_views(&own->views[1], &own->local, s->micro, view_rows(t, &local.config));
     Arena measure = {0};
     lay_out(own, t, &measure);
-    int64_t elements = own->clips * own->head.shape.output;
+    const SigregHeadShape *head = &own->head.shape;
+    ScratchNeeds needs = {.elements = own->clips * head->output,
+                          .rows = head->views * head->clips,
+                          .width = head->hidden > head->width ? head->hidden : head->width};
     if (device->allocate(&own->memory, measure.used, device, error) ||
-        device_reserve(device, device_scratch_bytes(device, 0, 0, elements), error))
+        device_reserve(device, device_scratch_bytes(device, &needs), error))
         return error_prefix(error, "planning the views");
     own->arena.base = own->memory;
     lay_out(own, t, &own->arena);

@@ -29,7 +29,7 @@ typedef void AdamwEma(float *parameters, float *first_moment, float *second_mome
                       const float *gradients, int64_t count, const double *square_sum,
                       const double *loss, const AdamwSettings *settings, Device *device);
 
-SquareSum cpu_square_sum, reference_square_sum;
-AdamwEma cpu_adamw_ema, reference_adamw_ema;
+SquareSum cpu_square_sum, cuda_square_sum, reference_square_sum;
+AdamwEma cpu_adamw_ema, cuda_adamw_ema, reference_adamw_ema;
 
 #endif

@@ -9,6 +9,6 @@ typedef struct Device Device;
 /* y[i] += x[i], i < count */
 typedef void Add(float *y, const float *x, int64_t count, Device *device);
 
-Add cpu_add, reference_add;
+Add cpu_add, cuda_add, reference_add;
 
 #endif

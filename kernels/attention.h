@@ -28,7 +28,7 @@ typedef void AttentionBackward(Activation *dqkv, const Activation *dout, const A
                                const int32_t *block, int64_t sequences, int64_t width,
                                int64_t heads, Device *device);
 
-AttentionForward cpu_attention_forward, reference_attention_forward;
-AttentionBackward cpu_attention_backward, reference_attention_backward;
+AttentionForward cpu_attention_forward, cuda_attention_forward, reference_attention_forward;
+AttentionBackward cpu_attention_backward, cuda_attention_backward, reference_attention_backward;
 
 #endif

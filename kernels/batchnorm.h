@@ -24,7 +24,7 @@ typedef void BatchnormBackward(float *dx, float *dw, float *db, const float *dy,
                                const float *mean, const float *rstd, const float *w, int64_t rows,
                                int64_t width, Device *device);
 
-BatchnormForward cpu_batchnorm_forward, reference_batchnorm_forward;
-BatchnormBackward cpu_batchnorm_backward, reference_batchnorm_backward;
+BatchnormForward cpu_batchnorm_forward, cuda_batchnorm_forward, reference_batchnorm_forward;
+BatchnormBackward cpu_batchnorm_backward, cuda_batchnorm_backward, reference_batchnorm_backward;
 
 #endif

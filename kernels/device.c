@@ -4,6 +4,8 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cuda_device.h"
+#include "kernels/operations.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,65 +44,52 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
     memset(memory, 0, bytes);
 }
 
-#define OPERATIONS(device)                                                                         \
-    .linear_forward = device##_linear_forward,                                                     \
-    .linear_residual_forward = device##_linear_residual_forward,                                   \
-    .linear_gelu_forward = device##_linear_gelu_forward,                                           \
-    .linear_gelu_backward_input = device##_linear_gelu_backward_input,                             \
-    .linear_weights_bytes = device##_linear_weights_bytes,                                         \
-    .linear_weights_add = device##_linear_weights_add,                                             \
-    .linear_weights_changed = device##_linear_weights_changed,                                     \
-    .linear_weights_remove = device##_linear_weights_remove,                                       \
-    .layernorm_values = device##_layernorm_values, .layernorm_again = device##_layernorm_again,    \
-    .rows_narrow = device##_rows_narrow, .rows_add = device##_rows_add,                            \
-    .linear_backward_input = device##_linear_backward_input,                                       \
-    .linear_backward_weight = device##_linear_backward_weight,                                     \
-    .layernorm_forward = device##_layernorm_forward,                                               \
-    .layernorm_backward = device##_layernorm_backward, .gelu_forward = device##_gelu_forward,      \
-    .gelu_backward = device##_gelu_backward, .swiglu_forward = device##_swiglu_forward,            \
-    .swiglu_backward = device##_swiglu_backward, .rope_forward = device##_rope_forward,            \
-    .rope_backward = device##_rope_backward, .rows_blend = device##_rows_blend,                    \
-    .rows_columns = device##_rows_columns, .attention_forward = device##_attention_forward,        \
-    .attention_backward = device##_attention_backward, .patches_cut = device##_patches_cut,        \
-    .rows_gather = device##_rows_gather, .rows_scatter_add = device##_rows_scatter_add,            \
-    .rows_sum = device##_rows_sum, .rows_mean = device##_rows_mean,                                \
-    .loss_forward = device##_loss_forward, .loss_backward = device##_loss_backward,                \
-    .loss_total = device##_loss_total, .spread_forward = device##_spread_forward,                  \
-    .spread_backward = device##_spread_backward, .square_sum = device##_square_sum,                \
-    .add = device##_add, .adamw_ema = device##_adamw_ema,                                          \
-    .batchnorm_forward = device##_batchnorm_forward,                                               \
-    .batchnorm_backward = device##_batchnorm_backward,                                             \
-    .invariance_forward = device##_invariance_forward,                                             \
-    .invariance_backward = device##_invariance_backward,                                           \
-    .sigreg_forward = device##_sigreg_forward, .sigreg_backward = device##_sigreg_backward
+static size_t host_scratch(const Device *device, const ScratchNeeds *needs) {
+    int64_t attention = needs->longest ? cpu_attention_scratch(needs->longest, needs->head) : 0;
+    /* a tile of whole rows may be half as large as a flat one */
+    int64_t sums = (2 * TILES(needs->elements, FLAT_TILE) + 1) * (int64_t)sizeof(double);
+    attention *= device->threads;
+    return (size_t)(attention > sums ? attention : sums);
+}
 
-static const Device tables[] = {
-    {.name = "cpu", OPERATIONS(cpu)},
-    {.name = "reference", OPERATIONS(reference)},
-};
+#define HOST_MEMORY                                                                                \
+    .on_host = true, .allocate = host_allocate, .release = host_release, .upload = host_upload,    \
+    .download = host_download, .zero = host_zero, .scratch_needed = host_scratch
+
+static const Device cpu_table = {.name = "cpu", HOST_MEMORY, OPERATIONS(cpu)};
+static const Device reference_table = {.name = "reference", HOST_MEMORY, OPERATIONS(reference)};
+
+/* "cuda" or "cuda:N": N, else -1 */
+static int cuda_ordinal(const char *name) {
+    char *end;
+    if (strncmp(name, "cuda", 4))
+        return -1;
+    if (!name[4])
+        return 0;
+    if (name[4] != ':' || name[5] < '0' || name[5] > '9')
+        return -1;
+    long n = strtol(name + 5, &end, 10);
+    return *end || n > 1023 ? -1 : (int)n;
+}
 
 int device_open(Device **device, const char *name, int threads, Error *error) {
-    const Device *table = NULL;
-    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
-        if (!strcmp(name, tables[i].name))
-            table = &tables[i];
-    if (!table)
-        return error_set(error, ERROR_USAGE, "there is no device \"%s\": use cpu", name);
+    if (!*name)
+        name = cuda_device_count(NULL) ? "cuda" : "cpu";
+    int ordinal = cuda_ordinal(name);
+    bool reference = !strcmp(name, "reference");
+    if (ordinal < 0 && !reference && strcmp(name, "cpu"))
+        return error_set(error, ERROR_USAGE, "there is no device \"%s\": use cpu, cuda or cuda:N",
+                         name);
     Device *made = memory_new(1, sizeof *made);
-    *made = *table;
+    *made = reference ? reference_table : cpu_table;
     made->threads = threads > 0 ? threads : device_threads_available();
-    if (gemm_open(&made->gemm, made->threads, error)) {
+    made->attention = cpu_attention_best();
+    made->exact = made;
+    if (ordinal >= 0 ? cuda_device_open(made, ordinal, error)
+                     : gemm_open(&made->gemm, made->threads, error)) {
         free(made);
         return -1;
     }
-    made->exact = made;
-    made->on_host = true;
-    made->attention = cpu_attention_best();
-    made->allocate = host_allocate;
-    made->release = host_release;
-    made->upload = host_upload;
-    made->download = host_download;
-    made->zero = host_zero;
     *device = made;
     return 0;
 }
@@ -110,7 +99,10 @@ void device_close(Device *device) {
         return;
     if (device->scratch)
         device->release(device->scratch, device);
-    gemm_close(device->gemm);
+    if (device->cuda)
+        cuda_device_close(device);
+    else
+        gemm_close(device->gemm);
     if (device->exact != device)
         free(device->exact);
     free(device);
@@ -118,8 +110,8 @@ void device_close(Device *device) {
 
 Precision device_set_precision(Device *device, Precision precision, bool emulate) {
     bool reference = device->linear_forward == reference_linear_forward;
-    if (precision == PRECISION_BFLOAT16 && !reference &&
-        (emulate || gemm_has_bfloat16(device->gemm)) && device->exact == device) {
+    bool able = device->cuda || emulate || gemm_has_bfloat16(device->gemm);
+    if (precision == PRECISION_BFLOAT16 && !reference && able && device->exact == device) {
         device->exact = memory_new(1, sizeof *device->exact);
         *device->exact = *device;
         device->exact->exact = device->exact;
@@ -128,11 +120,8 @@ Precision device_set_precision(Device *device, Precision precision, bool emulate
     return device->precision;
 }
 
-size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t head, int64_t elements) {
-    int64_t attention = longest ? cpu_attention_scratch(longest, head) * device->threads : 0;
-    /* a tile of whole rows may be half as large as a flat one */
-    int64_t partial_sums = (2 * TILES(elements, FLAT_TILE) + 1) * (int64_t)sizeof(double);
-    return (size_t)(attention > partial_sums ? attention : partial_sums);
+size_t device_scratch_bytes(const Device *device, const ScratchNeeds *needs) {
+    return device->scratch_needed(device, needs);
 }
 
 int device_reserve(Device *device, size_t bytes, Error *error) {

@@ -1,6 +1,7 @@
 /* A device: memory, copies and a table of operations. The networks call nothing else.
  *
  * kernels/cpu      fast: OpenMP over fixed blocks, a BLAS for GEMM. Always built.
+ * kernels/cuda     NVIDIA GPUs: cuBLASLt, cuDNN, own kernels. Built where a toolkit is found.
  * kernels/reference plain loops with double sums; what every other device is tested against.
  *
  * Activations are float32 or bfloat16, as the device was told before the first pass
@@ -41,13 +42,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What the operations will meet, for their scratch; 0: nothing of the kind. */
+typedef struct ScratchNeeds {
+    int64_t longest, head, heads; /* attention: tokens of a sequence, channels of a head, heads */
+    int64_t elements;    /* of a flat buffer that is summed: parameters, rows of the loss */
+    int64_t rows, width; /* rows of a pass, and elements of the widest row in it */
+} ScratchNeeds;
+
 struct Device {
-    const char *name;    /* "cpu", "reference" */
+    const char *name;    /* "cpu", "reference", "cuda:0" */
     bool on_host;        /* its memory is the host's: pointers may be read and written directly */
     int threads;         /* threads that operations may use */
     Precision precision; /* of activations */
     Device *exact;       /* the same device in float32; itself where it is */
     struct Gemm *gemm;   /* the CPU's GEMM library (kernels/cpu/gemm.h) */
+    struct Cuda *cuda;   /* cuda: streams, libraries (kernels/cuda/cuda.h); else NULL */
+    char own_name[24];   /* cuda: what `name` points to */
     const struct AttentionVariant *attention; /* cpu: for the instructions of this machine */
     void *scratch;                            /* device memory, reserved by device_reserve */
     size_t scratch_bytes;
@@ -59,6 +69,7 @@ struct Device {
     void (*upload)(void *to, const void *host, size_t bytes, Device *device);
     void (*download)(void *host, const void *from, size_t bytes, Device *device);
     void (*zero)(void *memory, size_t bytes, Device *device);
+    size_t (*scratch_needed)(const Device *device, const ScratchNeeds *needs);
 
     LinearForward *linear_forward;
     LinearResidualForward *linear_residual_forward;
@@ -106,7 +117,8 @@ struct Device {
     AdamwEma *adamw_ema;
 };
 
-/* `name` is "cpu" or "reference"; threads 0 means all that this process may use. */
+/* `name` is "cpu", "reference", "cuda" or "cuda:N"; "" means cuda where a GPU works, else cpu.
+ * Threads 0 means all that this process may use. */
 int device_open(Device **device, const char *name, int threads, Error *error);
 void device_close(Device *device);
 
@@ -115,10 +127,8 @@ void device_close(Device *device);
  * it, unless `emulate`: then its results are computed all the same, slowly, for tests. */
 Precision device_set_precision(Device *device, Precision precision, bool emulate);
 
-/* Scratch that the operations need for attention over sequences of up to `longest` tokens in heads
- * of up to `head` channels, and for sums over flat buffers of up to `elements` elements
- * (parameters, rows of the loss). */
-size_t device_scratch_bytes(const Device *device, int64_t longest, int64_t head, int64_t elements);
+/* Scratch that the operations need for passes of these sizes. */
+size_t device_scratch_bytes(const Device *device, const ScratchNeeds *needs);
 int device_reserve(Device *device, size_t bytes, Error *error); /* grows only */
 
 int device_threads_available(void); /* cores this process may run on, cgroup limit included */

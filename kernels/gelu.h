@@ -12,7 +12,7 @@ typedef void GeluForward(Activation *y, const Activation *x, int64_t count, Devi
 typedef void GeluBackward(Activation *dx, const Activation *dy, const Activation *x, int64_t count,
                           Device *device);
 
-GeluForward cpu_gelu_forward, reference_gelu_forward;
-GeluBackward cpu_gelu_backward, reference_gelu_backward;
+GeluForward cpu_gelu_forward, cuda_gelu_forward, reference_gelu_forward;
+GeluBackward cpu_gelu_backward, cuda_gelu_backward, reference_gelu_backward;
 
 #endif

@@ -18,7 +18,7 @@ typedef void InvarianceForward(double *loss, const float *e, int64_t views, int6
 typedef void InvarianceBackward(float *de, const float *e, int64_t views, int64_t clips,
                                 int64_t width, double weight, Device *device);
 
-InvarianceForward cpu_invariance_forward, reference_invariance_forward;
-InvarianceBackward cpu_invariance_backward, reference_invariance_backward;
+InvarianceForward cpu_invariance_forward, cuda_invariance_forward, reference_invariance_forward;
+InvarianceBackward cpu_invariance_backward, cuda_invariance_backward, reference_invariance_backward;
 
 #endif

@@ -28,9 +28,9 @@ typedef void LayernormBackward(float *dx, Activation *narrow, float *dw, float *
                                const float *rstd, const float *w, int64_t rows, int64_t width,
                                Device *device);
 
-LayernormForward cpu_layernorm_forward, reference_layernorm_forward;
-LayernormValues cpu_layernorm_values, reference_layernorm_values;
-LayernormAgain cpu_layernorm_again, reference_layernorm_again;
-LayernormBackward cpu_layernorm_backward, reference_layernorm_backward;
+LayernormForward cpu_layernorm_forward, cuda_layernorm_forward, reference_layernorm_forward;
+LayernormValues cpu_layernorm_values, cuda_layernorm_values, reference_layernorm_values;
+LayernormAgain cpu_layernorm_again, cuda_layernorm_again, reference_layernorm_again;
+LayernormBackward cpu_layernorm_backward, cuda_layernorm_backward, reference_layernorm_backward;
 
 #endif

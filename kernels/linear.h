@@ -36,12 +36,16 @@ typedef void LinearGeluBackwardInput(Activation *da, Activation *x, const Activa
 typedef void LinearBackwardWeight(float *dw, float *db, const Activation *dy, const Activation *x,
                                   int64_t rows, int64_t in, int64_t out, Device *device);
 
-LinearForward cpu_linear_forward, reference_linear_forward;
-LinearResidualForward cpu_linear_residual_forward, reference_linear_residual_forward;
-LinearGeluForward cpu_linear_gelu_forward, reference_linear_gelu_forward;
-LinearBackwardInput cpu_linear_backward_input, reference_linear_backward_input;
-LinearGeluBackwardInput cpu_linear_gelu_backward_input, reference_linear_gelu_backward_input;
-LinearBackwardWeight cpu_linear_backward_weight, reference_linear_backward_weight;
+LinearForward cpu_linear_forward, cuda_linear_forward, reference_linear_forward;
+LinearResidualForward cpu_linear_residual_forward, cuda_linear_residual_forward,
+    reference_linear_residual_forward;
+LinearGeluForward cpu_linear_gelu_forward, cuda_linear_gelu_forward, reference_linear_gelu_forward;
+LinearBackwardInput cpu_linear_backward_input, cuda_linear_backward_input,
+    reference_linear_backward_input;
+LinearGeluBackwardInput cpu_linear_gelu_backward_input, cuda_linear_gelu_backward_input,
+    reference_linear_gelu_backward_input;
+LinearBackwardWeight cpu_linear_backward_weight, cuda_linear_backward_weight,
+    reference_linear_backward_weight;
 
 /* Weights that linear layers will read again and again: a device may keep a form of its own beside
  * them (16 bits, packed for its GEMM), made when they are first read after a change. Without this a
@@ -59,9 +63,12 @@ typedef int LinearWeightsAdd(const LinearWeights *weights, Device *device, Error
 /* All weights within [from, to) have changed, or (remove) will not be read again. */
 typedef void LinearWeightsChanged(const float *from, const float *to, Device *device);
 
-LinearWeightsBytes cpu_linear_weights_bytes, reference_linear_weights_bytes;
-LinearWeightsAdd cpu_linear_weights_add, reference_linear_weights_add;
-LinearWeightsChanged cpu_linear_weights_changed, reference_linear_weights_changed;
-LinearWeightsChanged cpu_linear_weights_remove, reference_linear_weights_remove;
+LinearWeightsBytes cpu_linear_weights_bytes, cuda_linear_weights_bytes,
+    reference_linear_weights_bytes;
+LinearWeightsAdd cpu_linear_weights_add, cuda_linear_weights_add, reference_linear_weights_add;
+LinearWeightsChanged cpu_linear_weights_changed, cuda_linear_weights_changed,
+    reference_linear_weights_changed;
+LinearWeightsChanged cpu_linear_weights_remove, cuda_linear_weights_remove,
+    reference_linear_weights_remove;
 
 #endif

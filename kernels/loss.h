@@ -38,10 +38,10 @@ typedef void SpreadBackward(float *dz, const float *spread, const float *z,
 typedef void LossTotal(double *total, const double *loss, int64_t settings, const double *reg,
                        double reg_coeff, Device *device);
 
-LossForward cpu_loss_forward, reference_loss_forward;
-LossTotal cpu_loss_total, reference_loss_total;
-LossBackward cpu_loss_backward, reference_loss_backward;
-SpreadForward cpu_spread_forward, reference_spread_forward;
-SpreadBackward cpu_spread_backward, reference_spread_backward;
+LossForward cpu_loss_forward, cuda_loss_forward, reference_loss_forward;
+LossTotal cpu_loss_total, cuda_loss_total, reference_loss_total;
+LossBackward cpu_loss_backward, cuda_loss_backward, reference_loss_backward;
+SpreadForward cpu_spread_forward, cuda_spread_forward, reference_spread_forward;
+SpreadBackward cpu_spread_backward, cuda_spread_backward, reference_spread_backward;
 
 #endif

@@ -32,6 +32,6 @@ typedef void PatchesCut(Activation *patches, const uint8_t *pixels, const float 
                         const uint8_t *mirror, const int32_t *clip, const int32_t *token,
                         int64_t rows, const PatchShape *shape, Device *device);
 
-PatchesCut cpu_patches_cut, reference_patches_cut;
+PatchesCut cpu_patches_cut, cuda_patches_cut, reference_patches_cut;
 
 #endif

@@ -24,7 +24,7 @@ typedef void RopeForward(Activation *qkv, const float *table, const int32_t *tok
 typedef void RopeBackward(Activation *dqkv, const float *table, const int32_t *token, int64_t rows,
                           int64_t width, int64_t heads, Device *device);
 
-RopeForward cpu_rope_forward, reference_rope_forward;
-RopeBackward cpu_rope_backward, reference_rope_backward;
+RopeForward cpu_rope_forward, cuda_rope_forward, reference_rope_forward;
+RopeBackward cpu_rope_backward, cuda_rope_backward, reference_rope_backward;
 
 #endif

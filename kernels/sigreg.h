@@ -46,7 +46,7 @@ typedef void SigregForward(double *loss, double *statistic, float *x, float *gap
 typedef void SigregBackward(float *de, float *x, const float *gap, const float *a,
                             const SigregShape *shape, double weight, Device *device);
 
-SigregForward cpu_sigreg_forward, reference_sigreg_forward;
-SigregBackward cpu_sigreg_backward, reference_sigreg_backward;
+SigregForward cpu_sigreg_forward, cuda_sigreg_forward, reference_sigreg_forward;
+SigregBackward cpu_sigreg_backward, cuda_sigreg_backward, reference_sigreg_backward;
 
 #endif

@@ -17,7 +17,7 @@ typedef void SwigluBackward(Activation *da, Activation *db, Activation *y, const
                             const Activation *a, const Activation *b, int64_t count,
                             Device *device);
 
-SwigluForward cpu_swiglu_forward, reference_swiglu_forward;
-SwigluBackward cpu_swiglu_backward, reference_swiglu_backward;
+SwigluForward cpu_swiglu_forward, cuda_swiglu_forward, reference_swiglu_forward;
+SwigluBackward cpu_swiglu_backward, cuda_swiglu_backward, reference_swiglu_backward;
 
 #endif

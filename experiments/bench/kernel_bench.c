@@ -212,7 +212,14 @@ static int take_bytes(Buffers *b, void **place, size_t bytes, Error *error) {
 static int open_buffers(Buffers *b, Error *error) {
     Device *d = b->device;
     size_t wide = (size_t)ROWS * HIDDEN, size = activation_size(d->precision);
-    if (device_reserve(d, device_scratch_bytes(d, TOKENS, WIDTH / HEADS, PARAMETERS), error))
+    if (device_reserve(d,
+                       device_scratch_bytes(d, &(ScratchNeeds){.longest = TOKENS,
+                                                               .head = WIDTH / HEADS,
+                                                               .heads = HEADS,
+                                                               .elements = PARAMETERS,
+                                                               .rows = TOKENS,
+                                                               .width = 4 * WIDTH}),
+                       error))
         return -1;
     for (int i = 0; i < 4; i++)
         if (take(b, &b->real[i], (size_t)PARAMETERS * sizeof(float), error))

@@ -50,7 +50,9 @@ static Fixture make(SigregHeadShape s, const char *name, int threads) {
         f.total += counts[i] + 3;
     }
     assert_int_equal(device_open(&f.device, name, threads, &error), 0);
-    size_t scratch = device_scratch_bytes(f.device, 0, 0, s.clips * s.output);
+    size_t scratch = device_scratch_bytes(f.device, &(ScratchNeeds){.elements = s.clips * s.output,
+                                                                    .rows = s.views * s.clips,
+                                                                    .width = s.hidden});
     assert_int_equal(device_reserve(f.device, scratch, &error), 0);
     Arena arena = {.kind = MEMORY_INPUT};
     lay_out(&f, &arena);

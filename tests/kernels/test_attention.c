@@ -93,7 +93,12 @@ static Device *open_device(const char *name, int threads, const AttentionVariant
     Device *device;
     Error error = {0};
     assert_int_equal(device_open(&device, name, threads, &error), 0);
-    size_t scratch = device_scratch_bytes(device, LONGEST, 128, 1);
+    size_t scratch = device_scratch_bytes(device, &(ScratchNeeds){.longest = LONGEST,
+                                                                  .head = 128,
+                                                                  .elements = 1,
+                                                                  .rows = 4 * LONGEST,
+                                                                  .heads = 16,
+                                                                  .width = 1 << 10});
     assert_int_equal(device_reserve(device, scratch, &error), 0);
     /* what is not written first must not matter */
     memset(device->scratch, 0xff, device->scratch_bytes);

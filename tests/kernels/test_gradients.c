@@ -266,7 +266,12 @@ static void gradients_are_differences(void **state) {
         Device *d;
         Error error = {0};
         assert_int_equal(device_open(&d, names[i], 2, &error), 0);
-        assert_int_equal(device_reserve(d, device_scratch_bytes(d, 0, 0, 1 << 16), &error), 0);
+        assert_int_equal(device_reserve(d,
+                                        device_scratch_bytes(d, &(ScratchNeeds){.elements = 1 << 16,
+                                                                                .rows = 1 << 10,
+                                                                                .width = 1 << 10}),
+                                        &error),
+                         0);
         check_device(d);
         device_close(d);
     }

@@ -6,6 +6,7 @@
  * its typical term, 2e-6 for n = 1000. A wrong index, sign or missing term is off by far more. */
 #include "base/random.h"
 #include "kernels/device.h"
+#include "tests/kernels/under_test.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +21,7 @@
 #define TOLERANCE 4e-6
 
 static float *fill(int64_t count, double scale, uint64_t seed) {
-    float *x = malloc(sizeof *x * (size_t)(count ? count : 1));
+    float *x = shared_new(sizeof *x * (size_t)(count ? count : 1));
     Random random = random_at(seed, RANDOM_TEST, 0, 0);
     for (int64_t i = 0; i < count; i++)
         x[i] = (float)(scale * random_normal(&random));
@@ -28,17 +29,27 @@ static float *fill(int64_t count, double scale, uint64_t seed) {
 }
 
 static float *copy(const float *x, int64_t count) {
-    float *y = malloc(sizeof *y * (size_t)(count ? count : 1));
+    float *y = shared_new(sizeof *y * (size_t)(count ? count : 1));
     memcpy(y, x, sizeof *y * (size_t)count);
     return y;
 }
 
-static Device *open_device(const char *name, int threads) {
+static Device *open_device(const char *name, int variant) {
     Device *device;
     Error error = {0};
-    assert_int_equal(device_open(&device, name, threads, &error), 0);
+    assert_int_equal(strcmp(name, UNDER_TEST) ? device_open(&device, name, 1, &error)
+                                              : under_test_open(&device, variant, &error),
+                     0);
     assert_int_equal(
-        device_reserve(device, device_scratch_bytes(device, 700, 128, 1 << 20), &error), 0);
+        device_reserve(device,
+                       device_scratch_bytes(device, &(ScratchNeeds){.longest = 700,
+                                                                    .head = 128,
+                                                                    .elements = 1 << 20,
+                                                                    .rows = 1 << 12,
+                                                                    .heads = 16,
+                                                                    .width = 1 << 10}),
+                       &error),
+        0);
     return device;
 }
 
@@ -65,26 +76,28 @@ static void keep(Outcome *o, int k, float *x, int64_t count) {
 
 static void drop(Outcome *o) {
     for (int k = 0; k < 4; k++)
-        free(o->out[k]);
+        shared_free(o->out[k]);
 }
 
-/* Runs a case on the reference device and on 1 to 4 threads of the cpu. */
+/* Runs a case on the reference device and on every variant of the one under test. */
 static void compare(const char *what, Outcome (*run)(Device *device, const int64_t *sizes),
                     const int64_t *sizes) {
-    Device *reference = open_device("reference", 1), *one = open_device("cpu", 1);
+    Device *reference = open_device("reference", 0), *one = open_device(UNDER_TEST, 0);
     Outcome expected = run(reference, sizes), first = run(one, sizes);
+    under_test_settle();
     for (int k = 0; k < 4; k++)
         if (expected.out[k])
             assert_near(what, first.out[k], expected.out[k], expected.count[k]);
-    for (int threads = 2; threads <= 4; threads++) {
-        Device *many = open_device("cpu", threads);
-        Outcome again = run(many, sizes);
+    for (int variant = 1; variant < UNDER_TEST_VARIANTS; variant++) {
+        Device *other = open_device(UNDER_TEST, variant);
+        Outcome again = run(other, sizes);
+        under_test_settle();
         for (int k = 0; k < 4; k++)
             if (again.out[k] &&
                 memcmp(again.out[k], first.out[k], (size_t)again.count[k] * sizeof(float)))
-                fail_msg("%s: other bits with %d threads", what, threads);
+                fail_msg("%s: other bits in variant %d", what, variant);
         drop(&again);
-        device_close(many);
+        device_close(other);
     }
     drop(&expected);
     drop(&first);
@@ -101,8 +114,8 @@ static Outcome run_linear(Device *d, const int64_t *s) {
     int64_t rows = s[0], in = s[1], out = s[2];
     float *x = fill(rows * in, 1, 1), *w = fill(out * in, 0.1, 2), *b = fill(out, 1, 3);
     float *residual = fill(rows * out, 1, 4), *dy = fill(rows * out, 1, 5);
-    float *y = s[3] & 1 ? copy(residual, rows * out) : malloc(sizeof *y * (size_t)(rows * out));
-    float *dx = malloc(sizeof *dx * (size_t)(rows * in));
+    float *y = s[3] & 1 ? copy(residual, rows * out) : shared_new(sizeof *y * (size_t)(rows * out));
+    float *dx = shared_new(sizeof *dx * (size_t)(rows * in));
     float *dw = fill(out * in, 1, 6), *db = fill(out, 1, 7); /* gradients are added to */
     if (s[3] & 5)
         d->linear_residual_forward(y, x, w, s[3] & 2 ? b : NULL, s[3] & 1 ? y : residual, rows, in,
@@ -111,7 +124,7 @@ static Outcome run_linear(Device *d, const int64_t *s) {
         d->linear_forward(y, x, w, s[3] & 2 ? b : NULL, rows, in, out, d);
     d->linear_backward_input(dx, dy, w, rows, in, out, d);
     d->linear_backward_weight(dw, s[3] & 2 ? db : NULL, dy, x, rows, in, out, d);
-    free(x), free(w), free(b), free(residual), free(dy);
+    shared_free(x), shared_free(w), shared_free(b), shared_free(residual), shared_free(dy);
     Outcome o = {0};
     keep(&o, 0, y, rows * out);
     keep(&o, 1, dx, rows * in);
@@ -136,16 +149,16 @@ static Outcome run_linear_gelu(Device *d, const int64_t *s) {
     int64_t rows = s[0], in = s[1], out = s[2];
     float *x = fill(rows * in, 1, 1), *w = fill(out * in, 0.2, 2), *b = fill(out, 1, 3);
     float *a = fill(rows * in, 1, 4), *dy = fill(rows * out, 1, 5);
-    float *y = malloc(sizeof *y * (size_t)(rows * out));
-    float *activated = malloc(sizeof *y * (size_t)(rows * out));
-    float *da = malloc(sizeof *da * (size_t)(rows * in)), *again = NULL;
+    float *y = shared_new(sizeof *y * (size_t)(rows * out));
+    float *activated = shared_new(sizeof *y * (size_t)(rows * out));
+    float *da = shared_new(sizeof *da * (size_t)(rows * in)), *again = NULL;
     d->linear_gelu_forward(activated, s[3] ? y : NULL, x, w, b, rows, in, out, d);
     if (s[3])
-        again = malloc(sizeof *again * (size_t)(rows * in));
+        again = shared_new(sizeof *again * (size_t)(rows * in));
     else
         memset(y, 0, sizeof *y * (size_t)(rows * out));
     d->linear_gelu_backward_input(da, again, dy, w, a, rows, in, out, d);
-    free(x), free(w), free(b), free(a), free(dy);
+    shared_free(x), shared_free(w), shared_free(b), shared_free(a), shared_free(dy);
     Outcome o = {0};
     keep(&o, 0, activated, rows * out);
     keep(&o, 1, y, rows * out);
@@ -176,8 +189,9 @@ static Outcome run_layernorm(Device *d, const int64_t *s) {
     int64_t rows = s[0], width = s[1];
     float *x = fill(rows * width, 3, 1), *w = fill(width, 1, 2), *b = fill(width, 1, 3);
     float *dy = fill(rows * width, 1, 4);
-    float *y = s[2] ? copy(x, rows * width) : malloc(sizeof *y * (size_t)(rows * width));
-    float *mean = malloc(sizeof *mean * (size_t)rows), *rstd = malloc(sizeof *rstd * (size_t)rows);
+    float *y = s[2] ? copy(x, rows * width) : shared_new(sizeof *y * (size_t)(rows * width));
+    float *mean = shared_new(sizeof *mean * (size_t)rows),
+          *rstd = shared_new(sizeof *rstd * (size_t)rows);
     float *dx = fill(rows * width, 1, 5), *dw = fill(width, 1, 6), *db = fill(width, 1, 7);
     if (s[2]) { /* in place, without the affine part and statistics */
         d->layernorm_values(y, NULL, NULL, y, NULL, NULL, rows, width, 1e-5, d);
@@ -187,7 +201,8 @@ static Outcome run_layernorm(Device *d, const int64_t *s) {
         d->layernorm_again(y, x, mean, rstd, w, b, rows, width, d);
         d->layernorm_backward(dx, NULL, dw, db, dy, x, mean, rstd, w, rows, width, d);
     }
-    free(x), free(w), free(b), free(dy), free(mean), free(rstd);
+    shared_free(x), shared_free(w), shared_free(b), shared_free(dy), shared_free(mean),
+        shared_free(rstd);
     Outcome o = {0};
     keep(&o, 0, y, rows * width);
     keep(&o, 1, dx, rows * width);
@@ -208,10 +223,10 @@ static void layernorm(void **state) {
 
 static Outcome run_gelu(Device *d, const int64_t *s) {
     float *x = fill(s[0], (double)s[1], 1), *dy = fill(s[0], 1, 2);
-    float *y = malloc(sizeof *y * (size_t)s[0]);
+    float *y = shared_new(sizeof *y * (size_t)s[0]);
     d->gelu_forward(y, x, s[0], d);
     d->gelu_backward(dy, dy, x, s[0], d); /* in place */
-    free(x);
+    shared_free(x);
     Outcome o = {0};
     keep(&o, 0, y, s[0]);
     keep(&o, 1, dy, s[0]);
@@ -228,7 +243,7 @@ static void gelu(void **state) {
  * roundings of float32, each 6e-8, grown by x²/2 in the exponential. */
 static void gelu_is_exact_in_the_tail(void **state) {
     (void)state;
-    Device *d = open_device("cpu", 1);
+    Device *d = open_device(UNDER_TEST, 0);
     for (double v = -5; v < 12; v += 0.0137) {
         float x = (float)v, y;
         d->gelu_forward(&y, &x, 1, d);
@@ -258,11 +273,11 @@ static Outcome run_attention(Device *d, const int64_t *s) {
         cu[i + 1] = cu[i] + lengths->length[i];
     int64_t rows = cu[lengths->count];
     float *qkv = fill(rows * 3 * width, s[3] ? 6 : 1, 1), *dout = fill(rows * width, 1, 2);
-    float *out = malloc(sizeof *out * (size_t)(rows * width));
-    float *lse = malloc(sizeof *lse * (size_t)(rows * count));
-    float *dqkv = malloc(sizeof *dqkv * (size_t)(rows * 3 * width));
+    float *out = shared_new(sizeof *out * (size_t)(rows * width));
+    float *lse = shared_new(sizeof *lse * (size_t)(rows * count));
+    float *dqkv = shared_new(sizeof *dqkv * (size_t)(rows * 3 * width));
     /* causal: steps of time in any order, and a class token that nobody else may read */
-    int32_t *block = malloc(sizeof *block * (size_t)(rows + 1));
+    int32_t *block = shared_new(sizeof *block * (size_t)(rows + 1));
     for (int64_t i = 0; i < rows; i++)
         block[i] = (int32_t)(i * 7 % 5);
     for (int i = 0; i < lengths->count; i++)
@@ -270,14 +285,14 @@ static Outcome run_attention(Device *d, const int64_t *s) {
     const int32_t *order = s[4] ? block : NULL;
     d->attention_forward(out, lse, qkv, cu, order, lengths->count, width, count, d);
     d->attention_backward(dqkv, dout, qkv, out, lse, cu, order, lengths->count, width, count, d);
-    free(qkv), free(dout), free(block);
+    shared_free(qkv), shared_free(dout), shared_free(block);
     Outcome o = {0};
     keep(&o, 0, out, rows * width);
     keep(&o, 1, lse, rows * count);
     /* A sharp softmax multiplies the rounding of scores of some tens: held by the forward pass and
      * by finite differences instead. */
     if (s[3])
-        free(dqkv);
+        shared_free(dqkv);
     else
         keep(&o, 2, dqkv, rows * 3 * width);
     return o;
@@ -296,7 +311,7 @@ static void attention(void **state) {
 static void attention_does_not_see_the_future(void **state) {
     (void)state;
     enum { ROWS = 12, WIDTH = 16 };
-    Device *d = open_device("cpu", 2);
+    Device *d = open_device(UNDER_TEST, 1);
     int32_t cu[2] = {0, ROWS}, block[ROWS] = {INT32_MAX, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2};
     float *qkv = fill(ROWS * 3 * WIDTH, 1, 1), before[ROWS * WIDTH], after[ROWS * WIDTH];
     d->attention_forward(before, NULL, qkv, cu, block, 1, WIDTH, 2, d);
@@ -305,7 +320,7 @@ static void attention_does_not_see_the_future(void **state) {
     d->attention_forward(after, NULL, qkv, cu, block, 1, WIDTH, 2, d);
     assert_memory_equal(before + WIDTH, after + WIDTH, 7 * WIDTH * sizeof(float));
     assert_memory_not_equal(before, after, WIDTH * sizeof(float)); /* the class token sees all */
-    free(qkv);
+    shared_free(qkv);
     device_close(d);
 }
 
@@ -315,12 +330,12 @@ static Outcome run_rope(Device *d, const int64_t *s) {
     int64_t rows = s[0], count = s[1], head = s[2], width = count * head;
     float *qkv = fill(rows * 3 * width, 1, 1), *dqkv = fill(rows * 3 * width, 1, 2);
     float *table = fill(9 * 2 * head, 1, 3);
-    int32_t *token = malloc(sizeof *token * (size_t)rows);
+    int32_t *token = shared_new(sizeof *token * (size_t)rows);
     for (int64_t i = 0; i < rows; i++)
         token[i] = (int32_t)(i * 5 % 10) - 1; /* some rows lie nowhere */
     d->rope_forward(qkv, table, token, rows, width, count, d);
     d->rope_backward(dqkv, table, token, rows, width, count, d);
-    free(table), free(token);
+    shared_free(table), shared_free(token);
     Outcome o = {0};
     keep(&o, 0, qkv, rows * 3 * width);
     keep(&o, 1, dqkv, rows * 3 * width);
@@ -333,7 +348,7 @@ static void rope(void **state) {
         for (size_t h = 1; h < sizeof heads / sizeof *heads; h++)
             compare("rope", run_rope, (int64_t[]){row_counts[r], heads[h][0], heads[h][1]});
     /* forward and backward are transposes: <y, R x> = <Rᵀ y, x>, values included */
-    Device *d = open_device("cpu", 1);
+    Device *d = open_device(UNDER_TEST, 0);
     enum { WIDTH = 32 };
     float *x = fill(3 * WIDTH, 1, 1), *y = fill(3 * WIDTH, 1, 2), *table = fill(2 * 16, 1, 3);
     float *rx = copy(x, 3 * WIDTH), *ry = copy(y, 3 * WIDTH);
@@ -346,19 +361,19 @@ static void rope(void **state) {
         two += (double)ry[i] * x[i];
     }
     assert_true(fabs(one - two) < 1e-5 * fabs(one));
-    free(x), free(y), free(table), free(rx), free(ry);
+    shared_free(x), shared_free(y), shared_free(table), shared_free(rx), shared_free(ry);
     device_close(d);
 }
 
 static Outcome run_swiglu(Device *d, const int64_t *s) {
     int64_t count = s[0];
     float *a = fill(count, 4, 1), *b = fill(count, 1, 2), *dy = fill(count, 1, 3);
-    float *y = malloc(sizeof *y * (size_t)count), *db = malloc(sizeof *db * (size_t)count);
+    float *y = shared_new(sizeof *y * (size_t)count), *db = shared_new(sizeof *db * (size_t)count);
     d->swiglu_forward(y, a, b, count, d);
-    float *again = malloc(sizeof *again * (size_t)count);
+    float *again = shared_new(sizeof *again * (size_t)count);
     d->swiglu_backward(dy, db, again, dy, a, b, count, d); /* in place */
     d->rows_add(again, y, count, d);
-    free(a), free(b);
+    shared_free(a), shared_free(b);
     Outcome o = {0};
     keep(&o, 0, y, count);
     keep(&o, 1, dy, count);
@@ -379,15 +394,15 @@ static void swiglu(void **state) {
 static Outcome run_patches(Device *d, const int64_t *s) {
     PatchShape shape = {4, 12, 16, 2, 4};
     int64_t pixels_count = 2 * 3 * 4 * 12 * 16, values = 3 * 2 * 16;
-    uint8_t *pixels = malloc((size_t)pixels_count), mirror[2] = {0, 1};
+    uint8_t *pixels = shared_new((size_t)pixels_count), mirror[2] = {0, 1};
     float *normal = fill(pixels_count, 1, 1);
     for (int64_t i = 0; i < pixels_count; i++)
         pixels[i] = (uint8_t)(i * 37 % 251);
     int32_t clip[] = {0, 1, 1, 0, 1}, token[] = {0, 23, 5, 11, 8};
-    float *patches = malloc(sizeof *patches * (size_t)(5 * values));
+    float *patches = shared_new(sizeof *patches * (size_t)(5 * values));
     d->patches_cut(patches, s[0] ? pixels : NULL, s[0] ? NULL : normal, s[1] ? mirror : NULL, clip,
                    token, 5, &shape, d);
-    free(pixels), free(normal);
+    shared_free(pixels), shared_free(normal);
     Outcome o = {0};
     keep(&o, 0, patches, 5 * values);
     return o;
@@ -403,7 +418,7 @@ static Outcome run_rows(Device *d, const int64_t *s) {
     int64_t width = s[0];
     float *x = fill(40 * width, 1, 1), *table = fill(9 * width, 1, 2);
     float *y = fill(40 * width, 1, 3), *dx = fill(40 * width, 1, 4), *sum = fill(width, 1, 5);
-    float *mean = malloc(sizeof *mean * (size_t)(3 * width));
+    float *mean = shared_new(sizeof *mean * (size_t)(3 * width));
     int32_t to[] = {3, 0, 39, 7}, from[] = {1, 30, 2, 0}, entry[] = {8, 0, 8, 3};
     int32_t cu[] = {0, 5, 5, 40};
     d->rows_gather(y, to, x, from, table, entry, 4, width, d);
@@ -419,7 +434,7 @@ static Outcome run_rows(Device *d, const int64_t *s) {
     d->rows_blend(dx, NULL, scale, cu, 3, width, d);
     if (width > 4)
         d->rows_columns(dx, width, 1, x, width, 2, 9, 3, sizeof *dx, d);
-    free(x), free(table);
+    shared_free(x), shared_free(table);
     Outcome o = {0};
     keep(&o, 0, y, 40 * width);
     keep(&o, 1, dx, 40 * width);
@@ -442,8 +457,9 @@ static Outcome run_loss(Device *d, const int64_t *s) {
     double power = (double)s[1] / 2;
     float *z = fill(total * width, 1, 1), *h = fill(total * width, 1, 2);
     memcpy(h, z, sizeof *h * (size_t)width); /* equal entries: no gradient */
-    float *dz = malloc(sizeof *dz * (size_t)(total * width));
-    float *spread = malloc(sizeof *spread * (size_t)(4 * width)), *sums = malloc(3 * sizeof *sums);
+    float *dz = shared_new(sizeof *dz * (size_t)(total * width));
+    float *spread = shared_new(sizeof *spread * (size_t)(4 * width)),
+          *sums = shared_new(3 * sizeof *sums);
     int32_t cu[] = {0, 10, 11, 30, 50}; /* 2 settings of 2 samples; one of a single token */
     double loss = 1, reg = 2, all;
     float *row_weight = fill(total, 1, 3);
@@ -452,12 +468,12 @@ static Outcome run_loss(Device *d, const int64_t *s) {
     const float *weights = s[2] ? row_weight : NULL;
     d->loss_forward(&loss, z, h, total, width, power, 0.01, weights, d);
     d->loss_backward(dz, z, h, total, width, power, 0.01, weights, d);
-    free(row_weight);
+    shared_free(row_weight);
     d->spread_forward(&reg, spread, z, cu, 2, 2, width, 0.1, d);
     d->spread_backward(dz, spread, z, cu, 2, 2, width, 0.1, d);
     d->loss_total(&all, &loss, 1, &reg, 0.5, d);
     sums[0] = (float)loss, sums[1] = (float)reg, sums[2] = (float)all;
-    free(z), free(h);
+    shared_free(z), shared_free(h);
     Outcome o = {0};
     keep(&o, 0, dz, total * width);
     keep(&o, 1, spread, 4 * width);
@@ -490,7 +506,7 @@ static Outcome run_adamw(Device *d, const int64_t *s) {
                               .max_norm = s[1] ? 0.5 : 0,
                               .step = 7};
     d->adamw_ema(p, m, v, target, g, count, &square, &loss, &settings, d);
-    free(g);
+    shared_free(g);
     Outcome o = {0};
     keep(&o, 0, p, count);
     keep(&o, 1, m, count);
@@ -504,7 +520,7 @@ static Outcome run_add(Device *device, const int64_t *sizes) {
     float *y = fill(sizes[0], 1, 1), *x = fill(sizes[0], 1, 2);
     device->add(y, x, sizes[0], device);
     keep(&o, 0, y, sizes[0]);
-    free(x);
+    shared_free(x);
     return o;
 }
 
@@ -521,11 +537,11 @@ static void adamw(void **state) {
     for (size_t i = 0; i < 4; i++)
         for (int64_t clip = 0; clip < 2; clip++)
             compare("adamw", run_adamw, (int64_t[]){counts[i], clip, 0});
-    Device *d = open_device("cpu", 2); /* a loss that is not finite changes nothing */
+    Device *d = open_device(UNDER_TEST, 1); /* a loss that is not finite changes nothing */
     Outcome o = run_adamw(d, (int64_t[]){100, 0, 1});
     float *before = fill(100, 1, 1);
     assert_memory_equal(o.out[0], before, 100 * sizeof *before);
-    free(before);
+    shared_free(before);
     drop(&o);
     device_close(d);
 }

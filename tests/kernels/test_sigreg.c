@@ -51,8 +51,13 @@ static Device *open_device(const char *name, int threads) {
     Device *device;
     Error error = {0};
     assert_int_equal(device_open(&device, name, threads, &error), 0);
-    assert_int_equal(device_reserve(device, device_scratch_bytes(device, 0, 0, 1 << 20), &error),
-                     0);
+    assert_int_equal(
+        device_reserve(
+            device,
+            device_scratch_bytes(
+                device, &(ScratchNeeds){.elements = 1 << 20, .rows = 1 << 10, .width = 1 << 10}),
+            &error),
+        0);
     return device;
 }
 

@@ -1,0 +1,64 @@
+/* The CUDA device's own state, which Device points to. Only files in kernels/cuda include this. */
+#ifndef JEPA_KERNELS_CUDA_CUDA_H
+#define JEPA_KERNELS_CUDA_CUDA_H
+
+#include "base/error.h"
+#include <cuda_runtime_api.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Device Device;
+
+/* Uploads go through pinned memory, a ring of segments: the host copies into the ring and goes on;
+ * the transfer runs on a stream of its own into a twin of the ring on the device, and only a copy
+ * within the device waits for the arithmetic before it. A segment is used again when its event says
+ * that it was read. */
+#define CUDA_RING_SEGMENTS 8
+#define CUDA_SEGMENT_BYTES ((size_t)8 << 20)
+
+typedef struct CudaRing {
+    char *host, *device; /* [segments][bytes] */
+    cudaEvent_t arrived; /* the transfer at work */
+    cudaEvent_t read[CUDA_RING_SEGMENTS];
+    int segment;
+    size_t used; /* bytes of the segment at work */
+} CudaRing;
+
+/* Packed lengths on the device: cu_seqlens comes in host memory to every layer, mostly the same. */
+#define CUDA_LENGTHS 8
+typedef struct CudaLengths {
+    int32_t *host;   /* [sequences + 1], a copy to compare with */
+    int32_t *device; /* the same on the device */
+    int64_t sequences, room;
+    int32_t longest;
+    uint64_t used; /* when it was asked for last */
+} CudaLengths;
+
+typedef struct Cuda {
+    int ordinal;
+    cudaStream_t stream; /* all arithmetic */
+    cudaStream_t copy;   /* uploads */
+    CudaRing ring;
+    CudaLengths lengths[CUDA_LENGTHS];
+    uint64_t clock; /* counts uses of `lengths` */
+    int multiprocessors;
+    size_t shared_bytes; /* most dynamic shared memory of a block */
+    char name[128];      /* of the card */
+} Cuda;
+
+/* Ends the process with file, line and the runtime's words: after a failed launch nothing that the
+ * device holds can be trusted. The last checkpoint is whole. */
+#define CUDA_CHECK(call)                                                                           \
+    do {                                                                                           \
+        cudaError_t status_ = (call);                                                              \
+        if (status_ != cudaSuccess)                                                                \
+            cuda_failed(__FILE__, __LINE__, #call, status_);                                       \
+    } while (0)
+_Noreturn void cuda_failed(const char *file, int line, const char *call, cudaError_t status);
+
+/* cu_seqlens[sequences + 1] in device memory, ordered on the compute stream; valid until as many
+ * other lists as CUDA_LENGTHS were asked for. */
+const CudaLengths *cuda_lengths(const int32_t *cu_seqlens, int64_t sequences, Device *device);
+
+#endif

@@ -1,0 +1,236 @@
+/* The CUDA device: opening it, its memory, and what goes to it and comes back.
+ *
+ * The host never waits for the device inside a step: uploads are copied into pinned memory and go
+ * their own way (kernels/cuda/cuda.h), arithmetic is queued on one stream. Only `download` waits;
+ * `post` and `wait` bring scalars back later. */
+#include "kernels/device.h"
+#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/scratch.h"
+#include "kernels/cuda_device.h"
+#include "kernels/operations.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Noreturn void cuda_failed(const char *file, int line, const char *call, cudaError_t status) {
+    fprintf(stderr,
+            "jepa: the GPU failed: %s (%s) at %s:%d, %s. The last checkpoint is whole: go on with "
+            "--resume; if it happens again, look at the driver's messages (dmesg, nvidia-smi)\n",
+            cudaGetErrorString(status), cudaGetErrorName(status), file, line, call);
+    abort();
+}
+
+/* ---- memory ---- */
+
+static int allocate(void **memory, size_t bytes, Device *device, Error *error) {
+    size_t rounded = (bytes + 255) / 256 * 256;
+    cudaError_t status = cudaMalloc(memory, rounded ? rounded : 256);
+    if (status != cudaSuccess) {
+        size_t available = 0, all = 0;
+        *memory = NULL;
+        cudaGetLastError(); /* it is told here; later calls start afresh */
+        cudaMemGetInfo(&available, &all);
+        return error_set(error, ERROR_RUN,
+                         "%s has no %.1f MiB of memory left (%.1f of %.1f MiB are free): use a "
+                         "smaller optimization.micro_batch or model, or end what else uses it",
+                         device->name, (double)bytes / (1 << 20), (double)available / (1 << 20),
+                         (double)all / (1 << 20));
+    }
+    CUDA_CHECK(cudaMemsetAsync(*memory, 0, rounded ? rounded : 256, device->cuda->stream));
+    return 0;
+}
+
+static void release(void *memory, Device *device) {
+    CUDA_CHECK(cudaStreamSynchronize(device->cuda->stream));
+    CUDA_CHECK(cudaFree(memory));
+}
+
+/* ---- to the device ---- */
+
+/* Room for `bytes` in the ring, at most a segment. */
+static size_t ring_take(CudaRing *ring, size_t bytes, cudaStream_t stream) {
+    if (ring->used + bytes > CUDA_SEGMENT_BYTES) {
+        CUDA_CHECK(cudaEventRecord(ring->read[ring->segment], stream));
+        ring->segment = (ring->segment + 1) % CUDA_RING_SEGMENTS;
+        ring->used = 0;
+        CUDA_CHECK(cudaEventSynchronize(ring->read[ring->segment]));
+    }
+    size_t at = (size_t)ring->segment * CUDA_SEGMENT_BYTES + ring->used;
+    ring->used += (bytes + 255) / 256 * 256;
+    return at;
+}
+
+#define SMALL_UPLOAD ((size_t)64 << 10) /* bytes: not worth a copy on a stream of its own */
+
+static void upload_part(void *to, const void *host, size_t bytes, Cuda *cuda) {
+    CudaRing *ring = &cuda->ring;
+    size_t at = ring_take(ring, bytes, cuda->stream);
+    memcpy(ring->host + at, host, bytes);
+    if (bytes <= SMALL_UPLOAD) {
+        CUDA_CHECK(
+            cudaMemcpyAsync(to, ring->host + at, bytes, cudaMemcpyHostToDevice, cuda->stream));
+        return;
+    }
+    CUDA_CHECK(cudaMemcpyAsync(ring->device + at, ring->host + at, bytes, cudaMemcpyHostToDevice,
+                               cuda->copy));
+    CUDA_CHECK(cudaEventRecord(ring->arrived, cuda->copy));
+    CUDA_CHECK(cudaStreamWaitEvent(cuda->stream, ring->arrived, 0));
+    CUDA_CHECK(
+        cudaMemcpyAsync(to, ring->device + at, bytes, cudaMemcpyDeviceToDevice, cuda->stream));
+}
+
+static void upload(void *to, const void *host, size_t bytes, Device *device) {
+    for (size_t done = 0; done < bytes;) {
+        size_t part = bytes - done < CUDA_SEGMENT_BYTES ? bytes - done : CUDA_SEGMENT_BYTES;
+        upload_part((char *)to + done, (const char *)host + done, part, device->cuda);
+        done += part;
+    }
+}
+
+const CudaLengths *cuda_lengths(const int32_t *cu_seqlens, int64_t sequences, Device *device) {
+    Cuda *cuda = device->cuda;
+    CudaLengths *oldest = &cuda->lengths[0];
+    size_t bytes = (size_t)(sequences + 1) * sizeof *cu_seqlens;
+    for (int i = 0; i < CUDA_LENGTHS; i++) {
+        CudaLengths *l = &cuda->lengths[i];
+        if (l->used && l->sequences == sequences && !memcmp(l->host, cu_seqlens, bytes)) {
+            l->used = ++cuda->clock;
+            return l;
+        }
+        oldest = l->used < oldest->used ? l : oldest;
+    }
+    JEPA_ASSERT(sequences + 1 <= oldest->room);
+    memcpy(oldest->host, cu_seqlens, bytes);
+    oldest->sequences = sequences;
+    oldest->longest = 0;
+    for (int64_t s = 0; s < sequences; s++)
+        if (cu_seqlens[s + 1] - cu_seqlens[s] > oldest->longest)
+            oldest->longest = cu_seqlens[s + 1] - cu_seqlens[s];
+    oldest->used = ++cuda->clock;
+    upload(oldest->device, cu_seqlens, bytes, device);
+    return oldest;
+}
+
+/* ---- and back ---- */
+
+static void download(void *host, const void *from, size_t bytes, Device *device) {
+    CUDA_CHECK(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, device->cuda->stream));
+    CUDA_CHECK(cudaStreamSynchronize(device->cuda->stream));
+}
+
+static void zero(void *memory, size_t bytes, Device *device) {
+    CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, device->cuda->stream));
+}
+
+/* ---- opening ---- */
+
+int cuda_device_count(Error *why) {
+    int count = 0;
+    cudaError_t status = cudaGetDeviceCount(&count);
+    cudaGetLastError();
+    if (status == cudaErrorInsufficientDriver || status == cudaErrorNoDevice || !count)
+        error_fill(why, ERROR_RUN, "no GPU: %s", cudaGetErrorString(status));
+    else if (status != cudaSuccess)
+        error_fill(why, ERROR_RUN, "no GPU works: %s (%s)", cudaGetErrorString(status),
+                   cudaGetErrorName(status));
+    return status == cudaSuccess ? count : 0;
+}
+
+static int make_ring(CudaRing *ring) {
+    size_t bytes = CUDA_RING_SEGMENTS * CUDA_SEGMENT_BYTES;
+    if (cudaHostAlloc((void **)&ring->host, bytes, cudaHostAllocDefault) != cudaSuccess ||
+        cudaMalloc((void **)&ring->device, bytes) != cudaSuccess ||
+        cudaEventCreateWithFlags(&ring->arrived, cudaEventDisableTiming) != cudaSuccess)
+        return -1;
+    for (int i = 0; i < CUDA_RING_SEGMENTS; i++)
+        if (cudaEventCreateWithFlags(&ring->read[i], cudaEventDisableTiming) != cudaSuccess)
+            return -1;
+    return 0;
+}
+
+static void free_ring(CudaRing *ring) {
+    for (int i = 0; i < CUDA_RING_SEGMENTS; i++)
+        if (ring->read[i])
+            cudaEventDestroy(ring->read[i]);
+    if (ring->arrived)
+        cudaEventDestroy(ring->arrived);
+    cudaFree(ring->device);
+    cudaFreeHost(ring->host);
+}
+
+#define LENGTHS_ROOM ((int64_t)1 << 16) /* sequences of a pass, at most; 256 KiB */
+
+static int make_lengths(Cuda *cuda) {
+    for (int i = 0; i < CUDA_LENGTHS; i++) {
+        CudaLengths *l = &cuda->lengths[i];
+        l->room = LENGTHS_ROOM;
+        l->host = memory_new((size_t)l->room, sizeof *l->host);
+        if (cudaMalloc((void **)&l->device, (size_t)l->room * sizeof *l->device) != cudaSuccess)
+            return -1;
+    }
+    return 0;
+}
+
+void cuda_device_close(Device *device) {
+    Cuda *cuda = device->cuda;
+    if (!cuda)
+        return;
+    if (cuda->stream)
+        cudaStreamSynchronize(cuda->stream);
+    free_ring(&cuda->ring);
+    for (int i = 0; i < CUDA_LENGTHS; i++) {
+        free(cuda->lengths[i].host);
+        cudaFree(cuda->lengths[i].device);
+    }
+    if (cuda->copy)
+        cudaStreamDestroy(cuda->copy);
+    if (cuda->stream)
+        cudaStreamDestroy(cuda->stream);
+    free(cuda);
+    device->cuda = NULL;
+}
+
+static int open_streams(Cuda *cuda) {
+    return cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking) != cudaSuccess ||
+           cudaStreamCreateWithFlags(&cuda->copy, cudaStreamNonBlocking) != cudaSuccess ||
+           make_ring(&cuda->ring) || make_lengths(cuda);
+}
+
+static const Device table = {OPERATIONS(cuda),
+                             .allocate = allocate,
+                             .release = release,
+                             .upload = upload,
+                             .download = download,
+                             .zero = zero,
+                             .scratch_needed = cuda_scratch};
+
+int cuda_device_open(Device *device, int ordinal, Error *error) {
+    Error why = {0};
+    struct cudaDeviceProp card;
+    int count = cuda_device_count(&why);
+    if (!count)
+        return error_set(error, ERROR_RUN, "--device cuda: %s; use --device cpu", why.text);
+    if (ordinal >= count)
+        return error_set(error, ERROR_USAGE,
+                         "--device cuda:%d: the GPUs here are cuda:0 to cuda:%d", ordinal,
+                         count - 1);
+    int threads = device->threads;
+    *device = table;
+    device->threads = threads;
+    device->exact = device;
+    Cuda *cuda = device->cuda = memory_new(1, sizeof *cuda);
+    cuda->ordinal = ordinal;
+    snprintf(device->own_name, sizeof device->own_name, "cuda:%d", ordinal);
+    device->name = device->own_name;
+    if (cudaSetDevice(ordinal) != cudaSuccess ||
+        cudaGetDeviceProperties(&card, ordinal) != cudaSuccess || open_streams(cuda)) {
+        error_set(error, ERROR_RUN, "--device cuda:%d does not work: %s; use --device cpu", ordinal,
+                  cudaGetErrorString(cudaGetLastError()));
+        cuda_device_close(device);
+        return -1;
+    }
+    cuda->multiprocessors = card.multiProcessorCount;
+    cuda->shared_bytes = card.sharedMemPerBlockOptin;
+    snprintf(cuda->name, sizeof cuda->name, "%.100s", card.name);
+    return 0;
+}

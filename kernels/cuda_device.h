@@ -1,0 +1,20 @@
+/* The CUDA device's door. kernels/cuda is linked where a toolkit was found; else
+ * kernels/cuda_absent.c, whose device cannot be opened. */
+#ifndef JEPA_KERNELS_CUDA_DEVICE_H
+#define JEPA_KERNELS_CUDA_DEVICE_H
+
+#include "base/error.h"
+
+typedef struct Device Device;
+
+/* Fills a device whose `threads` are set already. ERROR_RUN where the program was built
+ * without CUDA, where there is no driver, no GPU, or none of that number: the message says which.
+ */
+int cuda_device_open(Device *device, int ordinal, Error *error);
+void cuda_device_close(Device *device);
+
+/* Number of GPUs that work; 0 with the reason in `why` where there is none. Costs nothing where no
+ * driver is installed. */
+int cuda_device_count(Error *why);
+
+#endif

@@ -1,0 +1,65 @@
+/* The CUDA grid on the CPU, for tests: what kernels/cuda/launch.h takes from nvcc otherwise.
+ *
+ * Blocks run one after another. Each thread of a block is a fiber that runs until it must wait for
+ * others, at a barrier or a shuffle; then the next one runs. Which thread goes first is chosen by
+ * emulation_order: a kernel that lacks a barrier computes other values in another order. So a test
+ * runs a kernel in several orders and asks for the same bits. Shared memory holds NaN patterns when
+ * a block begins, dynamic shared memory has a guard behind it, and a barrier that some threads of
+ * the block never reach ends the process with a message. */
+#ifndef JEPA_TESTS_CUDA_EMULATE_H
+#define JEPA_TESTS_CUDA_EMULATE_H
+
+#include <cuda_runtime_api.h>
+#include <functional>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+
+void emulation_launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
+                      const std::function<void()> &thread);
+void emulation_barrier(void);
+/* Waits for the lanes of `mask`; gives the `bytes` that lane `from` (0..31) brought. */
+void emulation_shuffle(unsigned mask, int from, const void *mine, void *theirs, size_t bytes);
+int emulation_lane(void);
+void *emulation_shared(void);
+void emulation_poison(void *shared, size_t bytes); /* once for each block */
+
+/* 0: threads in their order, 1: backwards, more: shuffled, another order for each number. */
+extern "C" void emulation_order(int order);
+
+#define CUDA_LAUNCH(kernel, grid, block, shared, device, ...)                                      \
+    do {                                                                                           \
+        (void)(device);                                                                            \
+        emulation_launch(#kernel, dim3(grid), dim3(block), (size_t)(shared),                       \
+                         [&] { kernel(__VA_ARGS__); });                                            \
+    } while (0)
+#define CUDA_SHARED(type, name, extent)                                                            \
+    static type name extent;                                                                       \
+    emulation_poison(name, sizeof name)
+#define CUDA_SHARED_DYNAMIC(type, name) type *name = (type *)emulation_shared()
+
+static inline void __syncthreads(void) {
+    emulation_barrier();
+}
+static inline void __syncwarp(unsigned mask = 0xffffffffu) {
+    char mine = 0, theirs;
+    emulation_shuffle(mask, emulation_lane(), &mine, &theirs, 1);
+}
+template <typename T> static inline T __shfl_sync(unsigned mask, T x, int from) {
+    T theirs;
+    emulation_shuffle(mask, from % 32, &x, &theirs, sizeof x);
+    return theirs;
+}
+template <typename T> static inline T __shfl_xor_sync(unsigned mask, T x, int lanes) {
+    return __shfl_sync(mask, x, emulation_lane() ^ lanes);
+}
+template <typename T> static inline T __shfl_down_sync(unsigned mask, T x, int lanes) {
+    int from = emulation_lane() + lanes;
+    return __shfl_sync(mask, x, from < 32 ? from : emulation_lane());
+}
+
+#endif

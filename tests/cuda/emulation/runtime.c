@@ -1,0 +1,123 @@
+/* The part of the CUDA runtime that kernels/cuda uses, on the CPU: one device, whose memory is the
+ * host's and whose streams do everything at once. For tests; linked instead of the runtime. */
+#include <cuda_runtime_api.h>
+#include <stdlib.h>
+#include <string.h>
+
+cudaError_t cudaGetDeviceCount(int *count) {
+    *count = 1;
+    return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+    return device ? cudaErrorInvalidDevice : cudaSuccess;
+}
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *card, int device) {
+    memset(card, 0, sizeof *card);
+    strcpy(card->name, "emulated on the CPU");
+    card->major = 9;
+    card->multiProcessorCount = 4;
+    card->sharedMemPerBlockOptin = 227 << 10;
+    return device ? cudaErrorInvalidDevice : cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t *available, size_t *all) {
+    *available = *all = (size_t)16 << 30;
+    return cudaSuccess;
+}
+const char *cudaGetErrorString(cudaError_t status) {
+    return status == cudaSuccess ? "no error" : "an error of the emulation";
+}
+const char *cudaGetErrorName(cudaError_t status) {
+    return status == cudaSuccess ? "cudaSuccess" : "cudaErrorEmulation";
+}
+cudaError_t cudaGetLastError(void) {
+    return cudaSuccess;
+}
+
+/* Fresh memory is not zero on a device either. */
+cudaError_t cudaMalloc(void **memory, size_t bytes) {
+    *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
+    if (*memory)
+        memset(*memory, 0xff, bytes);
+    return *memory ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+cudaError_t cudaFree(void *memory) {
+    free(memory);
+    return cudaSuccess;
+}
+cudaError_t cudaMallocManaged(void **memory, size_t bytes, unsigned flags) {
+    (void)flags;
+    return cudaMalloc(memory, bytes);
+}
+cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags) {
+    (void)flags;
+    return cudaMalloc(memory, bytes);
+}
+cudaError_t cudaFreeHost(void *memory) {
+    return cudaFree(memory);
+}
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+    (void)kind, (void)stream;
+    memmove(to, from, bytes);
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
+                              size_t width, size_t height, enum cudaMemcpyKind kind,
+                              cudaStream_t stream) {
+    (void)kind, (void)stream;
+    for (size_t i = 0; i < height; i++)
+        memmove((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
+    return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
+    (void)stream;
+    memset(memory, value, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
+    (void)flags;
+    *stream = malloc(1);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    free(stream);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    (void)stream;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
+    (void)stream, (void)event, (void)flags;
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize(void) {
+    return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
+    (void)flags;
+    *event = malloc(1);
+    return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    free(event);
+    return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    (void)event, (void)stream;
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+    (void)event;
+    return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+    (void)event;
+    return cudaSuccess;
+}
+cudaError_t cudaFuncSetAttribute(const void *function, enum cudaFuncAttribute attribute,
+                                 int value) {
+    (void)function, (void)attribute, (void)value;
+    return cudaSuccess;
+}
