@@ -10,6 +10,7 @@
 #include "experiments/certificate.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/plan.h"
 #include "jepa/checkpoint.h"
 #include "jepa/weights_file.h"
 #include <inttypes.h>
@@ -722,7 +723,7 @@ int command_check_reference(int argc, char **argv) {
         "in DIR. --weights takes the weights from another file or checkpoint, so that what was "
         "imported or exported is held against the same values."};
     const char *certificate = NULL;
-    const char *device_name = "cpu", *precision_text = "float32";
+    const char *device_name = NULL, *precision_text = "float32";
     Precision precision = PRECISION_FLOAT32;
     int64_t threads = 0;
     Check check = {0};
@@ -734,7 +735,7 @@ int command_check_reference(int argc, char **argv) {
          &check.weights},
         {"certificate", "FILE", "write what was compared, errors and hashes as JSON", OPTION_TEXT,
          &certificate},
-        {"device", "NAME", "cpu, or reference (plain loops)", OPTION_TEXT, &device_name},
+        {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &device_name},
         {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &threads},
         {"precision", "TYPE",
          "float32 (default), or bfloat16 with limits of its own; emulated on a CPU without it",
@@ -751,9 +752,9 @@ int command_check_reference(int argc, char **argv) {
     if (parsed == 0 && precision_parse(&precision, precision_text))
         parsed = error_set(&error, ERROR_USAGE, "--precision %s: expected float32 or bfloat16",
                            precision_text);
-    if (parsed == 0 && !device_open(&device, device_name, (int)threads, &error)) {
+    if (parsed == 0 && !plan_open_device(&device, device_name, (int)threads, &error)) {
         if (device_set_precision(device, precision, true) != precision)
-            log_info("device %s has no %s: float32", device_name, precision_text);
+            log_info("device %s has no %s: float32", device->name, precision_text);
         check.reference.folder = path_join(".", rest.items[0]);
         check.certificate = certificate ? certificate_new() : NULL;
         if (!check_folder(&check, device, &error) &&

@@ -16,8 +16,13 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *card, int device) {
     strcpy(card->name, "emulated on the CPU");
     card->major = 9;
     card->multiProcessorCount = 4;
+    card->totalGlobalMem = (size_t)16 << 30;
     card->sharedMemPerBlockOptin = 227 << 10;
     return device ? cudaErrorInvalidDevice : cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int *version) {
+    *version = CUDART_VERSION;
+    return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t *available, size_t *all) {
     *available = *all = (size_t)16 << 30;
