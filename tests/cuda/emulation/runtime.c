@@ -49,10 +49,6 @@ cudaError_t cudaFree(void *memory) {
     free(memory);
     return cudaSuccess;
 }
-cudaError_t cudaMallocManaged(void **memory, size_t bytes, unsigned flags) {
-    (void)flags;
-    return cudaMalloc(memory, bytes);
-}
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags) {
     (void)flags;
     return cudaMalloc(memory, bytes);
