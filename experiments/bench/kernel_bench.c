@@ -173,46 +173,46 @@ typedef struct Case {
     double values, floats; /* activations and float32 values read and written */
 } Case;
 
-#define LINEAR(in, out) (2.0 * b->rows * (in) * (out))
-#define SQUARES         ((double)b->clip_count * TOKENS * TOKENS)
-#define SHORT_SQUARES   ((double)b->shorts * SHORT * SHORT)
-#define WIDE            ((double)b->rows * b->width)
-#define BROAD           ((double)b->rows * b->hidden)
+#define LINEAR(in, out) (2 * rows * (in) * (out))
+#define SQUARES         (clips * TOKENS * TOKENS)
+#define SHORT_SQUARES   (shorts * SHORT * SHORT)
+#define WIDE            (rows * width)
+#define BROAD           (rows * hidden)
 
 #define CASES_MAX 32
 
 /* All of them, at the sizes of b. */
 static int make_cases(Case cases[CASES_MAX], const Buffers *b) {
+    double rows = (double)b->rows, width = (double)b->width, hidden = (double)b->hidden,
+           clips = (double)b->clip_count, shorts = (double)b->shorts,
+           parameters = (double)b->parameters;
     const Case made[] = {
-        {"linear, forward: qkv", qkv, LINEAR(b->width, 3 * b->width), 0, 0},
-        {"linear + residual: projection", projection, LINEAR(b->width, b->width), 0, 0},
-        {"linear + GELU: fc1", fc1_gelu, LINEAR(b->width, b->hidden), 0, 0},
-        {"linear + residual: fc2", fc2, LINEAR(b->hidden, b->width), 0, 0},
-        {"linear, gradient of input: qkv", input_qkv, LINEAR(b->width, 3 * b->width), 0, 0},
-        {"linear, gradient of input: fc1", input_fc1, LINEAR(b->width, b->hidden), 0, 0},
-        {"linear and GELU, gradient of input: fc2", input_gelu, LINEAR(b->hidden, b->width), 0, 0},
-        {"linear, gradient of weights: qkv", weight_qkv, LINEAR(b->width, 3 * b->width), 0, 0},
-        {"linear, gradient of weights: projection", weight_projection, LINEAR(b->width, b->width),
-         0, 0},
-        {"linear, gradient of weights: fc1", weight_fc1, LINEAR(b->width, b->hidden), 0, 0},
-        {"linear, gradient of weights: fc2", weight_fc2, LINEAR(b->hidden, b->width), 0, 0},
-        {"attention, 1568 tokens", attention, 4 * SQUARES * b->width, 0, 0},
-        {"attention, 300 tokens", attention_short, 4 * SHORT_SQUARES * b->width, 0, 0},
-        {"attention, backward, 1568 tokens", attention_back, 8 * SQUARES * b->width, 0, 0},
-        {"attention, backward, 300 tokens", attention_back_short, 8 * SHORT_SQUARES * b->width, 0,
-         0},
+        {"linear, forward: qkv", qkv, LINEAR(width, 3 * width), 0, 0},
+        {"linear + residual: projection", projection, LINEAR(width, width), 0, 0},
+        {"linear + GELU: fc1", fc1_gelu, LINEAR(width, hidden), 0, 0},
+        {"linear + residual: fc2", fc2, LINEAR(hidden, width), 0, 0},
+        {"linear, gradient of input: qkv", input_qkv, LINEAR(width, 3 * width), 0, 0},
+        {"linear, gradient of input: fc1", input_fc1, LINEAR(width, hidden), 0, 0},
+        {"linear and GELU, gradient of input: fc2", input_gelu, LINEAR(hidden, width), 0, 0},
+        {"linear, gradient of weights: qkv", weight_qkv, LINEAR(width, 3 * width), 0, 0},
+        {"linear, gradient of weights: projection", weight_projection, LINEAR(width, width), 0, 0},
+        {"linear, gradient of weights: fc1", weight_fc1, LINEAR(width, hidden), 0, 0},
+        {"linear, gradient of weights: fc2", weight_fc2, LINEAR(hidden, width), 0, 0},
+        {"attention, 1568 tokens", attention, 4 * SQUARES * width, 0, 0},
+        {"attention, 300 tokens", attention_short, 4 * SHORT_SQUARES * width, 0, 0},
+        {"attention, backward, 1568 tokens", attention_back, 8 * SQUARES * width, 0, 0},
+        {"attention, backward, 300 tokens", attention_back_short, 8 * SHORT_SQUARES * width, 0, 0},
         {"layer norm", norm, 0, WIDE, WIDE},
         {"layer norm, again", norm_again, 0, WIDE, WIDE},
         {"layer norm, backward", norm_back, 0, WIDE, 3 * WIDE},
         {"GELU by itself", gelu, 0, 2 * BROAD, 0},
         {"GELU by itself, backward", gelu_back, 0, 3 * BROAD, 0},
-        {"patches cut and normalised", patches, 0, (double)b->rows * PATCH,
-         (double)b->rows * PATCH / 4},
+        {"patches cut and normalised", patches, 0, rows * PATCH, rows * PATCH / 4},
         {"positions added", positions, 0, 0, 3 * WIDE},
         {"loss", loss, 0, 0, 2 * WIDE},
         {"loss, backward", loss_back, 0, 0, 3 * WIDE},
-        {"gradient norm", gradient_norm, 0, 0, b->parameters},
-        {"AdamW, clipping and moving average", update, 0, 0, 9.0 * b->parameters},
+        {"gradient norm", gradient_norm, 0, 0, parameters},
+        {"AdamW, clipping and moving average", update, 0, 0, 9.0 * parameters},
     };
     memcpy(cases, made, sizeof made);
     return (int)(sizeof made / sizeof *made);
