@@ -330,13 +330,8 @@ static int open_nccl(Nccl *n, Exchange *x, Error *error) {
     return exchange_agree(x, status, error);
 }
 
-int exchange_nccl_join(Exchange *x, Device *device, Error *why, Error *error) {
-    if (x->ranks == 1)
-        return 0;
-    if (!cards_differ(x, device)) {
-        error_fill(why, ERROR_RUN, "ranks share a GPU, or one has none");
-        return 0;
-    }
+int exchange_nccl_use(Exchange *x, Device *device, Error *error) {
+    (void)device; /* the current one */
     Nccl *n = memory_new(1, sizeof *n);
     n->inner = *x;
     n->exchange = x;
@@ -352,4 +347,14 @@ int exchange_nccl_join(Exchange *x, Device *device, Error *why, Error *error) {
     x->close = close_all;
     n->watching = !pthread_create(&n->watchman, NULL, watch, n);
     return 0;
+}
+
+int exchange_nccl_join(Exchange *x, Device *device, Error *why, Error *error) {
+    if (x->ranks == 1)
+        return 0;
+    if (!cards_differ(x, device)) {
+        error_fill(why, ERROR_RUN, "ranks share a GPU, or one has none");
+        return 0;
+    }
+    return exchange_nccl_use(x, device, error);
 }
