@@ -58,10 +58,12 @@ static size_t host_memory(const Device *device) {
     return machine_memory();
 }
 
+#define HOST_ROWS 2048
+
 #define HOST_MEMORY                                                                                \
-    .on_host = true, .allocate = host_allocate, .release = host_release, .upload = host_upload,    \
-    .download = host_download, .zero = host_zero, .scratch_needed = host_scratch,                  \
-    .memory = host_memory
+    .on_host = true, .rows_at_once = HOST_ROWS, .allocate = host_allocate,                         \
+    .release = host_release, .upload = host_upload, .download = host_download, .zero = host_zero,  \
+    .scratch_needed = host_scratch, .memory = host_memory
 
 static const Device cpu_table = {.name = "cpu", HOST_MEMORY, OPERATIONS(cpu)};
 static const Device reference_table = {.name = "reference", HOST_MEMORY, OPERATIONS(reference)};

@@ -71,6 +71,7 @@ struct Device {
     void (*download)(void *host, const void *from, size_t bytes, Device *device);
     void (*zero)(void *memory, size_t bytes, Device *device);
     size_t (*scratch_needed)(const Device *device, const ScratchNeeds *needs);
+    int rows_at_once; /* of a pass that keeps nothing: enough for GEMM, few enough for caches */
     size_t (*memory)(const Device *device); /* bytes that could be allocated now; 0: unknown */
 
     LinearForward *linear_forward;

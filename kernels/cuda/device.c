@@ -210,14 +210,13 @@ static int open_streams(Cuda *cuda) {
            make_ring(&cuda->ring) || make_lengths(cuda);
 }
 
-static const Device table = {OPERATIONS(cuda),
-                             .allocate = allocate,
-                             .release = release,
-                             .upload = upload,
-                             .download = download,
-                             .zero = zero,
-                             .scratch_needed = cuda_scratch,
-                             .memory = available};
+/* 32 clips of 1568 tokens: GEMMs of that height fill the largest cards (not measured) */
+#define CUDA_ROWS 50176
+
+static const Device table = {
+    OPERATIONS(cuda),          .allocate = allocate,           .release = release,
+    .upload = upload,          .download = download,           .zero = zero,
+    .rows_at_once = CUDA_ROWS, .scratch_needed = cuda_scratch, .memory = available};
 
 int cuda_device_open(Device *device, int ordinal, Error *error) {
     Error why = {0};
