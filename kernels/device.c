@@ -6,6 +6,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cuda_device.h"
 #include "kernels/operations.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,9 +53,17 @@ static size_t host_scratch(const Device *device, const ScratchNeeds *needs) {
     return (size_t)(attention > sums ? attention : sums);
 }
 
+static size_t host_memory(const Device *device) {
+    (void)device;
+    return machine_memory();
+}
+
+#define HOST_ROWS 2048
+
 #define HOST_MEMORY                                                                                \
-    .on_host = true, .allocate = host_allocate, .release = host_release, .upload = host_upload,    \
-    .download = host_download, .zero = host_zero, .scratch_needed = host_scratch
+    .on_host = true, .rows_at_once = HOST_ROWS, .allocate = host_allocate,                         \
+    .release = host_release, .upload = host_upload, .download = host_download, .zero = host_zero,  \
+    .scratch_needed = host_scratch, .memory = host_memory
 
 static const Device cpu_table = {.name = "cpu", HOST_MEMORY, OPERATIONS(cpu)};
 static const Device reference_table = {.name = "reference", HOST_MEMORY, OPERATIONS(reference)};
@@ -90,6 +99,8 @@ int device_open(Device **device, const char *name, int threads, Error *error) {
         free(made);
         return -1;
     }
+    if (ordinal < 0)
+        snprintf(made->what, sizeof made->what, "%d threads", made->threads);
     *device = made;
     return 0;
 }

@@ -44,7 +44,6 @@ typedef struct Cuda {
     uint64_t clock; /* counts uses of `lengths` */
     int multiprocessors;
     size_t shared_bytes; /* most dynamic shared memory of a block */
-    char name[128];      /* of the card */
 } Cuda;
 
 /* Ends the process with file, line and the runtime's words: after a failed launch nothing that the

@@ -118,6 +118,13 @@ static void download(void *host, const void *from, size_t bytes, Device *device)
     CUDA_CHECK(cudaStreamSynchronize(device->cuda->stream));
 }
 
+static size_t available(const Device *device) {
+    size_t free_now = 0, all = 0;
+    (void)device;
+    CUDA_CHECK(cudaMemGetInfo(&free_now, &all));
+    return free_now;
+}
+
 static void zero(void *memory, size_t bytes, Device *device) {
     CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, device->cuda->stream));
 }
@@ -125,15 +132,22 @@ static void zero(void *memory, size_t bytes, Device *device) {
 /* ---- opening ---- */
 
 int cuda_device_count(Error *why) {
-    int count = 0;
+    int count = 0, driver = 0;
     cudaError_t status = cudaGetDeviceCount(&count);
     cudaGetLastError();
-    if (status == cudaErrorInsufficientDriver || status == cudaErrorNoDevice || !count)
-        error_fill(why, ERROR_RUN, "no GPU: %s", cudaGetErrorString(status));
-    else if (status != cudaSuccess)
-        error_fill(why, ERROR_RUN, "no GPU works: %s (%s)", cudaGetErrorString(status),
+    if (status == cudaSuccess && count)
+        return count;
+    cudaDriverGetVersion(&driver);
+    if (!driver)
+        error_fill(why, ERROR_RUN, "no GPU: no NVIDIA driver is installed");
+    else if (driver / 1000 < CUDART_VERSION / 1000)
+        error_fill(
+            why, ERROR_RUN, "no GPU: the driver is made for CUDA %d.%d, this program for %d.%d",
+            driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    else
+        error_fill(why, ERROR_RUN, "no GPU: %s (%s)", cudaGetErrorString(status),
                    cudaGetErrorName(status));
-    return status == cudaSuccess ? count : 0;
+    return 0;
 }
 
 static int make_ring(CudaRing *ring) {
@@ -196,13 +210,13 @@ static int open_streams(Cuda *cuda) {
            make_ring(&cuda->ring) || make_lengths(cuda);
 }
 
-static const Device table = {OPERATIONS(cuda),
-                             .allocate = allocate,
-                             .release = release,
-                             .upload = upload,
-                             .download = download,
-                             .zero = zero,
-                             .scratch_needed = cuda_scratch};
+/* 32 clips of 1568 tokens: GEMMs of that height fill the largest cards (not measured) */
+#define CUDA_ROWS 50176
+
+static const Device table = {
+    OPERATIONS(cuda),          .allocate = allocate,           .release = release,
+    .upload = upload,          .download = download,           .zero = zero,
+    .rows_at_once = CUDA_ROWS, .scratch_needed = cuda_scratch, .memory = available};
 
 int cuda_device_open(Device *device, int ordinal, Error *error) {
     Error why = {0};
@@ -231,6 +245,7 @@ int cuda_device_open(Device *device, int ordinal, Error *error) {
     }
     cuda->multiprocessors = card.multiProcessorCount;
     cuda->shared_bytes = card.sharedMemPerBlockOptin;
-    snprintf(cuda->name, sizeof cuda->name, "%.100s", card.name);
+    snprintf(device->what, sizeof device->what, "%.100s, %d multiprocessors, %.1f GiB", card.name,
+             card.multiProcessorCount, (double)card.totalGlobalMem / (1 << 30));
     return 0;
 }
