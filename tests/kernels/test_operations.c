@@ -93,30 +93,53 @@ static void drop(Outcome *o) {
         shared_free(o->out[k]);
 }
 
+/* The devices that `compare` compares, opened by the first case. */
+typedef struct Compared {
+    Device *reference, *variant[UNDER_TEST_VARIANTS];
+} Compared;
+
+static Compared *compared(void) {
+    static Compared devices;
+    return &devices;
+}
+
+static int close_compared(void **state) {
+    (void)state;
+    Compared *devices = compared();
+    device_close(devices->reference);
+    for (int variant = 0; variant < UNDER_TEST_VARIANTS; variant++)
+        device_close(devices->variant[variant]);
+    memset(devices, 0, sizeof *devices);
+    return 0;
+}
+
 /* Runs a case on the reference device and on every variant of the one under test. */
 static void compare(const char *what, Outcome (*run)(Device *device, const int64_t *sizes),
                     const int64_t *sizes) {
-    Device *reference = open_device("reference", 0), *one = open_device(UNDER_TEST, 0);
-    Outcome expected = run(reference, sizes), first = run(one, sizes);
-    under_test_settle();
-    for (int k = 0; k < 4; k++)
-        if (expected.out[k])
-            assert_near(what, first.out[k], expected.out[k], expected.count[k]);
-    for (int variant = 1; variant < UNDER_TEST_VARIANTS; variant++) {
-        Device *other = open_device(UNDER_TEST, variant);
-        Outcome again = run(other, sizes);
+    Compared *devices = compared();
+    if (!devices->reference)
+        devices->reference = open_device("reference", 0);
+    Outcome expected = run(devices->reference, sizes), first = {0};
+    for (int variant = 0; variant < UNDER_TEST_VARIANTS; variant++) {
+        if (!devices->variant[variant])
+            devices->variant[variant] = open_device(UNDER_TEST, variant);
+        under_test_variant(variant);
+        Outcome again = run(devices->variant[variant], sizes);
         under_test_settle();
-        for (int k = 0; k < 4; k++)
-            if (again.out[k] &&
+        for (int k = 0; k < 4; k++) {
+            if (!variant && expected.out[k])
+                assert_near(what, again.out[k], expected.out[k], expected.count[k]);
+            if (variant && again.out[k] &&
                 memcmp(again.out[k], first.out[k], (size_t)again.count[k] * sizeof(float)))
                 fail_msg("%s: other bits in variant %d", what, variant);
-        drop(&again);
-        device_close(other);
+        }
+        if (variant)
+            drop(&again);
+        else
+            first = again;
     }
     drop(&expected);
     drop(&first);
-    device_close(reference);
-    device_close(one);
 }
 
 static const int64_t row_counts[] = {1, 3, 17, 128, 129, 300};
@@ -607,5 +630,5 @@ int main(int count, char **arguments) {
         cmocka_unit_test(adamw),
         cmocka_unit_test(add),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, close_compared);
 }
