@@ -260,8 +260,8 @@ static void layernorm(void **state) {
                             (int64_t[]){row_counts[r], widths[k], plain, odd});
     /* widths of models, and wider than those; rows enough that a GPU's block has several turns */
     compare("layernorm, ViT-S", run_layernorm, (int64_t[]){1100, 384, 0, 0});
-    compare("layernorm, ViT-L", run_layernorm, (int64_t[]){1100, 1024, 0, 0});
-    compare("layernorm, ViT-g", run_layernorm, (int64_t[]){1100, 1408, 0, 0});
+    compare("layernorm, ViT-L", run_layernorm, (int64_t[]){600, 1024, 0, 0});
+    compare("layernorm, ViT-g", run_layernorm, (int64_t[]){600, 1408, 0, 0});
     compare("layernorm, wide", run_layernorm, (int64_t[]){300, 2052, 0, 0});
     compare("layernorm, wide, odd", run_layernorm, (int64_t[]){9, 2051, 0, 1});
 }
