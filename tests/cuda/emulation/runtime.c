@@ -38,8 +38,8 @@ cudaError_t cudaGetLastError(void) {
     return cudaSuccess;
 }
 
-/* Fresh memory is not zero on a device either. As large as asked for, no more: AddressSanitizer sees
- * a kernel that reads or writes behind it. */
+/* Fresh memory is not zero on a device either. As large as asked for, no more: AddressSanitizer
+ * sees a kernel that reads or writes behind it. */
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
     if (posix_memalign(memory, 256, bytes ? bytes : 1))
         return cudaErrorMemoryAllocation;
