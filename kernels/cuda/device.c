@@ -118,6 +118,27 @@ static void download(void *host, const void *from, size_t bytes, Device *device)
     CUDA_CHECK(cudaStreamSynchronize(device->cuda->stream));
 }
 
+static void wait(Device *device) {
+    CudaPosts *posts = &device->cuda->posts;
+    if (!posts->count)
+        return;
+    CUDA_CHECK(cudaEventSynchronize(posts->arrived));
+    for (int i = 0; i < posts->count; i++)
+        memcpy(posts->post[i].host, posts->pinned + posts->post[i].at, posts->post[i].bytes);
+    posts->count = 0;
+    posts->used = 0;
+}
+
+static void post(void *host, const void *from, size_t bytes, Device *device) {
+    CudaPosts *posts = &device->cuda->posts;
+    JEPA_ASSERT(posts->count < CUDA_POSTS && posts->used + bytes <= CUDA_POST_BYTES);
+    posts->post[posts->count++] = (struct CudaPost){host, posts->used, bytes};
+    CUDA_CHECK(cudaMemcpyAsync(posts->pinned + posts->used, from, bytes, cudaMemcpyDeviceToHost,
+                               device->cuda->stream));
+    CUDA_CHECK(cudaEventRecord(posts->arrived, device->cuda->stream));
+    posts->used += (bytes + 63) / 64 * 64;
+}
+
 static size_t available(const Device *device) {
     size_t free_now = 0, all = 0;
     (void)device;
@@ -192,6 +213,9 @@ void cuda_device_close(Device *device) {
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
     free_ring(&cuda->ring);
+    if (cuda->posts.arrived)
+        cudaEventDestroy(cuda->posts.arrived);
+    cudaFreeHost(cuda->posts.pinned);
     for (int i = 0; i < CUDA_LENGTHS; i++) {
         free(cuda->lengths[i].host);
         cudaFree(cuda->lengths[i].device);
@@ -207,7 +231,10 @@ void cuda_device_close(Device *device) {
 static int open_streams(Cuda *cuda) {
     return cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking) != cudaSuccess ||
            cudaStreamCreateWithFlags(&cuda->copy, cudaStreamNonBlocking) != cudaSuccess ||
-           make_ring(&cuda->ring) || make_lengths(cuda);
+           make_ring(&cuda->ring) || make_lengths(cuda) ||
+           cudaHostAlloc((void **)&cuda->posts.pinned, CUDA_POST_BYTES, cudaHostAllocDefault) !=
+               cudaSuccess ||
+           cudaEventCreateWithFlags(&cuda->posts.arrived, cudaEventDisableTiming) != cudaSuccess;
 }
 
 /* 32 clips of 1568 tokens: GEMMs of that height fill the largest cards (not measured) */
