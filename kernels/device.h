@@ -70,6 +70,10 @@ struct Device {
     void (*upload)(void *to, const void *host, size_t bytes, Device *device);
     void (*download)(void *host, const void *from, size_t bytes, Device *device);
     void (*zero)(void *memory, size_t bytes, Device *device);
+    /* Starts a copy to the host, after all that was asked for before; its end, with all others that
+     * were started. */
+    void (*post)(void *host, const void *from, size_t bytes, Device *device);
+    void (*wait)(Device *device);
     size_t (*scratch_needed)(const Device *device, const ScratchNeeds *needs);
     int rows_at_once; /* of a pass that keeps nothing: enough for GEMM, few enough for caches */
     size_t (*memory)(const Device *device); /* bytes that could be allocated now; 0: unknown */

@@ -240,10 +240,17 @@ static int open_streams(Cuda *cuda) {
 /* 32 clips of 1568 tokens: GEMMs of that height fill the largest cards (not measured) */
 #define CUDA_ROWS 50176
 
-static const Device table = {
-    OPERATIONS(cuda),          .allocate = allocate,           .release = release,
-    .upload = upload,          .download = download,           .zero = zero,
-    .rows_at_once = CUDA_ROWS, .scratch_needed = cuda_scratch, .memory = available};
+static const Device table = {OPERATIONS(cuda),
+                             .allocate = allocate,
+                             .release = release,
+                             .upload = upload,
+                             .download = download,
+                             .zero = zero,
+                             .post = post,
+                             .wait = wait,
+                             .rows_at_once = CUDA_ROWS,
+                             .scratch_needed = cuda_scratch,
+                             .memory = available};
 
 int cuda_device_open(Device *device, int ordinal, Error *error) {
     Error why = {0};
