@@ -16,6 +16,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#undef __launch_bounds__
+#define __launch_bounds__(...)
+
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
