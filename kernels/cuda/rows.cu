@@ -7,10 +7,11 @@
  * Sums over rows: a block has 128 columns, 4 to a lane, and WARPS warps that take turns at the
  * rows; then the first warp adds up the warps. The mean of a sequence has a block for each tile of
  * columns. A sum over all rows is cut into slices whose number depends on the shape alone, and
- * kernels/cuda/partials.h adds them. Bytes for an element: gather 8 or 12, scatter-add 12, sums 4.
+ * kernels/cuda/row_partials.h adds them. Bytes for an element: gather 8 or 12, scatter-add 12,
+ * sums 4.
  */
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/partials.h"
+#include "kernels/cuda/row_partials.h"
 
 #define THREADS 128
 #define BATCH   4
