@@ -10,6 +10,7 @@
 #include "experiments/certificate.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/plan.h"
 #include "jepa/checkpoint.h"
 #include "jepa/weights_file.h"
 #include <inttypes.h>
@@ -101,13 +102,34 @@ static int check_tensor(Check *check, const Safetensors *file, const char *name,
     return result;
 }
 
+/* A copy of `count` floats of the device, to be freed. */
+static float *fetch(const Device *device, const float *from, int64_t count) {
+    float *host = memory_new((size_t)count, sizeof *host);
+    device->download(host, from, (size_t)count * sizeof *host, (Device *)device);
+    return host;
+}
+
+/* check_tensor for values in the device's memory. */
+static int check_device(Check *check, const Safetensors *file, const char *name, const Model *model,
+                        const float *values, int64_t count, double limit, Error *error) {
+    float *ours = fetch(model->device, values, count);
+    int result = check_tensor(check, file, name, ours, count, limit, error);
+    free(ours);
+    return result;
+}
+
+/* The first weights on the host, on their way to the device. */
+typedef struct FirstWeights {
+    float *weights, *target; /* flat buffers */
+} FirstWeights;
+
 /* Loads the weights under their names into the flat buffers. A target encoder that is not there
  * starts as a copy of the encoder, as published. */
-static int load_weights(Model *model, const Reference *r, Error *error) {
+static int load_weights(FirstWeights *first, const Model *model, const Reference *r, Error *error) {
     const Safetensors *file = &r->weights;
     for (size_t i = 0; i < model->table.count; i++) {
         const Parameter *p = &model->table.parameters[i];
-        if (safetensors_floats(model->weights + p->offset, (size_t)p->count, file, p->name, error))
+        if (safetensors_floats(first->weights + p->offset, (size_t)p->count, file, p->name, error))
             return -1;
     }
     for (size_t i = 0; i < model->target_table.count; i++) {
@@ -115,7 +137,7 @@ static int load_weights(Model *model, const Reference *r, Error *error) {
         char target[80];
         snprintf(target, sizeof target, "target_%s", p->name);
         if (p->owner == OWNER_ENCODER &&
-            safetensors_floats(model->target + p->offset, (size_t)p->count, file,
+            safetensors_floats(first->target + p->offset, (size_t)p->count, file,
                                r->config.frozen || reference_has(file, target) ? target : p->name,
                                error))
             return -1;
@@ -146,7 +168,8 @@ static int take_weight(float *flat, const WeightsFile *file, const Parameter *p,
 }
 
 /* Weights from --weights: a checkpoint of ours, or anything that jepa import reads. */
-static int load_weights_from(Model *model, const Check *check, Error *error) {
+static int load_weights_from(FirstWeights *first, const Model *model, const Check *check,
+                             Error *error) {
     Checkpoint checkpoint;
     WeightsFile file;
     Error ignored = {0};
@@ -167,10 +190,10 @@ static int load_weights_from(Model *model, const Check *check, Error *error) {
         return -1;
     printf("weights from %s, %s\n", check->weights, file.format);
     for (size_t i = 0; i < model->table.count && !result; i++)
-        result = take_weight(model->weights, &file, &model->table.parameters[i], false, error);
+        result = take_weight(first->weights, &file, &model->table.parameters[i], false, error);
     for (size_t i = 0; i < model->target_table.count && !result; i++)
         if (model->target_table.parameters[i].owner == OWNER_ENCODER)
-            result = take_weight(model->target, &file, &model->target_table.parameters[i], true,
+            result = take_weight(first->target, &file, &model->target_table.parameters[i], true,
                                  error);
     Hash hash;
     if (!result && check->certificate && !(result = weights_file_hash(&hash, &file, error)))
@@ -180,16 +203,33 @@ static int load_weights_from(Model *model, const Check *check, Error *error) {
 }
 
 /* Every weight times 1 + p or 1 - p, by turns that a hash of its place decides. */
-static void perturb(Model *model, double p) {
+static void perturb(FirstWeights *first, const Model *model, double p) {
     Random random = random_at(0, RANDOM_TEST, 0, 0);
     bool follows = !model->plan.config.frozen; /* a frozen teacher is given, not trained */
     int64_t encoder = follows ? model->table.owner[OWNER_ENCODER].end : 0;
     for (int64_t i = 0; i < model->table.total; i++) {
         float factor = (float)(1 + (random_below(&random, 2) ? p : -p));
-        model->weights[i] *= factor;
+        first->weights[i] *= factor;
         if (i < encoder)
-            model->target[i] *= factor;
+            first->target[i] *= factor;
     }
+}
+
+/* From the reference, or from --weights; perturbed where that is asked for. */
+static int place_weights(Model *model, const Check *check, Error *error) {
+    size_t count = (size_t)model->table.total;
+    size_t target = (size_t)model->target_table.owner[OWNER_ENCODER].end;
+    FirstWeights first = {memory_new(count, sizeof(float)), memory_new(target, sizeof(float))};
+    int result = check->weights ? load_weights_from(&first, model, check, error)
+                                : load_weights(&first, model, &check->reference, error);
+    printf("%-58s | %9s | %7s | %s\n", "stage", "max rel", "limit", "ok");
+    if (!result && check->perturb > 0)
+        perturb(&first, model, check->perturb);
+    model->device->upload(model->weights, first.weights, count * sizeof(float), model->device);
+    model->device->upload(model->target, first.target, target * sizeof(float), model->device);
+    free(first.weights);
+    free(first.target);
+    return result;
 }
 
 static double largest(const float *x, int64_t count) {
@@ -204,22 +244,31 @@ typedef struct Rows {
     int64_t from, to;
 } Rows;
 
-static int check_rows(Check *check, const char *prefix, const char *stage, const float *ours,
-                      Rows rows, int64_t width, Error *error) {
+static int check_rows(Check *check, const char *prefix, const char *stage, const Model *model,
+                      const float *ours, Rows rows, int64_t width, Error *error) {
     char name[96];
     snprintf(name, sizeof name, "%s%s", prefix, stage);
-    return check_tensor(check, &check->reference.passes, name, ours + rows.from * width,
+    return check_device(check, &check->reference.passes, name, model, ours + rows.from * width,
                         (rows.to - rows.from) * width, check->limits.stage, error);
 }
 
+/* Device memory for `count` floats, to be released. */
+static float *take(const Model *model, int64_t count) {
+    void *memory = NULL;
+    Error error = {0};
+    JEPA_ASSERT(
+        !model->device->allocate(&memory, (size_t)count * sizeof(float), model->device, &error));
+    return memory;
+}
+
 /* Patches embedded by the target encoder, before positions and modality: taken from x by
- * subtracting them would lose digits. [Na][D], to be freed. */
+ * subtracting them would lose digits. [Na][D] on the device, to be released. */
 static float *embedded_patches(const Model *model) {
     const ModelPlan *plan = &model->plan;
     const ParameterTable *t = &model->target_table;
     bool picture = plan->picture && plan->config.image_patches;
     int64_t rows = model->cu_target_clips[plan->samples];
-    float *patches = memory_new((size_t)(rows * model->teacher.dim), sizeof *patches);
+    float *patches = take(model, rows * model->teacher.dim);
     model->device->linear_residual_forward(
         patches, model->target_patches, model->target + (picture ? t->image_w : t->patch_w),
         model->target + (picture ? t->image_b : t->patch_b), NULL, rows,
@@ -227,14 +276,13 @@ static float *embedded_patches(const Model *model) {
     return patches;
 }
 
-/* The target encoder's outputs side by side, each after its norm: [Na][Dh], to be freed.
- * target_out is normalised once more. */
+/* The target encoder's outputs side by side, each after its norm: [Na][Dh] on the device, to be
+ * released. target_out is normalised once more. */
 static float *normed_levels(const Model *model) {
     const EncoderOutputs *levels = &model->target_levels;
     const ParameterTable *t = &model->target_table;
     int64_t rows = model->cu_target_clips[model->plan.samples], d = model->teacher.dim;
-    float *out = memory_new((size_t)(rows * model->target_width), sizeof *out);
-    float *level = memory_new((size_t)(rows * d), sizeof *level);
+    float *out = take(model, rows * model->target_width), *level = take(model, rows * d);
     for (int k = 0; k < levels->count; k++) {
         int norm = levels->norm[k];
         model->device->layernorm_values(
@@ -242,10 +290,10 @@ static float *normed_levels(const Model *model) {
             stack_output(&model->act_target, model->teacher_shape, levels->block[k]),
             model->target + t->norm_w[norm], model->target + t->norm_b[norm], rows, d,
             LAYERNORM_EPS, model->device);
-        for (int64_t i = 0; i < rows; i++)
-            memcpy(out + i * model->target_width + k * d, level + i * d, (size_t)d * sizeof *level);
+        model->device->rows_columns(out, model->target_width, k * d, level, d, 0, rows, d,
+                                    sizeof *level, model->device);
     }
-    free(level);
+    model->device->release(level, model->device);
     return out;
 }
 
@@ -256,23 +304,24 @@ static int check_target(Check *check, const Model *model, const ReferencePart *p
     int64_t d = model->teacher.dim;
     char name[96];
     float *out = embedded_patches(model);
-    int result = check_rows(check, part->prefix, "target.patch_embed", out, rows, d, error);
-    free(out);
+    int result = check_rows(check, part->prefix, "target.patch_embed", model, out, rows, d, error);
+    model->device->release(out, model->device);
     for (int i = 0; i < model->teacher.depth && !result; i++) {
         snprintf(name, sizeof name, "target.block%d", i);
-        result = check_rows(check, part->prefix, name,
+        result = check_rows(check, part->prefix, name, model,
                             stack_output(&model->act_target, model->teacher_shape, i), rows, d,
                             error);
     }
     if (result)
         return -1;
     out = normed_levels(model);
-    result = check_rows(check, part->prefix, "target.out", out, rows, model->target_width, error);
-    free(out);
+    result = check_rows(check, part->prefix, "target.out", model, out, rows, model->target_width,
+                        error);
+    model->device->release(out, model->device);
     snprintf(name, sizeof name, "%starget.layer_norm", part->prefix);
     if (!result && reference_has(&check->reference.passes, name))
-        result = check_rows(check, part->prefix, "target.layer_norm", model->target_out, rows,
-                            model->target_width, error);
+        result = check_rows(check, part->prefix, "target.layer_norm", model, model->target_out,
+                            rows, model->target_width, error);
     return result;
 }
 
@@ -306,8 +355,8 @@ static int check_setting(Check *check, const Model *model, const ReferencePart *
         char name[96];
         snprintf(name, sizeof name, "%s.%d", s->name, m);
         if (s->values && m < s->count &&
-            check_rows(check, part->prefix, name, s->values, sequences(s->cu, m, model, part),
-                       s->width, error))
+            check_rows(check, part->prefix, name, model, s->values,
+                       sequences(s->cu, m, model, part), s->width, error))
             return -1;
     }
     return 0;
@@ -327,7 +376,8 @@ static int check_loss(Check *check, const char *prefix, const char *stage, doubl
 /* Losses and gradients. A parameter without a gradient there must have none here. */
 static int check_gradients(Check *check, const Model *model, const char *prefix, Error *error) {
     const Reference *r = &check->reference;
-    const ModelScalars *scalars = model->scalars;
+    ModelScalars fetched, *scalars = &fetched;
+    model->device->download(scalars, model->scalars, sizeof *scalars, model->device);
     double targets = 0, context = 0;
     for (int m = 0; m < model->plan.settings; m++) {
         targets += scalars->loss[m];
@@ -341,13 +391,17 @@ static int check_gradients(Check *check, const Model *model, const char *prefix,
         return -1;
     for (size_t i = 0; i < model->table.count; i++) {
         const Parameter *p = &model->table.parameters[i];
-        const float *gradient = model->gradients + p->offset;
+        float *gradient = fetch(model->device, model->gradients + p->offset, p->count);
         char name[96];
+        int result = 0;
         snprintf(name, sizeof name, "%sgrad.%s", prefix, p->name);
         if (!reference_has(&r->passes, name))
             report(check, name, largest(gradient, p->count), 0);
-        else if (check_tensor(check, &r->passes, name, gradient, p->count, check->limits.gradient,
-                              error))
+        else
+            result = check_tensor(check, &r->passes, name, gradient, p->count,
+                                  check->limits.gradient, error);
+        free(gradient);
+        if (result)
             return -1;
     }
     return 0;
@@ -377,10 +431,10 @@ static int check_passes(Check *check, Model *model, ReferenceBatch *batch, Error
         return -1;
     run_batch(model, batch);
     if (model->position &&
-        (check_tensor(check, file, "pos_embed", model->position,
+        (check_device(check, file, "pos_embed", model, model->position,
                       (int64_t)model->tokens * model->plan.config.dim, check->limits.stage,
                       error) ||
-         check_tensor(check, file, "predictor_pos_embed", model->predictor_position,
+         check_device(check, file, "predictor_pos_embed", model, model->predictor_position,
                       (int64_t)model->tokens * model->plan.config.pred_dim, check->limits.stage,
                       error)))
         return -1;
@@ -451,8 +505,8 @@ static int check_final(Check *check, const Model *model, double limit, Error *er
     for (size_t i = 0; i < model->table.count; i++) {
         const Parameter *p = &model->table.parameters[i];
         snprintf(name, sizeof name, "final.%s", p->name);
-        if (check_tensor(check, &r->trajectory, name, model->weights + p->offset, p->count, limit,
-                         error))
+        if (check_device(check, &r->trajectory, name, model, model->weights + p->offset, p->count,
+                         limit, error))
             return -1;
     }
     bool frozen = r->config.frozen;
@@ -460,7 +514,7 @@ static int check_final(Check *check, const Model *model, double limit, Error *er
         const Parameter *p = &model->target_table.parameters[i];
         snprintf(name, sizeof name, "%starget_%s", frozen ? "" : "final.", p->name);
         if (p->owner == OWNER_ENCODER &&
-            check_tensor(check, frozen ? &r->weights : &r->trajectory, name,
+            check_device(check, frozen ? &r->weights : &r->trajectory, name, model,
                          model->target + p->offset, p->count, frozen ? 0 : limit, error))
             return -1;
     }
@@ -492,14 +546,15 @@ static int check_trajectory(Check *check, Model *model, ReferenceBatch *batch, E
                                   .max_norm = clips_now ? r->clip_grad : 0,
                                   .step = step + 1};
         model_update(model, &settings);
-        double errors[7] = {
-            relative(model->scalars->total, t.loss[step]),
-            t.reg ? relative(model->scalars->reg, t.reg[step]) : 0,
-            relative(settings.lr, t.lr[step]),
-            relative(settings.weight_decay, t.wd[step]),
-            t.momentum ? relative(settings.momentum, t.momentum[step]) : 0,
-            norm_error(model->scalars->square_sum[0], t.enc_norm, step, clips_now),
-            norm_error(model->scalars->square_sum[1], t.pred_norm, step, clips_now)};
+        ModelScalars scalars;
+        model->device->download(&scalars, model->scalars, sizeof scalars, model->device);
+        double errors[7] = {relative(scalars.total, t.loss[step]),
+                            t.reg ? relative(scalars.reg, t.reg[step]) : 0,
+                            relative(settings.lr, t.lr[step]),
+                            relative(settings.weight_decay, t.wd[step]),
+                            t.momentum ? relative(settings.momentum, t.momentum[step]) : 0,
+                            norm_error(scalars.square_sum[0], t.enc_norm, step, clips_now),
+                            norm_error(scalars.square_sum[1], t.pred_norm, step, clips_now)};
         for (int i = 0; i < 7; i++)
             worst[i] = errors[i] > worst[i] || isnan(errors[i]) ? errors[i] : worst[i];
     }
@@ -542,9 +597,9 @@ static int check_pictures(Check *check, Model *model, Error *error) {
         run_batch(&pictures, &batch);
         float *out = embedded_patches(&pictures);
         Rows rows = {0, pictures.cu_target_clips[plan.samples]};
-        result = check_rows(check, "picture.", "target.patch_embed", out, rows,
+        result = check_rows(check, "picture.", "target.patch_embed", &pictures, out, rows,
                             pictures.teacher.dim, error);
-        free(out);
+        model->device->release(out, model->device);
     }
     if (!result)
         result = check_gradients(check, &pictures, "picture.", error);
@@ -586,11 +641,7 @@ static int run_checks(Check *check, Device *device, Error *error) {
         return -1;
     ReferenceBatch batch;
     reference_batch_new(&batch, &model, r);
-    int result = check->weights ? load_weights_from(&model, check, error)
-                                : load_weights(&model, r, error);
-    printf("%-58s | %9s | %7s | %s\n", "stage", "max rel", "limit", "ok");
-    if (!result && check->perturb > 0)
-        perturb(&model, check->perturb);
+    int result = place_weights(&model, check, error);
     if (!result)
         result = check_passes(check, &model, &batch, error);
     if (!result && r->picture)
@@ -672,7 +723,7 @@ int command_check_reference(int argc, char **argv) {
         "in DIR. --weights takes the weights from another file or checkpoint, so that what was "
         "imported or exported is held against the same values."};
     const char *certificate = NULL;
-    const char *device_name = "cpu", *precision_text = "float32";
+    const char *device_name = NULL, *precision_text = "float32";
     Precision precision = PRECISION_FLOAT32;
     int64_t threads = 0;
     Check check = {0};
@@ -684,7 +735,7 @@ int command_check_reference(int argc, char **argv) {
          &check.weights},
         {"certificate", "FILE", "write what was compared, errors and hashes as JSON", OPTION_TEXT,
          &certificate},
-        {"device", "NAME", "cpu, or reference (plain loops)", OPTION_TEXT, &device_name},
+        {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &device_name},
         {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &threads},
         {"precision", "TYPE",
          "float32 (default), or bfloat16 with limits of its own; emulated on a CPU without it",
@@ -701,9 +752,9 @@ int command_check_reference(int argc, char **argv) {
     if (parsed == 0 && precision_parse(&precision, precision_text))
         parsed = error_set(&error, ERROR_USAGE, "--precision %s: expected float32 or bfloat16",
                            precision_text);
-    if (parsed == 0 && !device_open(&device, device_name, (int)threads, &error)) {
+    if (parsed == 0 && !plan_open_device(&device, device_name, (int)threads, &error)) {
         if (device_set_precision(device, precision, true) != precision)
-            log_info("device %s has no %s: float32", device_name, precision_text);
+            log_info("device %s has no %s: float32", device->name, precision_text);
         check.reference.folder = path_join(".", rest.items[0]);
         check.certificate = certificate ? certificate_new() : NULL;
         if (!check_folder(&check, device, &error) &&

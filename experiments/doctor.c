@@ -3,6 +3,7 @@
 #include "experiments/options.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cuda_device.h"
 #include "kernels/device.h"
 #include "video/encode.h"
 #include <jansson.h>
@@ -75,6 +76,24 @@ static void print_arithmetic(void) {
     device_close(device);
 }
 
+static void print_devices(void) {
+    Error why = {0};
+    int count = cuda_device_count(&why);
+    printf("devices          cpu, reference%s%s%s\n", count ? "" : " (", count ? "" : why.text,
+           count ? "" : ")");
+    for (int i = 0; i < count; i++) {
+        char name[24];
+        Device *device;
+        snprintf(name, sizeof name, "cuda:%d", i);
+        if (device_open(&device, name, 1, &why)) {
+            printf("%-16s %s\n", name, why.text);
+            continue;
+        }
+        printf("%-16s %s\n", name, device->what);
+        device_close(device);
+    }
+}
+
 int command_doctor(int argc, char **argv) {
     const CommandHelp help = {"jepa doctor",
                               "Prints what this build and this machine can do. Paste it "
@@ -105,7 +124,7 @@ int command_doctor(int argc, char **argv) {
     printf("threads          %d may be used, %ld cores in the machine\n",
            device_threads_available(), sysconf(_SC_NPROCESSORS_ONLN));
     printf("memory           %.1f GiB, %.1f GiB free\n", gib, free_gib);
-    printf("devices          cpu, reference (this build has no CUDA)\n");
+    print_devices();
     print_arithmetic();
     printf("libraries        FFmpeg %s, libpng %s, libyaml %s, jansson %s, libsodium %s\n",
            av_version_info(), png_get_libpng_ver(NULL), yaml_get_version_string(), JANSSON_VERSION,

@@ -6,6 +6,7 @@
 #include "experiments/commands.h"
 #include "experiments/options.h"
 #include "jepa/trainer_plan.h"
+#include "kernels/cuda_device.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,17 @@ int plan_load_recipe(Recipe *recipe, const char *path, Error *error) {
         result = recipe_apply(recipe, root, "quickstart.yaml", error);
     yaml_release(root);
     return result;
+}
+
+int plan_open_device(Device **device, const char *name, int threads, Error *error) {
+    Error why = {0};
+    if (!name)
+        name = cuda_device_count(&why) ? "cuda" : "cpu";
+    if (device_open(device, name, threads, error))
+        return -1;
+    log_info("device %s: %s%s%s%s", (*device)->name, (*device)->what, *why.text ? " (" : "",
+             why.text, *why.text ? ")" : "");
+    return 0;
 }
 
 void plan_say_about(const Recipe *recipe) {
@@ -158,7 +170,7 @@ int command_plan(int argc, char **argv) {
         "Says what a run of the recipe would be and take: networks, tokens, steps, floating-point "
         "operations, memory by kind beside what this machine has, and memory for every "
         "optimization.micro_batch. Needs no videos and takes none of it."};
-    const char *path = NULL, *name = "cpu";
+    const char *path = NULL, *name = NULL;
     int64_t threads = 0, workers = 0;
     TextList sets = {0}, rest = {0};
     const Option options[] = {
@@ -168,7 +180,7 @@ int command_plan(int argc, char **argv) {
         {"threads", "N", "threads for the arithmetic; 0: all (default)", OPTION_INTEGER, &threads},
         {"workers", "N", "threads that decode; 0: from the recipe or the machine", OPTION_INTEGER,
          &workers},
-        {"device", "NAME", "cpu (default), or reference: plain loops, slow", OPTION_TEXT, &name},
+        {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &name},
     };
     Error error = {0};
     int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
@@ -188,7 +200,7 @@ int command_plan(int argc, char **argv) {
             status = recipe_check(&recipe, &error);
         if (!status) {
             plan_say_about(&recipe);
-            status = device_open(&device, name, (int)threads, &error);
+            status = plan_open_device(&device, name, (int)threads, &error);
         }
         if (!status) {
             plan_precision(device, &recipe, false);

@@ -15,4 +15,12 @@ void plan_precision(Device *device, const Recipe *recipe, bool emulate);
  * checked. */
 void plan_print(const Recipe *recipe, Device *device, int loader_threads);
 
+/* Opens the device of --device (NULL: the GPU where one works, else the CPU) and says which in one
+ * line. */
+int plan_open_device(Device **device, const char *name, int threads, Error *error);
+
+#define OPTION_DEVICE_HELP                                                                         \
+    "cuda, cuda:N or cpu; default: the GPU if one works, else the CPU (reference: plain loops, "   \
+    "slow)"
+
 #endif

@@ -210,7 +210,7 @@ static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
     int status = resolve_recipe(&recipe, a, error);
     if (!status) {
         plan_say_about(&recipe);
-        status = device_open(&device, a->device, (int)a->threads, error);
+        status = plan_open_device(&device, a->device, (int)a->threads, error);
     }
     if (!status)
         plan_precision(device, &recipe, a->emulate);
@@ -253,7 +253,7 @@ int command_pretrain(int argc, char **argv) {
         "SIGUSR1 end it after the step at work, with a checkpoint; --resume goes on as if it had "
         "never "
         "stopped, bit for bit."};
-    PretrainArguments a = {.device = "cpu"};
+    PretrainArguments a = {0};
     const Option options[] = {
         {"data", "PATH", "folder (walked recursively) or list of lines \"path label\"", OPTION_TEXT,
          &a.data},
@@ -274,8 +274,7 @@ int command_pretrain(int argc, char **argv) {
          &a.threads},
         {"workers", "N", "threads that decode; 0: from the recipe or the machine", OPTION_INTEGER,
          &a.workers},
-        {"device", "NAME", "cpu (default), or reference: plain loops, slow", OPTION_TEXT,
-         &a.device},
+        {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &a.device},
         {"emulate-bfloat16", NULL,
          "compute bfloat16 recipes so on a CPU without its instructions too: slow, for comparison",
          OPTION_FLAG, &a.emulate},

@@ -10,6 +10,7 @@
 #include "eval/split.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/plan.h"
 #include "jepa/checkpoint.h"
 #include "jepa/recipe.h"
 #include "jepa/run.h"
@@ -250,7 +251,7 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
         if (recipe_set(&s->recipe, a->sets.items[i], error))
             return -1;
     if (recipe_check(&s->recipe, error) ||
-        device_open(&s->device, a->device, (int)a->threads, error) ||
+        plan_open_device(&s->device, a->device, (int)a->threads, error) ||
         index_videos(&s->index[0], s, a->data, error))
         return -1;
     if (s->recipe.data.cache_bytes > 0 &&
@@ -389,7 +390,7 @@ int command_probe(int argc, char **argv) {
         "Classes are the first-level folders, or the labels of a list. Without --val the last "
         "quarter "
         "of each class, in the order of names, is the test set."};
-    ProbeArguments a = {.network = "target", .device = "cpu", .segments = 2, .crops = 1, .seed = 0};
+    ProbeArguments a = {.network = "target", .segments = 2, .crops = 1, .seed = 0};
     const Option options[] = {
         {"checkpoint", "RUN", "a run (its newest checkpoint) or a step-N folder", OPTION_TEXT,
          &a.checkpoint},
@@ -411,7 +412,7 @@ int command_probe(int argc, char **argv) {
          OPTION_TEXT, &a.layers},
         {"seed", "N", "of the random initialisation (default 0)", OPTION_INTEGER, &a.seed},
         {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &a.threads},
-        {"device", "NAME", "cpu (default) or reference", OPTION_TEXT, &a.device},
+        {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &a.device},
     };
     TextList rest = {0};
     Error error = {0};

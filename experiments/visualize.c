@@ -7,6 +7,7 @@
 #include "eval/latent_sheet.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
+#include "experiments/plan.h"
 #include "jepa/checkpoint.h"
 #include "jepa/recipe.h"
 #include "video/clip.h"
@@ -279,7 +280,7 @@ static int visualize(const VisualizeArguments *a, Error *error) {
     recipe_default(&s.recipe);
     int result = open_recipe(&s, a, error);
     if (!result)
-        result = device_open(&s.device, a->device, (int)a->threads, error);
+        result = plan_open_device(&s.device, a->device, (int)a->threads, error);
     if (!result)
         result = open_video(&s, a, error);
     if (!result)
@@ -311,7 +312,7 @@ int command_visualize(int argc, char **argv) {
         "Writes PNGs of what the model predicts for a clip of the video: the frames, what each "
         "mask hides, target and predicted latents in the colours of one joint PCA, the error of "
         "every token beside that of a trivial predictor, and a contact sheet with all of it."};
-    VisualizeArguments a = {.device = "cpu", .mask = NOT_GIVEN, .start = NOT_GIVEN};
+    VisualizeArguments a = {.mask = NOT_GIVEN, .start = NOT_GIVEN};
     const Option options[] = {
         {"checkpoint", "RUN", "a run (its newest checkpoint) or a step-N folder", OPTION_TEXT,
          &a.checkpoint},
@@ -324,7 +325,7 @@ int command_visualize(int argc, char **argv) {
         {"start", "FRAME", "first frame of the clip (default: the middle of the video)",
          OPTION_INTEGER, &a.start},
         {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &a.threads},
-        {"device", "NAME", "cpu (default) or reference", OPTION_TEXT, &a.device},
+        {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &a.device},
     };
     TextList rest = {0};
     Error error = {0};

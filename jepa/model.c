@@ -7,10 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Rows that go through the target encoder at once: large enough for GEMM, small enough for caches.
- */
-#define TARGET_ROWS 2048
-
 static int64_t max_i64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
@@ -283,7 +279,7 @@ static void prepare(Model *model, const ModelPlan *plan, Device *device) {
     model->grid = config_grid(c);
     model->tokens = mask_grid_tokens(model->grid);
     model->rows = model->tokens + (c->class_token ? 1 : 0);
-    model->target_chunk = TARGET_ROWS / model->tokens;
+    model->target_chunk = device->rows_at_once / model->tokens;
     if (model->target_chunk < 1)
         model->target_chunk = 1;
     if (model->target_chunk > plan->samples || plan->keep_target)

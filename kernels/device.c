@@ -6,6 +6,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cuda_device.h"
 #include "kernels/operations.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,10 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
     memset(memory, 0, bytes);
 }
 
+static void host_wait(Device *device) {
+    (void)device;
+}
+
 static size_t host_scratch(const Device *device, const ScratchNeeds *needs) {
     int64_t attention = needs->longest ? cpu_attention_scratch(needs->longest, needs->head) : 0;
     /* a tile of whole rows may be half as large as a flat one */
@@ -52,9 +57,18 @@ static size_t host_scratch(const Device *device, const ScratchNeeds *needs) {
     return (size_t)(attention > sums ? attention : sums);
 }
 
+static size_t host_memory(const Device *device) {
+    (void)device;
+    return machine_memory();
+}
+
+#define HOST_ROWS 2048
+
 #define HOST_MEMORY                                                                                \
-    .on_host = true, .allocate = host_allocate, .release = host_release, .upload = host_upload,    \
-    .download = host_download, .zero = host_zero, .scratch_needed = host_scratch
+    .on_host = true, .rows_at_once = HOST_ROWS, .allocate = host_allocate,                         \
+    .release = host_release, .upload = host_upload, .download = host_download, .zero = host_zero,  \
+    .post = host_download, .wait = host_wait, .scratch_needed = host_scratch,                      \
+    .memory = host_memory
 
 static const Device cpu_table = {.name = "cpu", HOST_MEMORY, OPERATIONS(cpu)};
 static const Device reference_table = {.name = "reference", HOST_MEMORY, OPERATIONS(reference)};
@@ -90,6 +104,8 @@ int device_open(Device **device, const char *name, int threads, Error *error) {
         free(made);
         return -1;
     }
+    if (ordinal < 0)
+        snprintf(made->what, sizeof made->what, "%d threads", made->threads);
     *device = made;
     return 0;
 }

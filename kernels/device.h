@@ -58,6 +58,7 @@ struct Device {
     struct Gemm *gemm;   /* the CPU's GEMM library (kernels/cpu/gemm.h) */
     struct Cuda *cuda;   /* cuda: streams, libraries (kernels/cuda/cuda.h); else NULL */
     char own_name[24];   /* cuda: what `name` points to */
+    char what[160];      /* for a person: "NVIDIA H200, 132 multiprocessors, 139.8 GiB" */
     const struct AttentionVariant *attention; /* cpu: for the instructions of this machine */
     void *scratch;                            /* device memory, reserved by device_reserve */
     size_t scratch_bytes;
@@ -69,7 +70,13 @@ struct Device {
     void (*upload)(void *to, const void *host, size_t bytes, Device *device);
     void (*download)(void *host, const void *from, size_t bytes, Device *device);
     void (*zero)(void *memory, size_t bytes, Device *device);
+    /* Starts a copy to the host, after all that was asked for before; its end, with all others that
+     * were started. */
+    void (*post)(void *host, const void *from, size_t bytes, Device *device);
+    void (*wait)(Device *device);
     size_t (*scratch_needed)(const Device *device, const ScratchNeeds *needs);
+    int rows_at_once; /* of a pass that keeps nothing: enough for GEMM, few enough for caches */
+    size_t (*memory)(const Device *device); /* bytes that could be allocated now; 0: unknown */
 
     LinearForward *linear_forward;
     LinearResidualForward *linear_residual_forward;

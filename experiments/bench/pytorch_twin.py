@@ -3,7 +3,7 @@
     step_bench RECIPE.yaml --set mask.batch=truncate --twin FOLDER ...
     python pytorch_twin.py FOLDER [--dtype float32|bfloat16] [--compile] [--threads N] [--steps N]
                            [--warmup N] [--batch N] [--same-masks] [--adamw fused|foreach]
-                           [--patch linear|conv] [--profile]
+                           [--patch linear|conv] [--profile] [--device cpu|cuda] [--micro N]
 
 The step is the published one (facebookresearch/jepa app/vjepa/train.py): the target encoder on all
 tokens without gradients, layer norm of its output; the context encoder and the predictor once for
@@ -11,6 +11,10 @@ each mask setting, on [B, K, D]; L1; one backward pass; gradients of each networ
 moving average. What is faster is preferred to what is published: patches are cut once a step and
 embedded by a matrix product (--patch conv: the convolution of every clip, once for each pass, as
 published), optimiser and average work on lists of tensors. bfloat16 is autocast, as published.
+
+On a GPU steps are queued one after another and timed by events, nothing is waited for inside them;
+clips come from pinned memory in each step; attention is PyTorch's own choice (flash or cuDNN).
+--micro N: the batch in parts of N clips, gradients added up, where it does not fit at once.
 
 With equal masks, the losses of the first steps are those of step_bench to float32 rounding: it is
 the same work. The last line is
@@ -189,6 +193,8 @@ class Step:
             network.load_state_dict({name[len(prefix):]: value for name, value in tensors.items()
                                      if name.startswith(prefix)})
         self.target.requires_grad_(False)
+        for network in (self.encoder, self.predictor, self.target):
+            network.to(arguments.device)
         if arguments.compile:
             dynamic = False if arguments.same_masks else None
             for network in (self.encoder, self.target):
@@ -202,6 +208,7 @@ class Step:
         self.pixels = pixels
         self.mean = 255 * torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1, 1)
         self.std = 255 * torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1, 1)
+        self.mean, self.std = self.mean.to(arguments.device), self.std.to(arguments.device)
         self.parts = {}
 
     def lap(self, name):
@@ -209,8 +216,9 @@ class Step:
         self.parts[name] = self.parts.get(name, 0) + 1e3 * (now - self.at)
         self.at = now
 
-    def losses(self, context, target):
-        clips = (self.pixels.float() - self.mean) / self.std
+    def losses(self, pixels, context, target):
+        pixels = pixels.to(self.arguments.device, non_blocking=True)
+        clips = (pixels.float() - self.mean) / self.std
         patches = cut_patches(clips, self.sizes) if self.arguments.patch == "linear" else None
         self.lap("input")
         with torch.no_grad():
@@ -227,15 +235,25 @@ class Step:
         return total
 
     def run(self, plan, context, target):
+        """Loss and gradient norms, as tensors: nothing is waited for."""
         self.parts, self.at = {}, time.perf_counter()
-        with torch.autocast("cpu", torch.bfloat16, self.arguments.dtype == "bfloat16"):
-            loss = self.losses(context, target)
-        loss.backward()
-        self.lap("backward")
+        batch, device = len(self.pixels), self.arguments.device
+        micro = self.arguments.micro or batch
+        context = [tokens.to(device, non_blocking=True) for tokens in context]
+        target = [tokens.to(device, non_blocking=True) for tokens in target]
+        total = 0
+        for first in range(0, batch, micro):
+            part = slice(first, first + micro)
+            with torch.autocast(device, torch.bfloat16, self.arguments.dtype == "bfloat16"):
+                loss = self.losses(self.pixels[part], [tokens[part] for tokens in context],
+                                   [tokens[part] for tokens in target]) * (micro / batch)
+            loss.backward()
+            total = total + loss.detach()
+            self.lap("backward")
         norms = []
         for network in (self.encoder, self.predictor):
             limit = plan["max_norm"] or float("inf")
-            norms.append(float(nn.utils.clip_grad_norm_(network.parameters(), limit)))
+            norms.append(nn.utils.clip_grad_norm_(network.parameters(), limit))
         for group in self.optimiser.param_groups:
             group["lr"] = plan["lr"]
             group["weight_decay"] = plan["weight_decay"] if group["decays"] else 0.0
@@ -245,7 +263,7 @@ class Step:
             torch._foreach_lerp_(list(self.target.parameters()), list(self.encoder.parameters()),
                                  1 - plan["momentum"])
         self.lap("update")
-        return float(loss.detach()), norms
+        return total, norms
 
 
 def index_lists(lists, batch):
@@ -253,19 +271,28 @@ def index_lists(lists, batch):
     if any(len({len(tokens) for tokens in setting}) > 1 for setting in lists):
         raise SystemExit("the lists of a setting differ in length: write the twin with "
                          "--set mask.batch=truncate")
-    return [torch.tensor(setting[:batch]) for setting in lists]
+    lists = [torch.tensor(setting[:batch]) for setting in lists]
+    return [tokens.pin_memory() for tokens in lists] if torch.cuda.is_available() else lists
 
 
 def profile(step, plan, context, target):
     """Operators of one step by the time spent in themselves, waiting threads not counted."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+    gpu = step.arguments.device == "cuda"
+    activity = torch.profiler.ProfilerActivity.CUDA if gpu else torch.profiler.ProfilerActivity.CPU
+    with torch.profiler.profile(activities=[activity]) as profiler:
         step.run(plan, context, target)
+        if gpu:
+            torch.cuda.synchronize()
     events = profiler.key_averages()
-    total = sum(event.self_cpu_time_total for event in events)
+
+    def own(event):
+        return event.self_device_time_total if gpu else event.self_cpu_time_total
+
+    total = sum(own(event) for event in events)
     print(f"{'operator':60} {'calls':>6} {'own ms':>10} {'share':>7}")
-    for event in sorted(events, key=lambda e: -e.self_cpu_time_total)[:20]:
-        print(f"{event.key[:60]:60} {event.count:6} {event.self_cpu_time_total / 1e3:10.1f} "
-              f"{100 * event.self_cpu_time_total / total:6.1f}%")
+    for event in sorted(events, key=lambda e: -own(e))[:20]:
+        print(f"{event.key[:60]:60} {event.count:6} {own(event) / 1e3:10.1f} "
+              f"{100 * own(event) / total:6.1f}%")
     print(f"all {total / 1e3:.1f} ms")
 
 
@@ -281,6 +308,8 @@ def main():
     parser.add_argument("--same-masks", action="store_true")
     parser.add_argument("--adamw", choices=["fused", "foreach"], default="fused")
     parser.add_argument("--patch", choices=["linear", "conv"], default="linear")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--micro", type=int, default=0, help="clips at a time; 0: all")
     parser.add_argument("--profile", action="store_true", help="one more step, by operator")
     a = parser.parse_args()
     if a.threads:
@@ -293,13 +322,16 @@ def main():
     with open(os.path.join(a.folder, "clips.bin"), "rb") as file:
         pixels = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8).view(shape)[:batch]
     tensors = read_safetensors(os.path.join(a.folder, "step-0", "model.safetensors"))
+    if a.device == "cuda":
+        pixels = pixels.pin_memory()
     step = Step(sizes, a, tensors, pixels)
     del tensors
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {a.dtype}"
           f"{', compiled' if a.compile else ''}, {batch} clips, libraries {libraries:.0f} MiB, "
           f"before the first step {peak_mib():.0f} MiB")
-    times, cpus, flops = [], [], []
     plans = sizes["steps"]
+    gpu = a.device == "cuda"
+    results, ends = [], []
     for i in range(a.warmup + a.steps + a.profile):
         plan = plans[i % len(plans)]
         masks = plans[0] if a.same_masks else plan
@@ -310,19 +342,36 @@ def main():
             break
         cpu = time.process_time()
         loss, norms = step.run(plan, context, target)
+        if gpu:
+            ends.append(torch.cuda.Event(enable_timing=True))
+            ends[-1].record()
+        else:
+            loss, norms = float(loss), [float(norm) for norm in norms]
         cpu = time.process_time() - cpu
-        ms, share = sum(step.parts.values()), masks["flops"] * batch / sizes["batch"]
-        parts = " ".join(f"{name} {value:.1f}" for name, value in step.parts.items())
+        share = masks["flops"] * batch / sizes["batch"]
         tokens = " ".join(f"{c.numel()}>{t.numel()}" for c, t in zip(context, target))
-        print(f"step {i}{' (warm-up)' if i < a.warmup else ''}  {ms:.1f} ms, CPU {cpu:.2f} s: {parts}; loss "
-              f"{loss:.6f}, gradients {norms[0]:.5g} {norms[1]:.5g}; tokens {tokens}; "
-              f"{share / 1e12:.4f} TFLOP, {share / ms / 1e6:.1f} GFLOP/s", flush=True)
-        if i >= a.warmup:
-            times.append(ms)
-            cpus.append(cpu)
-            flops.append(share)
+        results.append((sum(step.parts.values()), cpu, share, loss, norms, tokens, step.parts))
+        if not gpu:
+            show(i, a, results[-1])
+    if gpu:
+        torch.cuda.synchronize()
+        for i, result in enumerate(results):
+            ms = ends[i - 1].elapsed_time(ends[i]) if i else float("nan")
+            results[i] = (ms, result[1], result[2], float(result[3]),
+                          [float(norm) for norm in result[4]], *result[5:])
+            show(i, a, results[i])
+    times, cpus, flops = ([r[k] for r in results[a.warmup:]] for k in range(3))
+    peak = torch.cuda.max_memory_reserved() / 2**20 if gpu else peak_mib()
     print(f"result {statistics.median(times):.1f} {min(times):.1f} {min(cpus):.2f} "
-          f"{peak_mib():.0f} {sum(flops) / len(flops) / 1e12:.4f} {sum(flops) / sum(times) / 1e6:.1f}")
+          f"{peak:.0f} {sum(flops) / len(flops) / 1e12:.4f} {sum(flops) / sum(times) / 1e6:.1f}")
+
+
+def show(i, a, result):
+    ms, cpu, share, loss, norms, tokens, parts = result
+    laps = " ".join(f"{name} {value:.1f}" for name, value in parts.items())
+    print(f"step {i}{' (warm-up)' if i < a.warmup else ''}  {ms:.1f} ms, CPU {cpu:.2f} s: {laps}; "
+          f"loss {loss:.6f}, gradients {norms[0]:.5g} {norms[1]:.5g}; tokens {tokens}; "
+          f"{share / 1e12:.4f} TFLOP, {share / ms / 1e6:.1f} GFLOP/s", flush=True)
 
 
 if __name__ == "__main__":

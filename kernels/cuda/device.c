@@ -120,6 +120,34 @@ static void download(void *host, const void *from, size_t bytes, Device *device)
     CUDA_CHECK(cudaStreamSynchronize(device->cuda->stream));
 }
 
+static void wait(Device *device) {
+    CudaPosts *posts = &device->cuda->posts;
+    if (!posts->count)
+        return;
+    CUDA_CHECK(cudaEventSynchronize(posts->arrived));
+    for (int i = 0; i < posts->count; i++)
+        memcpy(posts->post[i].host, posts->pinned + posts->post[i].at, posts->post[i].bytes);
+    posts->count = 0;
+    posts->used = 0;
+}
+
+static void post(void *host, const void *from, size_t bytes, Device *device) {
+    CudaPosts *posts = &device->cuda->posts;
+    JEPA_ASSERT(posts->count < CUDA_POSTS && posts->used + bytes <= CUDA_POST_BYTES);
+    posts->post[posts->count++] = (struct CudaPost){host, posts->used, bytes};
+    CUDA_CHECK(cudaMemcpyAsync(posts->pinned + posts->used, from, bytes, cudaMemcpyDeviceToHost,
+                               device->cuda->stream));
+    CUDA_CHECK(cudaEventRecord(posts->arrived, device->cuda->stream));
+    posts->used += (bytes + 63) / 64 * 64;
+}
+
+static size_t available(const Device *device) {
+    size_t free_now = 0, all = 0;
+    (void)device;
+    CUDA_CHECK(cudaMemGetInfo(&free_now, &all));
+    return free_now;
+}
+
 static void zero(void *memory, size_t bytes, Device *device) {
     CUDA_CHECK(cudaMemsetAsync(memory, 0, bytes, device->cuda->stream));
 }
@@ -127,15 +155,22 @@ static void zero(void *memory, size_t bytes, Device *device) {
 /* ---- opening ---- */
 
 int cuda_device_count(Error *why) {
-    int count = 0;
+    int count = 0, driver = 0;
     cudaError_t status = cudaGetDeviceCount(&count);
     cudaGetLastError();
-    if (status == cudaErrorInsufficientDriver || status == cudaErrorNoDevice || !count)
-        error_fill(why, ERROR_RUN, "no GPU: %s", cudaGetErrorString(status));
-    else if (status != cudaSuccess)
-        error_fill(why, ERROR_RUN, "no GPU works: %s (%s)", cudaGetErrorString(status),
+    if (status == cudaSuccess && count)
+        return count;
+    cudaDriverGetVersion(&driver);
+    if (!driver)
+        error_fill(why, ERROR_RUN, "no GPU: no NVIDIA driver is installed");
+    else if (driver / 1000 < CUDART_VERSION / 1000)
+        error_fill(
+            why, ERROR_RUN, "no GPU: the driver is made for CUDA %d.%d, this program for %d.%d",
+            driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    else
+        error_fill(why, ERROR_RUN, "no GPU: %s (%s)", cudaGetErrorString(status),
                    cudaGetErrorName(status));
-    return status == cudaSuccess ? count : 0;
+    return 0;
 }
 
 static int make_ring(CudaRing *ring) {
@@ -182,6 +217,9 @@ void cuda_device_close(Device *device) {
     cuda_weights_close(device);
     cuda_gemm_close(device);
     free_ring(&cuda->ring);
+    if (cuda->posts.arrived)
+        cudaEventDestroy(cuda->posts.arrived);
+    cudaFreeHost(cuda->posts.pinned);
     for (int i = 0; i < CUDA_LENGTHS; i++) {
         free(cuda->lengths[i].host);
         cudaFree(cuda->lengths[i].device);
@@ -197,8 +235,14 @@ void cuda_device_close(Device *device) {
 static int open_streams(Cuda *cuda) {
     return cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking) != cudaSuccess ||
            cudaStreamCreateWithFlags(&cuda->copy, cudaStreamNonBlocking) != cudaSuccess ||
-           make_ring(&cuda->ring) || make_lengths(cuda);
+           make_ring(&cuda->ring) || make_lengths(cuda) ||
+           cudaHostAlloc((void **)&cuda->posts.pinned, CUDA_POST_BYTES, cudaHostAllocDefault) !=
+               cudaSuccess ||
+           cudaEventCreateWithFlags(&cuda->posts.arrived, cudaEventDisableTiming) != cudaSuccess;
 }
+
+/* 32 clips of 1568 tokens: GEMMs of that height fill the largest cards (not measured) */
+#define CUDA_ROWS 50176
 
 static const Device table = {OPERATIONS(cuda),
                              .allocate = allocate,
@@ -206,7 +250,11 @@ static const Device table = {OPERATIONS(cuda),
                              .upload = upload,
                              .download = download,
                              .zero = zero,
-                             .scratch_needed = cuda_scratch};
+                             .post = post,
+                             .wait = wait,
+                             .rows_at_once = CUDA_ROWS,
+                             .scratch_needed = cuda_scratch,
+                             .memory = available};
 
 int cuda_device_open(Device *device, int ordinal, Error *error) {
     Error why = {0};
@@ -239,6 +287,7 @@ int cuda_device_open(Device *device, int ordinal, Error *error) {
     }
     cuda->multiprocessors = card.multiProcessorCount;
     cuda->shared_bytes = card.sharedMemPerBlockOptin;
-    snprintf(cuda->name, sizeof cuda->name, "%.100s", card.name);
+    snprintf(device->what, sizeof device->what, "%.100s, %d multiprocessors, %.1f GiB", card.name,
+             card.multiProcessorCount, (double)card.totalGlobalMem / (1 << 30));
     return 0;
 }

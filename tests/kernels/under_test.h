@@ -2,7 +2,7 @@
  * JEPA_TEST_CUDA, the GPU: emulated, with the threads of a block in several orders, or a real one,
  * several times. Variants of a device must agree bit for bit.
  *
- * Tests hand ordinary pointers to operations. On a GPU these come from managed memory, which host
+ * Tests hand ordinary pointers to operations. On a GPU these come from pinned memory, which host
  * and device both reach; the device is waited for (under_test_settle) before the host looks. */
 #ifndef JEPA_TESTS_KERNELS_UNDER_TEST_H
 #define JEPA_TESTS_KERNELS_UNDER_TEST_H
@@ -23,13 +23,13 @@ static inline void emulation_order(int order) {
 #endif
 static inline void *shared_new(size_t bytes) {
     void *memory = NULL;
-    if (cudaMallocManaged(&memory, bytes ? bytes : 1, cudaMemAttachGlobal) != cudaSuccess)
+    if (cudaHostAlloc(&memory, bytes ? bytes : 1, cudaHostAllocMapped) != cudaSuccess)
         abort();
     return memory;
 }
 static inline void shared_free(void *memory) {
     cudaDeviceSynchronize();
-    cudaFree(memory);
+    cudaFreeHost(memory);
 }
 static inline void under_test_settle(void) {
     if (cudaDeviceSynchronize() != cudaSuccess)

@@ -16,8 +16,13 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *card, int device) {
     strcpy(card->name, "emulated on the CPU");
     card->major = 9;
     card->multiProcessorCount = 4;
+    card->totalGlobalMem = (size_t)16 << 30;
     card->sharedMemPerBlockOptin = 227 << 10;
     return device ? cudaErrorInvalidDevice : cudaSuccess;
+}
+cudaError_t cudaDriverGetVersion(int *version) {
+    *version = CUDART_VERSION;
+    return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t *available, size_t *all) {
     *available = *all = (size_t)16 << 30;
@@ -43,10 +48,6 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
 cudaError_t cudaFree(void *memory) {
     free(memory);
     return cudaSuccess;
-}
-cudaError_t cudaMallocManaged(void **memory, size_t bytes, unsigned flags) {
-    (void)flags;
-    return cudaMalloc(memory, bytes);
 }
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags) {
     (void)flags;
