@@ -10,7 +10,7 @@
  * gives the variance: Σ (x - k)² - (Σ (x - k))² / R.
  *
  * Scratch: sums[parts][2][D], then two constants of each column [2][D], all double. */
-#include "kernels/cuda/columns.h"
+#include "kernels/cuda/column_blocks.h"
 
 #define SPLITS_MAX      64  /* parts of the rows: with 32 tiles of 64 columns, 15 blocks per SM */
 #define ROWS_LEAST      64  /* of a part */

@@ -59,7 +59,10 @@ typedef struct Cuda {
     CudaLengths lengths[CUDA_LENGTHS];
     uint64_t clock; /* counts uses of `lengths` */
     int multiprocessors;
-    size_t shared_bytes; /* most dynamic shared memory of a block */
+    size_t shared_bytes;         /* most dynamic shared memory of a block */
+    struct CudaGemm *gemm;       /* matrix products (kernels/cuda/gemm.h) */
+    struct CudaWeights *weights; /* 16-bit copies (kernels/cuda/weights.h) */
+    bool tf32;                   /* may round the factors of float32 products to 10 bits */
 } Cuda;
 
 /* Ends the process with file, line and the runtime's words: after a failed launch nothing that the

@@ -5,7 +5,9 @@
  * `post` and `wait` bring scalars back later. */
 #include "kernels/device.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/scratch.h"
+#include "kernels/cuda/weights.h"
 #include "kernels/cuda_device.h"
 #include "kernels/operations.h"
 #include <stdio.h>
@@ -212,6 +214,8 @@ void cuda_device_close(Device *device) {
         return;
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
+    cuda_weights_close(device);
+    cuda_gemm_close(device);
     free_ring(&cuda->ring);
     if (cuda->posts.arrived)
         cudaEventDestroy(cuda->posts.arrived);
@@ -274,6 +278,10 @@ int cuda_device_open(Device *device, int ordinal, Error *error) {
         cudaGetDeviceProperties(&card, ordinal) != cudaSuccess || open_streams(cuda)) {
         error_set(error, ERROR_RUN, "--device cuda:%d does not work: %s; use --device cpu", ordinal,
                   cudaGetErrorString(cudaGetLastError()));
+        cuda_device_close(device);
+        return -1;
+    }
+    if (cuda_gemm_open(device, card.major, error)) {
         cuda_device_close(device);
         return -1;
     }

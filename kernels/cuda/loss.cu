@@ -8,7 +8,7 @@
  * of columns (columns.h), and reads each element once: Σ (z - k) and Σ (z - k)² with k the first
  * row, in double, so that little cancels. Backward reads z twice, for the mean and for the
  * gradient, and only where the relu is open. */
-#include "kernels/cuda/columns.h"
+#include "kernels/cuda/column_blocks.h"
 #include "kernels/cuda/tile_sums.h"
 
 #define THREADS 256

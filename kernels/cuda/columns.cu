@@ -1,0 +1,119 @@
+/* Sums of columns on the GPU, sum[width] += Σ_rows x[rows][width]: gradients of biases.
+ *
+ * Bound by memory: reads each element once, 2 or 4 bytes. Two kernels, both with sums whose order
+ * the shape alone decides:
+ *
+ *   columns   grid (tiles of columns, groups of rows), blocks of 8 warps. A lane reads 16 bytes, so
+ *             a warp reads 32 x V neighbouring columns of one row; warp i takes rows i, i + 8, ...
+ *             of its group, four of them in flight. The warps' sums meet in shared memory; a
+ *             partial sum for each group goes to the scratch, [groups][width].
+ *   finish    a lane for each column, 8 warps that share the groups, in double.
+ *
+ * Groups: enough for GROUP_BLOCKS blocks in all, which fill an H200 (132 SMs of 8 such blocks), at
+ * most CUDA_PARTIALS, which the scratch has room for. */
+#include "kernels/cuda/launch.h"
+extern "C" {
+#include "kernels/cuda/columns.h"
+#include "kernels/cuda/scratch.h"
+}
+
+#define WARPS        8
+#define IN_FLIGHT    4    /* rows that a warp reads before it adds them */
+#define GROUP_BLOCKS 1056 /* 8 x 132 */
+#define GROUP_ROWS   32   /* at least so many in a group */
+
+template <typename T, int V>
+__global__ void columns_kernel(float *partial, const T *x, int64_t rows, int width,
+                               int group_rows) {
+    CUDA_SHARED(float, sums, [WARPS][V][WARP]);
+    int lane = (int)threadIdx.x, warp = (int)threadIdx.y;
+    int column = ((int)blockIdx.x * WARP + lane) * V;
+    int64_t first = (int64_t)blockIdx.y * group_rows;
+    int count = rows - first < group_rows ? (int)(rows - first) : group_rows, r = warp;
+    float sum[V];
+    for (int k = 0; k < V; k++)
+        sum[k] = 0;
+    if (column < width) { /* V divides the width */
+        const T *at = x + first * width + column;
+        for (; r + (IN_FLIGHT - 1) * WARPS < count; r += IN_FLIGHT * WARPS) {
+            Pack<T, V> in[IN_FLIGHT];
+            for (int i = 0; i < IN_FLIGHT; i++)
+                in[i] = load<T, V>(at + (int64_t)(r + i * WARPS) * width);
+            for (int i = 0; i < IN_FLIGHT; i++)
+                for (int k = 0; k < V; k++)
+                    sum[k] += widen(in[i].at[k]);
+        }
+        for (; r < count; r += WARPS) {
+            Pack<T, V> in = load<T, V>(at + (int64_t)r * width);
+            for (int k = 0; k < V; k++)
+                sum[k] += widen(in.at[k]);
+        }
+    }
+    for (int k = 0; k < V; k++)
+        sums[warp][k][lane] = sum[k];
+    __syncthreads();
+    /* warp k adds what all warps found for the k-th column of each lane */
+    for (int k = warp; k < V; k += WARPS) {
+        float total = sums[0][k][lane];
+        for (int i = 1; i < WARPS; i++)
+            total += sums[i][k][lane];
+        if (column < width)
+            partial[(int64_t)blockIdx.y * width + column + k] = total;
+    }
+}
+
+__global__ void columns_finish_kernel(float *sum, const float *partial, int groups, int width) {
+    CUDA_SHARED(double, sums, [WARPS][WARP]);
+    int lane = (int)threadIdx.x, warp = (int)threadIdx.y;
+    int column = (int)blockIdx.x * WARP + lane;
+    double mine = 0;
+    if (column < width) {
+        int g = warp;
+        for (; g + (IN_FLIGHT - 1) * WARPS < groups; g += IN_FLIGHT * WARPS) {
+            float in[IN_FLIGHT];
+            for (int i = 0; i < IN_FLIGHT; i++)
+                in[i] = partial[(int64_t)(g + i * WARPS) * width + column];
+            for (int i = 0; i < IN_FLIGHT; i++)
+                mine += in[i];
+        }
+        for (; g < groups; g += WARPS)
+            mine += partial[(int64_t)g * width + column];
+    }
+    sums[warp][lane] = mine;
+    __syncthreads();
+    if (warp || column >= width)
+        return;
+    for (int i = 1; i < WARPS; i++)
+        mine += sums[i][lane];
+    sum[column] += (float)mine;
+}
+
+static int64_t ceiling(int64_t x, int64_t of) {
+    return (x + of - 1) / of;
+}
+
+template <typename T, int V>
+static void add_columns(float *sum, const T *x, int64_t rows, int64_t width, Device *device) {
+    float *partial = (float *)device->scratch;
+    int64_t tiles = ceiling(width, WARP * V), groups = GROUP_BLOCKS / tiles;
+    groups = groups < ceiling(rows, GROUP_ROWS) ? groups : ceiling(rows, GROUP_ROWS);
+    groups = groups < 1 ? 1 : groups > CUDA_PARTIALS ? CUDA_PARTIALS : groups;
+    int64_t group_rows = ceiling(rows, groups);
+    groups = ceiling(rows, group_rows);
+    JEPA_ASSERT((size_t)(groups * width) * sizeof *partial <= device->scratch_bytes);
+    CUDA_LAUNCH((columns_kernel<T, V>), dim3((unsigned)tiles, (unsigned)groups), dim3(WARP, WARPS),
+                0, device, partial, x, rows, (int)width, (int)group_rows);
+    CUDA_LAUNCH(columns_finish_kernel, blocks_for(width, WARP), dim3(WARP, WARPS), 0, device, sum,
+                partial, (int)groups, (int)width);
+}
+
+extern "C" void cuda_columns_add(float *sum, const Activation *x, int64_t rows, int64_t width,
+                                 Device *device) {
+    if (!rows)
+        return;
+    if (vectors_fit(x, width, activation_size(device->precision)))
+        ACTIVATION(device,
+                   add_columns<T, 16 / (int)sizeof(T)>(sum, (const T *)x, rows, width, device));
+    else
+        ACTIVATION(device, add_columns<T, 1>(sum, (const T *)x, rows, width, device));
+}
