@@ -115,8 +115,8 @@ static cudnnBackendDescriptor_t pointwise_operation(Graph *graph, cudnnBackendDe
 void graph_pointwise(Graph *graph, cudnnPointwiseMode_t mode, cudnnDataType_t computed,
                      GraphTensor x, GraphTensor b, GraphTensor t, GraphTensor y) {
     const char *what = "a pointwise operation";
-    cudnnBackendDescriptor_t d =
-        pointwise_operation(graph, pointwise_mode(graph, mode, computed, -1), x);
+    cudnnBackendDescriptor_t d = pointwise_operation(graph,
+                                                     pointwise_mode(graph, mode, computed, -1), x);
     set_tensor(graph, d, CUDNN_ATTR_OPERATION_POINTWISE_BDESC, b, what);
     set_tensor(graph, d, CUDNN_ATTR_OPERATION_POINTWISE_TDESC, t, what);
     set_tensor(graph, d, CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y, what);
@@ -126,8 +126,8 @@ void graph_pointwise(Graph *graph, cudnnPointwiseMode_t mode, cudnnDataType_t co
 void graph_pointwise_backward(Graph *graph, cudnnPointwiseMode_t mode, GraphTensor x,
                               GraphTensor dy, GraphTensor dx) {
     const char *what = "the gradient of a pointwise operation";
-    cudnnBackendDescriptor_t d =
-        pointwise_operation(graph, pointwise_mode(graph, mode, CUDNN_DATA_FLOAT, -1), x);
+    cudnnBackendDescriptor_t d = pointwise_operation(
+        graph, pointwise_mode(graph, mode, CUDNN_DATA_FLOAT, -1), x);
     set_tensor(graph, d, CUDNN_ATTR_OPERATION_POINTWISE_DYDESC, dy, what);
     set_tensor(graph, d, CUDNN_ATTR_OPERATION_POINTWISE_DXDESC, dx, what);
     add_operation(graph, d, what);

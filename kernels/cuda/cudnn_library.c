@@ -98,15 +98,17 @@ int cudnn_target_describe(CudnnTarget *target, const CudnnLibrary *library, cons
     *target = (CudnnTarget){.library = library};
     const char *key = "\"deviceVer\":", *version = strstr(json, key);
     if (!version)
-        return error_set(error, ERROR_RUN, "description of a GPU: expected %s with 100 major + 10 "
-                                           "minor of its compute capability", key);
+        return error_set(error, ERROR_RUN,
+                         "description of a GPU: expected %s with 100 major + 10 "
+                         "minor of its compute capability",
+                         key);
     target->capability = atoi(version + strlen(key)) / 10;
-    cudnnStatus_t status =
-        library->descriptor_create(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR, &target->properties);
+    cudnnStatus_t status = library->descriptor_create(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR,
+                                                      &target->properties);
     if (status == CUDNN_STATUS_SUCCESS)
         status = library->descriptor_set(target->properties,
-                                         CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-                                         CUDNN_TYPE_CHAR, (int64_t)strlen(json), json);
+                                         CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+                                         (int64_t)strlen(json), json);
     if (status == CUDNN_STATUS_SUCCESS)
         status = library->descriptor_finalize(target->properties);
     if (status == CUDNN_STATUS_SUCCESS)

@@ -4,8 +4,8 @@
  * of it, the graph API (NVIDIA's "backend API": descriptors of tensors, operations, plans), stands
  * in a table. Headers of the same major version are needed to build.
  *
- * A target is a GPU with its stream, or a GPU's description in JSON: cuDNN chooses, checks, compiles
- * and sizes plans for the latter too, on a machine without a GPU; they cannot run. */
+ * A target is a GPU with its stream, or a GPU's description in JSON: cuDNN chooses, checks,
+ * compiles and sizes plans for the latter too, on a machine without a GPU; they cannot run. */
 #ifndef JEPA_KERNELS_CUDA_CUDNN_LIBRARY_H
 #define JEPA_KERNELS_CUDA_CUDNN_LIBRARY_H
 

@@ -65,9 +65,9 @@ static int read_knobs(Knob knobs[KNOBS_MAX], int *count, const CudnnLibrary *l, 
     for (int i = 0; i < KNOBS_MAX && !status; i++)
         status = create(&choice[i], l, CUDNN_BACKEND_KNOB_CHOICE_DESCRIPTOR, what, error);
     if (!status) {
-        cudnnStatus_t got =
-            l->descriptor_get(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
-                              CUDNN_TYPE_BACKEND_DESCRIPTOR, KNOBS_MAX, &found, choice);
+        cudnnStatus_t got = l->descriptor_get(config, CUDNN_ATTR_ENGINECFG_KNOB_CHOICES,
+                                              CUDNN_TYPE_BACKEND_DESCRIPTOR, KNOBS_MAX, &found,
+                                              choice);
         status = got ? cudnn_error(l, got, what, error) : 0;
     }
     for (int64_t i = 0; i < found && i < KNOBS_MAX && !status; i++) {
@@ -123,8 +123,8 @@ static int parse(int64_t *engine, Knob knobs[KNOBS_MAX], int *count, const char 
     int read = 0;
     *count = 0;
     if (sscanf(choice, "engine %" SCNd64 " knobs%n", engine, &read) != 1 || !read)
-        return error_set(error, ERROR_RUN, "expected \"engine N knobs TYPE:VALUE ...\", found \"%s\"",
-                         choice);
+        return error_set(error, ERROR_RUN,
+                         "expected \"engine N knobs TYPE:VALUE ...\", found \"%s\"", choice);
     for (const char *text = choice + read; *text; text += read) {
         Knob *knob = &knobs[*count];
         if (*count == KNOBS_MAX ||
@@ -204,20 +204,22 @@ static int propose(Descriptor *config, int64_t *count, const CudnnTarget *t, Des
                      CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &operations, what, error) ||
                  set(l, heuristics, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode,
                      what, error) ||
-                 set_target(t, heuristics, NO_ATTRIBUTE, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, what, error) ||
+                 set_target(t, heuristics, NO_ATTRIBUTE, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, what,
+                            error) ||
                  finalize(l, heuristics, what, error);
     for (int i = 0; i < PROPOSALS_MAX && !status; i++)
         status = create(&config[i], l, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, what, error);
     if (!status) {
-        cudnnStatus_t got =
-            l->descriptor_get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                              CUDNN_TYPE_BACKEND_DESCRIPTOR, PROPOSALS_MAX, count, config);
+        cudnnStatus_t got = l->descriptor_get(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                              CUDNN_TYPE_BACKEND_DESCRIPTOR, PROPOSALS_MAX, count,
+                                              config);
         status = got ? cudnn_error(l, got, what, error) : 0;
     }
     if (!status && !*count)
-        status = error_set(error, ERROR_RUN, "cuDNN %zu has no engine for this graph on compute "
-                                             "capability %d.%d", l->version, t->capability / 10,
-                           t->capability % 10);
+        status = error_set(error, ERROR_RUN,
+                           "cuDNN %zu has no engine for this graph on compute "
+                           "capability %d.%d",
+                           l->version, t->capability / 10, t->capability % 10);
     destroy(l, heuristics);
     return status ? -1 : 0;
 }

@@ -53,13 +53,13 @@ static GraphTensor part(Draft *d, SdpaUid uid, bool turned) {
 static GraphTensor output(Draft *d, SdpaUid uid) {
     const SdpaGraphShape *s = &d->s;
     int64_t row = s->all_heads * s->head;
-    return graph_tensor(d->graph, &(GraphTensorSpec){
-                                      .uid = uid,
-                                      .type = CUDNN_DATA_BFLOAT16,
-                                      .dims = 4,
-                                      .dim = {s->sequences, s->heads, s->tokens, s->head},
-                                      .stride = {row * s->tokens, s->head, row, 1},
-                                      .ragged = d->offsets_out});
+    return graph_tensor(d->graph,
+                        &(GraphTensorSpec){.uid = uid,
+                                           .type = CUDNN_DATA_BFLOAT16,
+                                           .dims = 4,
+                                           .dim = {s->sequences, s->heads, s->tokens, s->head},
+                                           .stride = {row * s->tokens, s->head, row, 1},
+                                           .ragged = d->offsets_out});
 }
 
 /* lse, [B][h][S][1] */
@@ -91,13 +91,12 @@ static GraphTensor of_rows(Draft *d, SdpaUid uid) {
 static GraphTensor scores(Draft *d, cudnnDataType_t type, bool turned) {
     const SdpaGraphShape *s = &d->s;
     int64_t n = s->tokens;
-    return graph_tensor(d->graph,
-                        &(GraphTensorSpec){.type = type,
-                                           .memory = GRAPH_VIRTUAL,
-                                           .dims = 4,
-                                           .dim = {s->sequences, s->heads, n, n},
-                                           .stride = {s->heads * n * n, n * n, turned ? 1 : n,
-                                                      turned ? n : 1}});
+    return graph_tensor(d->graph, &(GraphTensorSpec){.type = type,
+                                                     .memory = GRAPH_VIRTUAL,
+                                                     .dims = 4,
+                                                     .dim = {s->sequences, s->heads, n, n},
+                                                     .stride = {s->heads * n * n, n * n,
+                                                                turned ? 1 : n, turned ? n : 1}});
 }
 
 /* ---- pieces ---- */
@@ -208,18 +207,17 @@ static void backward(Draft *d) {
     graph_matmul(g, dout, v_turned, dp, d->lengths_q, d->lengths_kv, NULL);
     GraphTensor centred = of_scores(d, CUDNN_POINTWISE_SUB, dp, delta, CUDNN_DATA_FLOAT);
     GraphTensor unscaled = of_scores(d, CUDNN_POINTWISE_MUL, centred, p, CUDNN_DATA_FLOAT);
-    GraphTensor ds =
-        of_scores(d, CUDNN_POINTWISE_MUL, unscaled, d->scale, CUDNN_DATA_BFLOAT16);
+    GraphTensor ds = of_scores(d, CUDNN_POINTWISE_MUL, unscaled, d->scale, CUDNN_DATA_BFLOAT16);
     /* dK, dQ */
     graph_matmul(g, turned_scores(d, ds), q, dk, d->lengths_kv, NULL, d->lengths_q);
     int64_t row = 3 * shape->all_heads * c;
-    GraphTensor k = graph_tensor(g, &(GraphTensorSpec){
-                                        .type = CUDNN_DATA_BFLOAT16,
-                                        .memory = GRAPH_VIRTUAL,
-                                        .dims = 4,
-                                        .dim = {shape->sequences, shape->heads, n, c},
-                                        .stride = {row * n, c, row, 1},
-                                        .ragged = d->offsets_qkv});
+    GraphTensor k = graph_tensor(g,
+                                 &(GraphTensorSpec){.type = CUDNN_DATA_BFLOAT16,
+                                                    .memory = GRAPH_VIRTUAL,
+                                                    .dims = 4,
+                                                    .dim = {shape->sequences, shape->heads, n, c},
+                                                    .stride = {row * n, c, row, 1},
+                                                    .ragged = d->offsets_qkv});
     graph_reshape(g, k_turned, k);
     if (shape->pass == SDPA_BACKWARD) {
         graph_matmul(g, ds, k, dq, d->lengths_q, NULL, d->lengths_kv);
