@@ -1,8 +1,8 @@
 /* cuDNN, loaded when the program asks for it, and the GPU that plans are made for.
  *
- * The program starts on machines without cuDNN: the library is opened with dlopen, and what is used
- * of it, the graph API (NVIDIA's "backend API": descriptors of tensors, operations, plans), stands
- * in a table. Headers of the same major version are needed to build.
+ * The library is opened when it is asked for (kernels/cuda/library.h). What is used of it, the
+ * graph API ("backend API": descriptors of tensors, operations and plans), stands in a table of
+ * functions. Headers of the same major version are needed to build.
  *
  * A target is a GPU with its stream, or a GPU's description in JSON: cuDNN chooses, checks,
  * compiles and sizes plans for the latter too, on a machine without a GPU; they cannot run. */
@@ -14,7 +14,7 @@
 #include <stddef.h>
 
 typedef struct CudnnLibrary {
-    void *file;     /* of dlopen */
+    void *library;
     size_t version; /* 91900: 9.19.0 */
     size_t (*get_version)(void);
     const char *(*error_string)(cudnnStatus_t status);
@@ -38,7 +38,6 @@ typedef struct CudnnLibrary {
                              cudnnBackendDescriptor_t pack);
 } CudnnLibrary;
 
-/* Looks where the system looks, then below $CUDA_HOME, $CUDA_PATH and /usr/local/cuda. */
 int cudnn_library_open(CudnnLibrary *library, Error *error);
 void cudnn_library_close(CudnnLibrary *library); /* zeroed or opened */
 

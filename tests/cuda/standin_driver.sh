@@ -2,10 +2,11 @@
 # Writes the C source of a CUDA driver for machines without a GPU: every function of the toolkit's stub is
 # there and says "no device", except for those that cuDNN calls when it has compiled a kernel and loads it.
 # With it cuDNN plans for a GPU that is described to it (kernels/cuda/cudnn_library.h); nothing runs.
-#   tests/cuda/standin_driver.sh STUB/libcuda.so >driver.c
+#   tests/cuda/standin_driver.sh STUB/libcuda.so driver.c
 # The C file becomes a shared library whose soname is libcuda.so.1.
 set -euo pipefail
 stub=$1
+exec >"$2"
 no_device=100  # CUDA_ERROR_NO_DEVICE
 version=13000  # cuDriverGetVersion: 13.0
 
