@@ -42,6 +42,10 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
     memset(memory, 0, bytes);
 }
 
+static void host_wait(Device *device) {
+    (void)device;
+}
+
 #define OPERATIONS(device)                                                                         \
     .linear_forward = device##_linear_forward,                                                     \
     .linear_residual_forward = device##_linear_residual_forward,                                   \
@@ -66,9 +70,9 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
     .rows_sum = device##_rows_sum, .rows_mean = device##_rows_mean,                                \
     .loss_forward = device##_loss_forward, .loss_backward = device##_loss_backward,                \
     .loss_total = device##_loss_total, .spread_forward = device##_spread_forward,                  \
-    .spread_backward = device##_spread_backward, .square_sum = device##_square_sum,                \
-    .add = device##_add, .adamw_ema = device##_adamw_ema,                                          \
-    .batchnorm_forward = device##_batchnorm_forward,                                               \
+    .spread_backward = device##_spread_backward, .square_sums = device##_square_sums,              \
+    .sums_add = device##_sums_add, .rows_widen = device##_rows_widen, .add = device##_add,         \
+    .adamw_ema = device##_adamw_ema, .batchnorm_forward = device##_batchnorm_forward,              \
     .batchnorm_backward = device##_batchnorm_backward,                                             \
     .invariance_forward = device##_invariance_forward,                                             \
     .invariance_backward = device##_invariance_backward,                                           \
@@ -101,6 +105,8 @@ int device_open(Device **device, const char *name, int threads, Error *error) {
     made->upload = host_upload;
     made->download = host_download;
     made->zero = host_zero;
+    made->post = host_download;
+    made->wait = host_wait;
     *device = made;
     return 0;
 }

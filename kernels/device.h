@@ -35,7 +35,9 @@
 #include "kernels/patches.h"
 #include "kernels/rope.h"
 #include "kernels/rows.h"
+#include "kernels/shard.h"
 #include "kernels/sigreg.h"
+#include "kernels/sums.h"
 #include "kernels/swiglu.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -59,6 +61,10 @@ struct Device {
     void (*upload)(void *to, const void *host, size_t bytes, Device *device);
     void (*download)(void *host, const void *from, size_t bytes, Device *device);
     void (*zero)(void *memory, size_t bytes, Device *device);
+    /* Starts a copy to the host, after all that was asked for before; its end, with all others that
+     * were started. */
+    void (*post)(void *host, const void *from, size_t bytes, Device *device);
+    void (*wait)(Device *device);
 
     LinearForward *linear_forward;
     LinearResidualForward *linear_residual_forward;
@@ -92,6 +98,7 @@ struct Device {
     RowsColumns *rows_columns;
     RowsAdd *rows_add;
     RowsNarrow *rows_narrow;
+    RowsWiden *rows_widen;
     LossForward *loss_forward;
     LossBackward *loss_backward;
     LossTotal *loss_total;
@@ -102,7 +109,8 @@ struct Device {
     SigregForward *sigreg_forward;
     SigregBackward *sigreg_backward;
     Add *add;
-    SquareSum *square_sum;
+    SquareSums *square_sums;
+    SumsAdd *sums_add;
     AdamwEma *adamw_ema;
 };
 

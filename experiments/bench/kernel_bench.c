@@ -40,7 +40,7 @@ typedef struct Buffers {
     int32_t *tokens, *clips;
     int32_t cu[CLIPS + 1], cu_short[SHORT_COUNT + 1];
     uint8_t *pixels;
-    double *scalars;
+    double *scalars, *block_sums;
 } Buffers;
 
 typedef void Run(Buffers *b);
@@ -147,7 +147,7 @@ static void loss_back(Buffers *b) {
                              b->device);
 }
 static void gradient_norm(Buffers *b) {
-    b->device->square_sum(b->scalars + 1, b->real[0], PARAMETERS, b->device);
+    b->device->square_sums(b->block_sums, b->real[0], PARAMETERS, b->device);
 }
 static void update(Buffers *b) {
     AdamwSettings settings = {1e-9, 0.04, 0.9, 0.999, 1e-8, 0.998, 10, 5};
@@ -233,7 +233,8 @@ static int open_buffers(Buffers *b, Error *error) {
         take(b, &b->rstd, ROWS * sizeof(float), error) ||
         take(b, &b->tokens, ROWS * sizeof(int32_t), error) ||
         take(b, &b->clips, ROWS * sizeof(int32_t), error) || take(b, &b->pixels, pixels, error) ||
-        take(b, &b->scalars, 64, error))
+        take(b, &b->scalars, 64, error) ||
+        take(b, &b->block_sums, shard_blocks(PARAMETERS) * (int64_t)sizeof(double), error))
         return -1;
     fill(b->weights, PARAMETERS, 0.05);
     for (int32_t i = 0; i < ROWS; i++) {
