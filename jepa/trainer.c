@@ -129,8 +129,6 @@ typedef struct Decided {
     bool stop, due;
 } Decided;
 
-static bool save_is_due(const Trainer *trainer, int64_t step);
-
 /* The last unit of a step is the last rank's: what is measured is what one rank would measure. */
 static bool measures_here(const Training *t) {
     return t->shard.rank == shard_ranks(t->shard) - 1;
@@ -154,7 +152,7 @@ static Decided end_step(Trainer *trainer, StepReport *r, int signal, TrainDecisi
     Exchange *x = t->exchange;
     int64_t step = t->step + 1;
     if (x->ranks == 1)
-        return (Decided){signal, decision == TRAIN_STOP, save_is_due(trainer, step)};
+        return (Decided){signal, decision == TRAIN_STOP, trainer_save_is_due(trainer, step)};
     double *all = memory_new((size_t)x->ranks * SHARES, sizeof *all), *own = all + x->rank * SHARES;
     own[SHARE_CONTEXT] = (double)r->context_tokens;
     own[SHARE_TARGET] = (double)r->target_tokens;
@@ -166,7 +164,7 @@ static Decided end_step(Trainer *trainer, StepReport *r, int signal, TrainDecisi
     own[SHARE_WALL] = r->wall_ms;
     own[SHARE_SIGNAL] = signal;
     own[SHARE_STOP] = decision == TRAIN_STOP;
-    own[SHARE_DUE] = save_is_due(trainer, step);
+    own[SHARE_DUE] = trainer_save_is_due(trainer, step);
     fflush(t->notes);
     own[SHARE_NOTES] = trainer->noted_bytes > 0;
     memcpy(own + SHARE_MEASURES, &r->measures, sizeof r->measures);
@@ -264,70 +262,6 @@ static void send_for_scalars(Trainer *trainer) {
     model->device->post(&trainer->scalars, model->scalars, sizeof trainer->scalars, model->device);
 }
 
-/* ---- checkpoints ---- */
-
-/* Everything that ranks have of a buffer, in rank 0's host memory. */
-static float *collect(const Training *t, const float *own, int64_t elements) {
-    Exchange *x = t->exchange;
-    float *flat = x->rank ? NULL : memory_new((size_t)elements, sizeof *flat);
-    x->collect(flat, own, shard_blocks(elements), t->config->device, x);
-    return flat;
-}
-
-static int save_collected(Trainer *trainer, CheckpointState *state, Error *error) {
-    const Training *t = &trainer->t;
-    const Model *model = &t->stream[0].model;
-    Exchange *x = t->exchange;
-    int64_t total = model->table.total;
-    float *flat[4] = {collect(t, model->own_weights, total), NULL,
-                      collect(t, model->first_moment, total),
-                      collect(t, model->second_moment, total)};
-    if (model->own_target)
-        flat[1] = collect(t, model->own_target, model->table.owner[OWNER_ENCODER].end);
-    state->weights = flat[0], state->target = flat[1];
-    state->first_moment = flat[2], state->second_moment = flat[3];
-    int status = 0;
-    if (!x->rank && (run_flush(t->run, error) ||
-                     checkpoint_save(t->run->folder, state, t->recipe->checkpoint.keep, error)))
-        status = -1;
-    for (int i = 0; i < 4; i++)
-        free(flat[i]);
-    x->doing = "the writing of a checkpoint";
-    return exchange_agree(x, status, error);
-}
-
-static int save(Trainer *trainer, Error *error) {
-    const Training *t = &trainer->t;
-    if (trainer->saved == t->step)
-        return 0;
-    CheckpointState state = {.model = &t->stream[0].model,
-                             .step = t->step,
-                             .updates = t->updates,
-                             .replaced = trainer->replaced,
-                             .recipe = t->run->recipe_text,
-                             .index = t->run->index.hash};
-    state.extra_count = t->objective->extras(state.extra, t);
-    if (t->exchange->ranks > 1) {
-        if (save_collected(trainer, &state, error))
-            return -1;
-    } else if (run_flush(t->run, error) ||
-               checkpoint_save(t->run->folder, &state, t->recipe->checkpoint.keep, error)) {
-        return -1;
-    }
-    trainer->saved = t->step;
-    trainer->saved_at = time_now();
-    return 0;
-}
-
-/* After so many steps. */
-static bool save_is_due(const Trainer *trainer, int64_t step) {
-    const Training *t = &trainer->t;
-    int64_t steps = t->recipe->checkpoint.every_steps;
-    double minutes = t->recipe->checkpoint.every_minutes;
-    return (steps && step % steps == 0) ||
-           (minutes > 0 && time_now() - trainer->saved_at >= 60 * minutes) || step == t->total;
-}
-
 /* The signal that asked for an end, 0: none. The one variable of this program that is not in a
  * struct: a signal handler can reach nothing else, and blocking signals would miss those that
  * arrive on threads of libraries. */
@@ -420,7 +354,7 @@ static int go_step(Trainer *trainer, Course *course, bool *stop, Error *error) {
         log_info("stopping after step %" PRId64 ": writing a checkpoint", t->step);
     if (!*stop && !decided.due)
         return 0;
-    return finish_late(trainer, course, error) || save(trainer, error) ? -1 : 0;
+    return finish_late(trainer, course, error) || trainer_save(trainer, error) ? -1 : 0;
 }
 
 static int train(Trainer *trainer, TrainerResult *result, Error *error) {
@@ -432,7 +366,7 @@ static int train(Trainer *trainer, TrainerResult *result, Error *error) {
         if (go_step(trainer, &course, &stop, error)) {
             Error ignored = {0};
             if (t->starved) /* the weights are those after the last whole step: nothing is lost */
-                save(trainer, &ignored);
+                trainer_save(trainer, &ignored);
             return -1;
         }
     progress_end(&course.progress);

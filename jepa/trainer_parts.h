@@ -1,5 +1,6 @@
 /* The parts of the trainer (jepa/trainer.h): jepa/trainer_start.c begins, jepa/trainer.c goes from
- * step to step, jepa/trainer_log.c writes down. Shared by these files alone. */
+ * step to step, jepa/trainer_save.c writes checkpoints, jepa/trainer_log.c all else. Shared by
+ * these files alone. */
 #ifndef JEPA_JEPA_TRAINER_PARTS_H
 #define JEPA_JEPA_TRAINER_PARTS_H
 
@@ -21,6 +22,11 @@ typedef struct Trainer {
 
 /* Everything up to the first step; says the memory plan. */
 int trainer_prepare(Trainer *trainer, Error *error);
+
+/* Writes a checkpoint of the steps done, unless there is one; all ranks together. */
+int trainer_save(Trainer *trainer, Error *error);
+/* Is one due after so many steps? Clocks differ: ranks agree. */
+bool trainer_save_is_due(const Trainer *trainer, int64_t steps);
 
 /* A row of log.csv. */
 void write_row(const Training *t, const StepReport *report);

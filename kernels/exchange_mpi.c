@@ -3,178 +3,20 @@
  * Everything goes from rank to rank in messages of its own (the bytes are those of a ring), so that
  * a rank that waits knows for whom: a rank that lives has sent what it has to send before it waits.
  * Messages are posted, never waited for inside the library: waits are loops over MPI_Testsome with
- * a deadline, in which processes of the same machine are looked after too. */
+ * a deadline (kernels/exchange_wait.c). */
 #include "kernels/exchange_mpi.h"
-#include "base/log.h"
 #include "base/machine.h"
 #include "kernels/device.h"
-#include <errno.h>
-#include <inttypes.h>
-#include <mpi.h>
-#include <sched.h>
+#include "kernels/exchange_wait.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#define MESSAGE_BLOCKS 64   /* of a message: 16 MiB, so that waiting sees it move */
-#define SPIN           0.02 /* seconds without news after which a wait gives its core away */
-#define NAP            200  /* microseconds */
-#define LOOK           0.2  /* seconds between two looks at the processes of this machine */
-#define GRACE          3    /* seconds that another rank has to say first what this one would say */
+#define MESSAGE_BLOCKS 64 /* of a message: 16 MiB, so that waiting sees it move */
 
 enum { TAG_ALL, TAG_BROADCAST, TAG_TEXT, TAG_COLLECT, TAG_GATHER, TAG_SHARE, TAG_SUM };
-enum { STAGE_OUT, STAGE_IN, STAGES };
-
-/* Messages under way, and whom each is to or from. */
-typedef struct Posted {
-    MPI_Request *request;
-    int *peer; /* -1: all of them */
-    int count, room;
-} Posted;
-
-typedef struct Mpi {
-    MPI_Comm comm;
-    Posted sum, now; /* of a sum between start and finish; of a call */
-    int *finished;   /* [room] */
-    int finished_room;
-    int highest_tag;
-    pid_t *process;      /* [ranks] of this machine that can be looked after; 0: not */
-    char *stage[STAGES]; /* host copies of device memory */
-    size_t stage_bytes[STAGES];
-} Mpi;
-
-/* ---- waiting ---- */
-
-/* The one line that ends the run. */
-_Noreturn static void give_up(Exchange *x, const char *missing, const char *how) {
-    Mpi *own = x->own;
-    char saved[96] = "", step[64] = "";
-    if (x->step >= 0)
-        snprintf(step, sizeof step, " at step %" PRId64, x->step);
-    if (x->saved > 0)
-        snprintf(saved, sizeof saved, "; the last checkpoint (step %" PRId64 ") is untouched",
-                 x->saved);
-    fprintf(stderr, "jepa: %s %s%s, in %s%s: all ranks end\n", missing, how, step, x->doing, saved);
-    fflush(stderr);
-    MPI_Abort(own->comm, ERROR_RUN);
-    _exit(ERROR_RUN);
-}
-
-static bool has_died(const Mpi *own, int rank) {
-    return own->process[rank] && kill(own->process[rank], 0) && errno == ESRCH;
-}
-
-/* Who has not answered; returns the lowest rank that is none of them. */
-static int name_missing(char *text, size_t room, const Posted *p, const Exchange *x, bool dead) {
-    int lowest = -1;
-    text[0] = 0;
-    for (int r = 0; r < x->ranks; r++) {
-        bool missing = false;
-        for (int i = 0; i < p->count; i++)
-            missing = missing || (p->request[i] != MPI_REQUEST_NULL && p->peer[i] == r);
-        if (missing && dead)
-            missing = has_died(x->own, r);
-        size_t at = strlen(text);
-        if (missing)
-            snprintf(text + at, room - at, "%s%s", at ? ", " : "", x->who[r]);
-        else if (lowest < 0)
-            lowest = r;
-    }
-    if (!text[0])
-        snprintf(text, room, "some rank");
-    return lowest;
-}
-
-/* Ends the run when a rank is dead or late: the lowest of those that wait says so, the others a
- * little later, should it not have. */
-static void look_after(const Posted *p, Exchange *x, double waited, double *died) {
-    char missing[600], how[80];
-    const Mpi *own = x->own;
-    for (int i = 0; i < p->count && *died < 0; i++)
-        if (p->request[i] != MPI_REQUEST_NULL && p->peer[i] >= 0 && has_died(own, p->peer[i]))
-            *died = waited;
-    if (*died >= 0) {
-        int first = name_missing(missing, sizeof missing, p, x, true);
-        if (first == x->rank || waited > *died + GRACE)
-            give_up(x, missing, "has died");
-    }
-    if (x->timeout > 0 && waited > x->timeout) {
-        int first = name_missing(missing, sizeof missing, p, x, false);
-        snprintf(how, sizeof how, "has not answered for %.0f s (ranks.timeout)", x->timeout);
-        if (first == x->rank || waited > x->timeout + GRACE)
-            give_up(x, missing, how);
-    }
-}
-
-static void check(Exchange *x, int code, const char *what) {
-    char text[MPI_MAX_ERROR_STRING] = "";
-    int length;
-    if (code == MPI_SUCCESS)
-        return;
-    MPI_Error_string(code, text, &length);
-    x->doing = what;
-    give_up(x, "MPI says:", text);
-}
-
-/* Looks for news; true when nothing is under way any more. */
-static bool test(Posted *p, Exchange *x, bool *news) {
-    Mpi *own = x->own;
-    int done = 0;
-    if (own->finished_room < p->count) {
-        own->finished_room = p->room;
-        own->finished = memory_grow(own->finished, (size_t)p->room, sizeof *own->finished);
-    }
-    if (p->count)
-        check(x, MPI_Testsome(p->count, p->request, &done, own->finished, MPI_STATUSES_IGNORE),
-              x->doing);
-    *news = done != MPI_UNDEFINED && done > 0;
-    if (!p->count || done == MPI_UNDEFINED)
-        p->count = 0;
-    return !p->count;
-}
-
-static void finish(Posted *p, Exchange *x) {
-    double started = time_now(), last = started, looked = started, died = -1;
-    bool news;
-    while (!test(p, x, &news)) {
-        double now = time_now();
-        if (news)
-            last = now;
-        if (now - looked > LOOK) {
-            looked = now;
-            look_after(p, x, now - started, &died);
-        }
-        if (now - last < SPIN)
-            sched_yield();
-        else
-            nanosleep(&(struct timespec){0, NAP * 1000}, NULL);
-    }
-}
-
-static MPI_Request *post(Posted *p, int peer) {
-    if (p->count == p->room) {
-        p->room = p->room ? 2 * p->room : 64;
-        p->request = memory_grow(p->request, (size_t)p->room, sizeof *p->request);
-        p->peer = memory_grow(p->peer, (size_t)p->room, sizeof *p->peer);
-    }
-    p->peer[p->count] = peer;
-    return &p->request[p->count++];
-}
-
-/* One message of `count` elements of a type, which is given back. */
-static void post_send(Posted *p, Exchange *x, const void *from, int count, MPI_Datatype type,
-                      int to, int tag) {
-    const Mpi *own = x->own;
-    check(x, MPI_Isend(from, count, type, to, tag, own->comm, post(p, to)), "a send");
-}
-static void post_receive(Posted *p, Exchange *x, void *to, int count, MPI_Datatype type, int from,
-                         int tag) {
-    const Mpi *own = x->own;
-    check(x, MPI_Irecv(to, count, type, from, tag, own->comm, post(p, from)), "a receive");
-}
 
 /* ---- host memory ---- */
 
@@ -182,21 +24,21 @@ static void mpi_all(double *table, int count, Exchange *x) {
     Mpi *own = x->own;
     for (int r = 0; r < x->ranks; r++)
         if (r != x->rank) {
-            post_receive(&own->now, x, table + r * count, count, MPI_DOUBLE, r, TAG_ALL);
-            post_send(&own->now, x, table + x->rank * count, count, MPI_DOUBLE, r, TAG_ALL);
+            exchange_receive(&own->now, x, table + r * count, count, MPI_DOUBLE, r, TAG_ALL);
+            exchange_send(&own->now, x, table + x->rank * count, count, MPI_DOUBLE, r, TAG_ALL);
         }
-    finish(&own->now, x);
+    exchange_finish(&own->now, x);
 }
 
 static void mpi_broadcast(void *bytes, size_t count, int from, Exchange *x) {
     Mpi *own = x->own;
     JEPA_ASSERT(count < (size_t)1 << 30);
     if (x->rank != from)
-        post_receive(&own->now, x, bytes, (int)count, MPI_BYTE, from, TAG_BROADCAST);
+        exchange_receive(&own->now, x, bytes, (int)count, MPI_BYTE, from, TAG_BROADCAST);
     for (int r = 0; r < x->ranks && x->rank == from; r++)
         if (r != from)
-            post_send(&own->now, x, bytes, (int)count, MPI_BYTE, r, TAG_BROADCAST);
-    finish(&own->now, x);
+            exchange_send(&own->now, x, bytes, (int)count, MPI_BYTE, r, TAG_BROADCAST);
+    exchange_finish(&own->now, x);
 }
 
 static void mpi_texts(char **texts, const char *text, Exchange *x) {
@@ -207,13 +49,13 @@ static void mpi_texts(char **texts, const char *text, Exchange *x) {
     for (int r = 0; r < x->ranks && x->rank == 0; r++) {
         texts[r] = memory_new((size_t)lengths[r] + 1, 1);
         if (r)
-            post_receive(&own->now, x, texts[r], (int)lengths[r], MPI_CHAR, r, TAG_TEXT);
+            exchange_receive(&own->now, x, texts[r], (int)lengths[r], MPI_CHAR, r, TAG_TEXT);
         else
             memcpy(texts[0], text, strlen(text));
     }
     if (x->rank)
-        post_send(&own->now, x, text, (int)strlen(text), MPI_CHAR, 0, TAG_TEXT);
-    finish(&own->now, x);
+        exchange_send(&own->now, x, text, (int)strlen(text), MPI_CHAR, 0, TAG_TEXT);
+    exchange_finish(&own->now, x);
     free(lengths);
 }
 
@@ -254,9 +96,9 @@ static void move_blocks(Posted *p, Exchange *x, char *at, int64_t blocks, int64_
         MPI_Type_commit(&type);
         char *place = at + (size_t)(done * apart) * bytes;
         if (send)
-            post_send(p, x, place, 1, type, peer, tag);
+            exchange_send(p, x, place, 1, type, peer, tag);
         else
-            post_receive(p, x, place, 1, type, peer, tag);
+            exchange_receive(p, x, place, 1, type, peer, tag);
         MPI_Type_free(&type); /* when the message is done */
     }
 }
@@ -321,11 +163,12 @@ static void reduce_fast(const ExchangeSum *sum, int64_t most, Device *device, Ex
         device->download(pieces, sum->pieces, bytes, device);
     }
     JEPA_ASSERT(most * SHARD_BLOCK < (int64_t)1 << 31);
-    check(x,
-          MPI_Ireduce_scatter_block(MPI_IN_PLACE, pieces, (int)(most * SHARD_BLOCK), MPI_FLOAT,
-                                    MPI_SUM, own->comm, post(&own->now, -1)),
-          "a reduction");
-    finish(&own->now, x);
+    exchange_check(x,
+                   MPI_Ireduce_scatter_block(MPI_IN_PLACE, pieces, (int)(most * SHARD_BLOCK),
+                                             MPI_FLOAT, MPI_SUM, own->comm,
+                                             exchange_post(&own->now, -1)),
+                   "a reduction");
+    exchange_finish(&own->now, x);
     if (!device->on_host)
         device->upload(sum->pieces, pieces, (size_t)most * block_bytes, device);
 }
@@ -339,7 +182,7 @@ static void mpi_sum_finish(const ExchangeSum *sum, Device *device, Exchange *x) 
         reduce_fast(sum, most, device, x);
         return;
     }
-    finish(&own->sum, x);
+    exchange_finish(&own->sum, x);
     for (int r = 0; r < x->ranks && !device->on_host; r++)
         if (r != x->rank)
             device->upload(sum->pieces + r * most * SHARD_BLOCK,
@@ -373,7 +216,7 @@ static void mpi_gather(void *flat_, const void *compact_, int64_t from, int64_t 
                     peer, TAG_GATHER, false);
         move_blocks(&own->now, x, compact, mine.count, 1, bytes, peer, TAG_GATHER, true);
     }
-    finish(&own->now, x);
+    exchange_finish(&own->now, x);
     if (!device->on_host)
         device->upload((char *)flat_ + (size_t)from * bytes, flat + (size_t)from * bytes,
                        (size_t)(to - from) * bytes, device);
@@ -399,7 +242,7 @@ static void mpi_collect(float *flat, const float *compact_, int64_t blocks, Devi
     }
     if (x->rank)
         move_blocks(&own->now, x, compact, mine.count, 1, block_bytes, 0, TAG_COLLECT, true);
-    finish(&own->now, x);
+    exchange_finish(&own->now, x);
 }
 
 /* ---- parts of any buffer ---- */
@@ -431,13 +274,13 @@ static void mpi_share(void *buffer, const ExchangePart *parts, Device *device, E
                                     MPI_BYTE, &type);
             MPI_Type_commit(&type);
             if (way)
-                post_send(&own->now, x, at + part->first, 1, type, peer, TAG_SHARE);
+                exchange_send(&own->now, x, at + part->first, 1, type, peer, TAG_SHARE);
             else
-                post_receive(&own->now, x, at + part->first, 1, type, peer, TAG_SHARE);
+                exchange_receive(&own->now, x, at + part->first, 1, type, peer, TAG_SHARE);
             MPI_Type_free(&type);
         }
     }
-    finish(&own->now, x);
+    exchange_finish(&own->now, x);
     for (int r = 0; r < x->ranks && !device->on_host; r++)
         for (int64_t i = 0; i < parts[r].count && r != x->rank; i++) {
             int64_t place = parts[r].first + i * parts[r].stride;
@@ -449,7 +292,7 @@ static void mpi_progress(Exchange *x) {
     Mpi *own = x->own;
     bool news;
     x->doing = "the exchange of gradients";
-    test(&own->sum, x, &news);
+    exchange_test(&own->sum, x, &news);
 }
 
 /* ---- life ---- */
