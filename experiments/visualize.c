@@ -280,7 +280,7 @@ static int visualize(const VisualizeArguments *a, Error *error) {
     recipe_default(&s.recipe);
     int result = open_recipe(&s, a, error);
     if (!result)
-        result = plan_open_device(&s.device, a->device, (int)a->threads, error);
+        result = plan_open_device(&s.device, a->device, 0, (int)a->threads, error);
     if (!result)
         result = open_video(&s, a, error);
     if (!result)

@@ -84,6 +84,7 @@ void recipe_default(Recipe *r) {
     r->checkpoint.keep = 2;
     r->logging.diagnostics_every = 10;
     r->meta.deterministic = true;
+    r->ranks.timeout = 600;
 }
 
 void recipe_free(Recipe *r) {

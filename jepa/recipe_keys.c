@@ -179,5 +179,7 @@ const RecipeKey recipe_keys[] = {
     {"optimization.loss_reg_min_epoch", KEY_IGNORED, 0, NULL},
     {"checkpoint.every", KEY_EVERY, 0, NULL},
     {"checkpoint.keep", KEY_INT, AT(checkpoint.keep), NULL},
+    {"ranks.exchange", KEY_CHOICE, AT(ranks.exchange), "ordered|fast"},
+    {"ranks.timeout", KEY_NUMBER, AT(ranks.timeout), NULL},
 };
 const size_t recipe_key_count = sizeof recipe_keys / sizeof *recipe_keys;

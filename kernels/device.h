@@ -36,7 +36,9 @@
 #include "kernels/patches.h"
 #include "kernels/rope.h"
 #include "kernels/rows.h"
+#include "kernels/shard.h"
 #include "kernels/sigreg.h"
+#include "kernels/sums.h"
 #include "kernels/swiglu.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -111,6 +113,7 @@ struct Device {
     RowsColumns *rows_columns;
     RowsAdd *rows_add;
     RowsNarrow *rows_narrow;
+    RowsWiden *rows_widen;
     LossForward *loss_forward;
     LossBackward *loss_backward;
     LossTotal *loss_total;
@@ -121,7 +124,8 @@ struct Device {
     SigregForward *sigreg_forward;
     SigregBackward *sigreg_backward;
     Add *add;
-    SquareSum *square_sum;
+    SquareSums *square_sums;
+    SumsAdd *sums_add;
     AdamwEma *adamw_ema;
 };
 

@@ -1,9 +1,8 @@
-/* Gradient norm and the AdamW + EMA pass on the GPU. See kernels/adamw.h.
+/* The AdamW + EMA pass on the GPU. See kernels/adamw.h.
  *
- * Both are bound by memory. square_sum reads 4 bytes per parameter: a block sums a tile in double,
- * a second kernel of one block adds the tiles' sums (tile_sums.h). adamw_ema reads five buffers and
- * writes four, 36 bytes per parameter (28 without a target), each once, 16 bytes per access; a
- * thread updates four neighbouring parameters, so that 80 bytes of each are on their way.
+ * Bound by memory: it reads five buffers and writes four, 36 bytes per parameter (28 without a
+ * target), each once, 16 bytes per access; a thread updates four neighbouring parameters, so that
+ * 80 bytes of each are on their way.
  *
  * The norm and the loss never come to the host: a kernel of one thread turns them into the factor
  * that clips the gradients, NaN where either is not finite, which makes the pass write nothing.
@@ -11,50 +10,6 @@
 #include "kernels/cuda/tile_sums.h"
 
 #define THREADS 256
-#define STEPS   (CUDA_SUM_TILE / (4 * THREADS)) /* accesses of a thread to a tile */
-
-/* ---- norm ---- */
-
-/* sums[b] = Σ x² over tile b of `tile` elements, a multiple of CUDA_SUM_TILE. Thread t takes
- * elements 4 t .. 4 t + 3 of every 1024. */
-template <int V>
-__global__ void square_tiles_kernel(double *sums, const float *x, int64_t count, int tile) {
-    CUDA_SHARED(double, slots, [WARP]);
-    int64_t first = (int64_t)blockIdx.x * tile;
-    int here = (int)(count - first < tile ? count - first : tile);
-    double sum = 0;
-    for (int at = 0; at < here; at += CUDA_SUM_TILE) {
-        Pack<float, 4> in[STEPS];
-        for (int s = 0; s < STEPS; s++)
-            in[s] = four<V>(x + first, at + 4 * (s * THREADS + (int)threadIdx.x), here);
-        for (int s = 0; s < STEPS; s++)
-            for (int k = 0; k < 4; k++)
-                sum += (double)in[s].at[k] * in[s].at[k];
-    }
-    sum = block_sum(sum, slots);
-    if (threadIdx.x == 0)
-        sums[blockIdx.x] = sum;
-}
-
-static void square_tiles(double *sums, const float *x, int64_t count, int tile, Device *device) {
-    if (vectors_fit(x, 4, sizeof *x))
-        CUDA_LAUNCH(square_tiles_kernel<4>, blocks_for(count, tile), THREADS, 0, device, sums, x,
-                    count, tile);
-    else
-        CUDA_LAUNCH(square_tiles_kernel<1>, blocks_for(count, tile), THREADS, 0, device, sums, x,
-                    count, tile);
-}
-
-extern "C" void cuda_square_sum(double *sum, const float *x, int64_t count, Device *device) {
-    if (!count)
-        return;
-    int64_t tiles = blocks_for(count, CUDA_SUM_TILE);
-    double *partials = tile_sums_take(tiles, device);
-    square_tiles(partials, x, count, CUDA_SUM_TILE, device);
-    tile_sums_add(sum, partials, tiles, 1, device);
-}
-
-/* ---- update ---- */
 
 typedef struct Factors {
     float decay, beta1_rest, beta2, beta2_rest, rate, root, eps, momentum, momentum_rest;

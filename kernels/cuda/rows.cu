@@ -326,3 +326,28 @@ extern "C" void cuda_rows_narrow(Activation *y, const float *x, int64_t count, D
         CUDA_LAUNCH(rows_narrow_kernel<1>, blocks_for(count, FLAT), FLAT, 0, device, (Bf16 *)y, x,
                     count);
 }
+
+template <int V> __global__ void rows_widen_kernel(float *y, const Bf16 *x, int64_t count) {
+    int64_t i = ((int64_t)blockIdx.x * FLAT + threadIdx.x) * V;
+    if (i >= count)
+        return;
+    Pack<Bf16, V> in = load<Bf16, V>(x + i);
+    Pack<float, V> out;
+    for (int k = 0; k < V; k++)
+        out.at[k] = widen(in.at[k]);
+    store<float, V>(y + i, out);
+}
+
+extern "C" void cuda_rows_widen(float *y, const Activation *x, int64_t count, Device *device) {
+    if (!count)
+        return;
+    if (device->precision == PRECISION_FLOAT32)
+        CUDA_CHECK(cudaMemcpyAsync(y, x, (size_t)count * sizeof *y, cudaMemcpyDeviceToDevice,
+                                   device->cuda->stream));
+    else if ((uintptr_t)x % 8 == 0 && vectors_fit(y, count, sizeof *y))
+        CUDA_LAUNCH(rows_widen_kernel<4>, blocks_for(count, 4 * FLAT), FLAT, 0, device, y,
+                    (const Bf16 *)x, count);
+    else
+        CUDA_LAUNCH(rows_widen_kernel<1>, blocks_for(count, FLAT), FLAT, 0, device, y,
+                    (const Bf16 *)x, count);
+}
