@@ -1,4 +1,4 @@
-/* Sums of columns on the GPU, sum[width] += Σ_rows x[rows][width]: gradients of biases.
+/* Gradients of biases on the GPU: sums of columns, db[width] += Σ_rows dy[rows][width].
  *
  * Bound by memory: reads each element once, 2 or 4 bytes. Two kernels, both with sums whose order
  * the shape alone decides:
@@ -13,7 +13,7 @@
  * most CUDA_PARTIALS, which the scratch has room for. */
 #include "kernels/cuda/launch.h"
 extern "C" {
-#include "kernels/cuda/columns.h"
+#include "kernels/cuda/bias_gradient.h"
 #include "kernels/cuda/scratch.h"
 }
 
@@ -107,13 +107,13 @@ static void add_columns(float *sum, const T *x, int64_t rows, int64_t width, Dev
                 partial, (int)groups, (int)width);
 }
 
-extern "C" void cuda_columns_add(float *sum, const Activation *x, int64_t rows, int64_t width,
-                                 Device *device) {
+extern "C" void cuda_bias_gradient(float *db, const Activation *dy, int64_t rows, int64_t width,
+                                   Device *device) {
     if (!rows)
         return;
-    if (vectors_fit(x, width, activation_size(device->precision)))
+    if (vectors_fit(dy, width, activation_size(device->precision)))
         ACTIVATION(device,
-                   add_columns<T, 16 / (int)sizeof(T)>(sum, (const T *)x, rows, width, device));
+                   add_columns<T, 16 / (int)sizeof(T)>(db, (const T *)dy, rows, width, device));
     else
-        ACTIVATION(device, add_columns<T, 1>(sum, (const T *)x, rows, width, device));
+        ACTIVATION(device, add_columns<T, 1>(db, (const T *)dy, rows, width, device));
 }
