@@ -42,6 +42,8 @@ void plan_say_about(const Recipe *recipe) {
 
 void plan_precision(Device *device, const Recipe *recipe, bool emulate) {
     Precision wanted = recipe_precision(recipe);
+    device->tf32 = recipe->meta.tf32;
+    device->fast = !recipe->meta.deterministic;
     Precision used = device_set_precision(device, wanted, emulate);
     if (used != wanted)
         log_info("recipe: meta.dtype %s: device %s has no instructions for bfloat16, it computes "

@@ -55,6 +55,7 @@ struct Device {
     int threads;         /* threads that operations may use */
     Precision precision; /* of activations */
     Device *exact;       /* the same device in float32; itself where it is */
+    bool tf32, fast;     /* cuda: products of float32 in TF32; attention's gradients in any order */
     struct Gemm *gemm;   /* the CPU's GEMM library (kernels/cpu/gemm.h) */
     struct Cuda *cuda;   /* cuda: streams, libraries (kernels/cuda/cuda.h); else NULL */
     char own_name[24];   /* cuda: what `name` points to */

@@ -1,20 +1,16 @@
 /* Gradients of biases on the GPU: sums of columns, db[width] += Σ_rows dy[rows][width].
  *
- * Bound by memory: reads each element once, 2 or 4 bytes. Two kernels, both with sums whose order
- * the shape alone decides:
- *
- *   columns   grid (tiles of columns, groups of rows), blocks of 8 warps. A lane reads 16 bytes, so
- *             a warp reads 32 x V neighbouring columns of one row; warp i takes rows i, i + 8, ...
- *             of its group, four of them in flight. The warps' sums meet in shared memory; a
- *             partial sum for each group goes to the scratch, [groups][width].
- *   finish    a lane for each column, 8 warps that share the groups, in double.
+ * Bound by memory: reads each element once, 2 or 4 bytes. Grid: (tiles of columns, groups of rows),
+ * blocks of 8 warps. A lane reads 16 bytes, so a warp reads 32 x V neighbouring columns of one row;
+ * warp i takes rows i, i + 8, ... of its group, four of them in flight. The warps' sums meet in
+ * shared memory; a partial sum for each group goes to the scratch, where
+ * kernels/cuda/row_partials.h adds them. The shape alone decides the order.
  *
  * Groups: enough for GROUP_BLOCKS blocks in all, which fill an H200 (132 SMs of 8 such blocks), at
  * most CUDA_PARTIALS, which the scratch has room for. */
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/row_partials.h"
 extern "C" {
 #include "kernels/cuda/bias_gradient.h"
-#include "kernels/cuda/scratch.h"
 }
 
 #define WARPS        8
@@ -62,49 +58,22 @@ __global__ void columns_kernel(float *partial, const T *x, int64_t rows, int wid
     }
 }
 
-__global__ void columns_finish_kernel(float *sum, const float *partial, int groups, int width) {
-    CUDA_SHARED(double, sums, [WARPS][WARP]);
-    int lane = (int)threadIdx.x, warp = (int)threadIdx.y;
-    int column = (int)blockIdx.x * WARP + lane;
-    double mine = 0;
-    if (column < width) {
-        int g = warp;
-        for (; g + (IN_FLIGHT - 1) * WARPS < groups; g += IN_FLIGHT * WARPS) {
-            float in[IN_FLIGHT];
-            for (int i = 0; i < IN_FLIGHT; i++)
-                in[i] = partial[(int64_t)(g + i * WARPS) * width + column];
-            for (int i = 0; i < IN_FLIGHT; i++)
-                mine += in[i];
-        }
-        for (; g < groups; g += WARPS)
-            mine += partial[(int64_t)g * width + column];
-    }
-    sums[warp][lane] = mine;
-    __syncthreads();
-    if (warp || column >= width)
-        return;
-    for (int i = 1; i < WARPS; i++)
-        mine += sums[i][lane];
-    sum[column] += (float)mine;
-}
-
 static int64_t ceiling(int64_t x, int64_t of) {
     return (x + of - 1) / of;
 }
 
 template <typename T, int V>
 static void add_columns(float *sum, const T *x, int64_t rows, int64_t width, Device *device) {
-    float *partial = (float *)device->scratch;
     int64_t tiles = ceiling(width, WARP * V), groups = GROUP_BLOCKS / tiles;
     groups = groups < ceiling(rows, GROUP_ROWS) ? groups : ceiling(rows, GROUP_ROWS);
     groups = groups < 1 ? 1 : groups > CUDA_PARTIALS ? CUDA_PARTIALS : groups;
     int64_t group_rows = ceiling(rows, groups);
     groups = ceiling(rows, group_rows);
-    JEPA_ASSERT((size_t)(groups * width) * sizeof *partial <= device->scratch_bytes);
+    float *partial = partials_room(1, groups, width, device);
     CUDA_LAUNCH((columns_kernel<T, V>), dim3((unsigned)tiles, (unsigned)groups), dim3(WARP, WARPS),
                 0, device, partial, x, rows, (int)width, (int)group_rows);
-    CUDA_LAUNCH(columns_finish_kernel, blocks_for(width, WARP), dim3(WARP, WARPS), 0, device, sum,
-                partial, (int)groups, (int)width);
+    Sums sums = {{sum, NULL}};
+    partials_add(sums, 1, groups, width, device);
 }
 
 extern "C" void cuda_bias_gradient(float *db, const Activation *dy, int64_t rows, int64_t width,

@@ -6,14 +6,27 @@ extern "C" {
 
 #define THREADS 256
 
-static __device__ inline float gelu(float x) {
-    return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+/* Φ(x) and e = exp(-x²/2), exact to about 2e-7 of the value in the tail too, where 1 + erf(x/√2)
+ * would cancel: the same polynomial as in kernels/cpu/math.h. With u = |x|/√2: erfc(u) = e · g(t),
+ * t = 1/(1 + 0.38 u). It is quicker than erff, and e is the gradient's as well. */
+static __device__ inline float normal(float x, float *e) {
+    float u = fabsf(x) * 0.707106781f, t = 1.0f / fmaf(0.38f, u, 1.0f), g = 0.05896513744f;
+    g = fmaf(g, t, -0.2622713817f);
+    g = fmaf(g, t, 0.363838185f);
+    g = fmaf(g, t, -0.1614283492f);
+    g = fmaf(g, t, 0.2300004368f);
+    g = fmaf(g, t, 0.1386620442f);
+    g = fmaf(g, t, 0.203903153f);
+    g = fmaf(g, t, 0.213919863f);
+    g = fmaf(g, t, 0.2144109311f) * t;
+    *e = expf(-0.5f * x * x);
+    float tail = 0.5f * *e * g;
+    return x < 0 ? tail : 1.0f - tail;
 }
 
-/* Φ(x) + x φ(x) */
-static __device__ inline float gelu_slope(float x) {
-    float cdf = 0.5f * (1.0f + erff(x * 0.70710678118654752f));
-    return cdf + x * 0.39894228040143268f * expf(-0.5f * x * x);
+static __device__ inline float gelu(float x) {
+    float e;
+    return x * normal(x, &e);
 }
 
 template <typename T, int V> __global__ void gelu_forward_kernel(T *y, const T *x, int64_t count) {
@@ -34,8 +47,9 @@ __global__ void gelu_backward_kernel(T *dx, T *y, const T *dy, const T *x, int64
         return;
     Pack<T, V> in = load<T, V>(x + i), slope = load<T, V>(dy + i), out;
     for (int k = 0; k < V; k++) {
-        put(&slope.at[k], widen(slope.at[k]) * gelu_slope(widen(in.at[k])));
-        put(&out.at[k], gelu(widen(in.at[k])));
+        float e, v = widen(in.at[k]), phi = normal(v, &e);
+        put(&slope.at[k], widen(slope.at[k]) * fmaf(v * e, 0.398942280f, phi));
+        put(&out.at[k], v * phi);
     }
     store<T, V>(dx + i, slope);
     if (y)

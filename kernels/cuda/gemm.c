@@ -114,7 +114,7 @@ static PlanKey key_of(const CudaGemmCall *call, const Device *device) {
     key.float_result = call->float_result || device->precision == PRECISION_FLOAT32;
     key.added = call->added != NULL;
     key.bias = call->bias != NULL;
-    key.tf32 = device->cuda->tf32 && device->precision == PRECISION_FLOAT32;
+    key.tf32 = device->tf32 && device->precision == PRECISION_FLOAT32;
     key.align_a = alignment(matrix_a(call));
     key.align_b = alignment(matrix_b(call));
     key.align_c = alignment(call->added ? call->added : call->result);
@@ -322,10 +322,6 @@ void cuda_gemm(const CudaGemmCall *call, Device *device) {
 }
 
 /* ---- the table ---- */
-
-void cuda_set_tf32(Device *device, bool on) {
-    device->cuda->tf32 = on;
-}
 
 uint64_t cuda_gemm_choices(const Device *device) {
     return device->cuda->gemm->choices;

@@ -44,10 +44,8 @@ typedef struct CudaGemmCall {
 int cuda_gemm_open(Device *device, int capability, Error *error); /* 9: Hopper */
 void cuda_gemm_close(Device *device);
 
+/* device->tf32 allows float32 factors to be rounded to TensorFloat-32, 10 bits of mantissa. */
 void cuda_gemm(const CudaGemmCall *call, Device *device);
-
-/* May float32 products round their factors to TensorFloat-32 (10 bits)? Off after opening. */
-void cuda_set_tf32(Device *device, bool on);
 
 /* The version of the library and what it chose, a line for each shape, for the run's folder. */
 void cuda_gemm_report(const Device *device, FILE *out);

@@ -8,7 +8,7 @@ static int64_t most(int64_t a, int64_t b) {
 
 size_t cuda_scratch(const Device *device, const ScratchNeeds *needs) {
     (void)device;
-    int64_t rows = 2 * CUDA_PARTIALS * needs->width * (int64_t)sizeof(float);
+    int64_t rows = 2 * CUDA_PARTIALS * most(needs->width, 1024) * (int64_t)sizeof(float);
     int64_t sums = (needs->elements / CUDA_SUM_TILE + 2) * (int64_t)sizeof(double);
     int64_t attention = needs->rows * needs->heads * (int64_t)sizeof(float);
     return (size_t)most(rows, most(sums, attention));

@@ -1,5 +1,7 @@
-/* Every operation: the cpu device against the plain loops of the reference device, and against
- * itself with other numbers of threads, bit for bit.
+/* Every operation: the device under test against the plain loops of the reference device, and
+ * against itself in other variants (numbers of threads, orders of them), bit for bit.
+ *
+ * test_operations NAME runs the tests whose name is that; * stands for anything.
  *
  * Tolerance: an entry may differ by 4e-6 of the largest entry of its tensor. Sums here have up to a
  * thousand float32 terms; a float32 sum of n terms in some order is off by about sqrt(n) · 6e-8 of
@@ -32,6 +34,18 @@ static float *copy(const float *x, int64_t count) {
     float *y = shared_new(sizeof *y * (size_t)(count ? count : 1));
     memcpy(y, x, sizeof *y * (size_t)count);
     return y;
+}
+
+static int32_t *indices(const int32_t *from, int64_t count) {
+    int32_t *at = shared_new(sizeof *at * (size_t)count);
+    memcpy(at, from, sizeof *at * (size_t)count);
+    return at;
+}
+
+static double *number(double value) {
+    double *at = shared_new(sizeof *at);
+    *at = value;
+    return at;
 }
 
 static Device *open_device(const char *name, int variant) {
@@ -79,30 +93,53 @@ static void drop(Outcome *o) {
         shared_free(o->out[k]);
 }
 
+/* The devices that `compare` compares, opened by the first case. */
+typedef struct Compared {
+    Device *reference, *variant[UNDER_TEST_VARIANTS];
+} Compared;
+
+static Compared *compared(void) {
+    static Compared devices;
+    return &devices;
+}
+
+static int close_compared(void **state) {
+    (void)state;
+    Compared *devices = compared();
+    device_close(devices->reference);
+    for (int variant = 0; variant < UNDER_TEST_VARIANTS; variant++)
+        device_close(devices->variant[variant]);
+    memset(devices, 0, sizeof *devices);
+    return 0;
+}
+
 /* Runs a case on the reference device and on every variant of the one under test. */
 static void compare(const char *what, Outcome (*run)(Device *device, const int64_t *sizes),
                     const int64_t *sizes) {
-    Device *reference = open_device("reference", 0), *one = open_device(UNDER_TEST, 0);
-    Outcome expected = run(reference, sizes), first = run(one, sizes);
-    under_test_settle();
-    for (int k = 0; k < 4; k++)
-        if (expected.out[k])
-            assert_near(what, first.out[k], expected.out[k], expected.count[k]);
-    for (int variant = 1; variant < UNDER_TEST_VARIANTS; variant++) {
-        Device *other = open_device(UNDER_TEST, variant);
-        Outcome again = run(other, sizes);
+    Compared *devices = compared();
+    if (!devices->reference)
+        devices->reference = open_device("reference", 0);
+    Outcome expected = run(devices->reference, sizes), first = {0};
+    for (int variant = 0; variant < UNDER_TEST_VARIANTS; variant++) {
+        if (!devices->variant[variant])
+            devices->variant[variant] = open_device(UNDER_TEST, variant);
+        under_test_variant(variant);
+        Outcome again = run(devices->variant[variant], sizes);
         under_test_settle();
-        for (int k = 0; k < 4; k++)
-            if (again.out[k] &&
+        for (int k = 0; k < 4; k++) {
+            if (!variant && expected.out[k])
+                assert_near(what, again.out[k], expected.out[k], expected.count[k]);
+            if (variant && again.out[k] &&
                 memcmp(again.out[k], first.out[k], (size_t)again.count[k] * sizeof(float)))
                 fail_msg("%s: other bits in variant %d", what, variant);
-        drop(&again);
-        device_close(other);
+        }
+        if (variant)
+            drop(&again);
+        else
+            first = again;
     }
     drop(&expected);
     drop(&first);
-    device_close(reference);
-    device_close(one);
 }
 
 static const int64_t row_counts[] = {1, 3, 17, 128, 129, 300};
@@ -197,7 +234,7 @@ static Outcome run_layernorm(Device *d, const int64_t *s) {
         d->layernorm_values(y, NULL, NULL, y, NULL, NULL, rows, width, 1e-5, d);
     } else {
         d->layernorm_forward(y, mean, rstd, x, w, b, rows, width, 1e-6, d);
-        memset(y, 0, sizeof *y * (size_t)(rows * width));
+        d->zero(y, sizeof *y * (size_t)(rows * width), d);
         d->layernorm_again(y, x, mean, rstd, w, b, rows, width, d);
         d->layernorm_backward(dx, NULL, dw, db, dy, x, mean, rstd, w, rows, width, d);
     }
@@ -244,13 +281,18 @@ static void gelu(void **state) {
 static void gelu_is_exact_in_the_tail(void **state) {
     (void)state;
     Device *d = open_device(UNDER_TEST, 0);
-    for (double v = -5; v < 12; v += 0.0137) {
-        float x = (float)v, y;
-        d->gelu_forward(&y, &x, 1, d);
-        double expected = x * 0.5 * erfc(-x * M_SQRT1_2);
-        if (fabs(y - expected) > 1e-6 * fabs(expected) + 1e-30)
-            fail_msg("gelu(%g) = %.9g, expected %.9g", x, y, expected);
+    enum { COUNT = 1241 };
+    float *x = shared_new(COUNT * sizeof *x), *y = shared_new(COUNT * sizeof *y);
+    for (int i = 0; i < COUNT; i++)
+        x[i] = (float)(-5 + 0.0137 * i);
+    d->gelu_forward(y, x, COUNT, d);
+    under_test_settle();
+    for (int i = 0; i < COUNT; i++) {
+        double expected = x[i] * 0.5 * erfc(-x[i] * M_SQRT1_2);
+        if (fabs(y[i] - expected) > 1e-6 * fabs(expected) + 1e-30)
+            fail_msg("gelu(%g) = %.9g, expected %.9g", x[i], y[i], expected);
     }
+    shared_free(x), shared_free(y);
     device_close(d);
 }
 
@@ -312,15 +354,19 @@ static void attention_does_not_see_the_future(void **state) {
     (void)state;
     enum { ROWS = 12, WIDTH = 16 };
     Device *d = open_device(UNDER_TEST, 1);
-    int32_t cu[2] = {0, ROWS}, block[ROWS] = {INT32_MAX, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2};
-    float *qkv = fill(ROWS * 3 * WIDTH, 1, 1), before[ROWS * WIDTH], after[ROWS * WIDTH];
+    const int32_t cu[2] = {0, ROWS}, steps[ROWS] = {INT32_MAX, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2};
+    int32_t *block = indices(steps, ROWS);
+    float *qkv = fill(ROWS * 3 * WIDTH, 1, 1);
+    float *before = fill(ROWS * WIDTH, 1, 2), *after = fill(ROWS * WIDTH, 1, 3);
     d->attention_forward(before, NULL, qkv, cu, block, 1, WIDTH, 2, d);
+    under_test_settle();
     for (int64_t i = 8 * 3 * WIDTH; i < ROWS * 3 * WIDTH; i++)
         qkv[i] += 1; /* the last step of time */
     d->attention_forward(after, NULL, qkv, cu, block, 1, WIDTH, 2, d);
+    under_test_settle();
     assert_memory_equal(before + WIDTH, after + WIDTH, 7 * WIDTH * sizeof(float));
     assert_memory_not_equal(before, after, WIDTH * sizeof(float)); /* the class token sees all */
-    shared_free(qkv);
+    shared_free(qkv), shared_free(block), shared_free(before), shared_free(after);
     device_close(d);
 }
 
@@ -352,16 +398,18 @@ static void rope(void **state) {
     enum { WIDTH = 32 };
     float *x = fill(3 * WIDTH, 1, 1), *y = fill(3 * WIDTH, 1, 2), *table = fill(2 * 16, 1, 3);
     float *rx = copy(x, 3 * WIDTH), *ry = copy(y, 3 * WIDTH);
-    int32_t token = 0;
-    d->rope_forward(rx, table, &token, 1, WIDTH, 2, d);
-    d->rope_backward(ry, table, &token, 1, WIDTH, 2, d);
+    int32_t *token = indices((int32_t[]){0}, 1);
+    d->rope_forward(rx, table, token, 1, WIDTH, 2, d);
+    d->rope_backward(ry, table, token, 1, WIDTH, 2, d);
+    under_test_settle();
     double one = 0, two = 0;
     for (int i = 0; i < 3 * WIDTH; i++) {
         one += (double)y[i] * rx[i];
         two += (double)ry[i] * x[i];
     }
     assert_true(fabs(one - two) < 1e-5 * fabs(one));
-    shared_free(x), shared_free(y), shared_free(table), shared_free(rx), shared_free(ry);
+    shared_free(x), shared_free(y), shared_free(table), shared_free(rx), shared_free(ry),
+        shared_free(token);
     device_close(d);
 }
 
@@ -391,27 +439,37 @@ static void swiglu(void **state) {
 
 /* ---- patches, rows ---- */
 
+/* s: pixels or values, mirrored or not, edge of a patch (of 8 and more: 16 bytes at a time), and
+ * how many bytes or values the clips lie behind an even address */
 static Outcome run_patches(Device *d, const int64_t *s) {
-    PatchShape shape = {4, 12, 16, 2, 4};
-    int64_t pixels_count = 2 * 3 * 4 * 12 * 16, values = 3 * 2 * 16;
-    uint8_t *pixels = shared_new((size_t)pixels_count), mirror[2] = {0, 1};
-    float *normal = fill(pixels_count, 1, 1);
+    PatchShape shape = {4, (int)s[2] * 3, (int)s[2] * 4, 2, (int)s[2]};
+    enum { ROWS = 11 };
+    int64_t clip_pixels = 3 * 4 * s[2] * 3 * s[2] * 4, pixels_count = 2 * clip_pixels;
+    int64_t values = 3 * 2 * s[2] * s[2];
+    uint8_t *pixels = shared_new((size_t)(pixels_count + s[3])), *mirror = shared_new(2);
+    float *normal = fill(pixels_count + s[3], 1, 1);
     for (int64_t i = 0; i < pixels_count; i++)
-        pixels[i] = (uint8_t)(i * 37 % 251);
-    int32_t clip[] = {0, 1, 1, 0, 1}, token[] = {0, 23, 5, 11, 8};
-    float *patches = shared_new(sizeof *patches * (size_t)(5 * values));
-    d->patches_cut(patches, s[0] ? pixels : NULL, s[0] ? NULL : normal, s[1] ? mirror : NULL, clip,
-                   token, 5, &shape, d);
-    shared_free(pixels), shared_free(normal);
+        pixels[i + s[3]] = (uint8_t)(i * 37 % 251);
+    mirror[0] = 0, mirror[1] = 1;
+    int32_t *clip = indices((int32_t[]){0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0}, ROWS);
+    int32_t *token = indices((int32_t[]){0, 23, 5, 11, 8, -1, 3, -1, 0, 12, 23}, ROWS);
+    float *patches = shared_new(sizeof *patches * (size_t)(ROWS * values));
+    d->patches_cut(patches, s[0] ? pixels + s[3] : NULL, s[0] ? NULL : normal + s[3],
+                   s[1] ? mirror : NULL, clip, token, ROWS, &shape, d);
+    shared_free(pixels), shared_free(normal), shared_free(mirror), shared_free(clip),
+        shared_free(token);
     Outcome o = {0};
-    keep(&o, 0, patches, 5 * values);
+    keep(&o, 0, patches, ROWS * values);
     return o;
 }
 
 static void patches(void **state) {
     (void)state;
+    const int64_t edges[] = {4, 5, 8, 16};
     for (int64_t i = 0; i < 4; i++)
-        compare("patches", run_patches, (int64_t[]){i & 1, i >> 1});
+        for (int k = 0; k < 4; k++)
+            for (int64_t odd = 0; odd < 2; odd++)
+                compare("patches", run_patches, (int64_t[]){i & 1, i >> 1, edges[k], odd});
 }
 
 static Outcome run_rows(Device *d, const int64_t *s) {
@@ -419,8 +477,10 @@ static Outcome run_rows(Device *d, const int64_t *s) {
     float *x = fill(40 * width, 1, 1), *table = fill(9 * width, 1, 2);
     float *y = fill(40 * width, 1, 3), *dx = fill(40 * width, 1, 4), *sum = fill(width, 1, 5);
     float *mean = shared_new(sizeof *mean * (size_t)(3 * width));
-    int32_t to[] = {3, 0, 39, 7}, from[] = {1, 30, 2, 0}, entry[] = {8, 0, 8, 3};
-    int32_t cu[] = {0, 5, 5, 40};
+    int32_t *to = indices((int32_t[]){3, 0, 39, 7}, 4),
+            *from = indices((int32_t[]){1, 30, 2, 0}, 4);
+    int32_t *entry = indices((int32_t[]){8, 0, 8, 3}, 4);
+    const int32_t cu[] = {0, 5, 5, 40};
     d->rows_gather(y, to, x, from, table, entry, 4, width, d);
     d->rows_gather(y, NULL, y, NULL, table, NULL, 9, width, d); /* in place */
     d->rows_gather(y + 20 * width, NULL, x, from, NULL, NULL, 4, width, d);
@@ -429,12 +489,14 @@ static Outcome run_rows(Device *d, const int64_t *s) {
     d->rows_sum(sum, x, NULL, 40, width, d);
     d->rows_sum(sum, x, from, 4, width, d);
     d->rows_mean(mean, x, cu, 3, width, d);
-    const float scale[] = {0, 1, 1.25f};
+    float *scale = fill(3, 0, 1); /* the second sequence is empty */
+    scale[2] = 1.25f;
     d->rows_blend(y, x, scale, cu, 3, width, d);
     d->rows_blend(dx, NULL, scale, cu, 3, width, d);
     if (width > 4)
         d->rows_columns(dx, width, 1, x, width, 2, 9, 3, sizeof *dx, d);
-    shared_free(x), shared_free(table);
+    shared_free(x), shared_free(table), shared_free(to), shared_free(from), shared_free(entry),
+        shared_free(scale);
     Outcome o = {0};
     keep(&o, 0, y, 40 * width);
     keep(&o, 1, dx, 40 * width);
@@ -460,20 +522,21 @@ static Outcome run_loss(Device *d, const int64_t *s) {
     float *dz = shared_new(sizeof *dz * (size_t)(total * width));
     float *spread = shared_new(sizeof *spread * (size_t)(4 * width)),
           *sums = shared_new(3 * sizeof *sums);
-    int32_t cu[] = {0, 10, 11, 30, 50}; /* 2 settings of 2 samples; one of a single token */
-    double loss = 1, reg = 2, all;
+    const int32_t cu[] = {0, 10, 11, 30, 50}; /* 2 settings of 2 samples; one of a single token */
+    double *loss = number(1), *reg = number(2), *all = number(0);
     float *row_weight = fill(total, 1, 3);
     for (int64_t i = 0; i < total; i++)
         row_weight[i] = fabsf(row_weight[i]);
     const float *weights = s[2] ? row_weight : NULL;
-    d->loss_forward(&loss, z, h, total, width, power, 0.01, weights, d);
+    d->loss_forward(loss, z, h, total, width, power, 0.01, weights, d);
     d->loss_backward(dz, z, h, total, width, power, 0.01, weights, d);
-    shared_free(row_weight);
-    d->spread_forward(&reg, spread, z, cu, 2, 2, width, 0.1, d);
+    d->spread_forward(reg, spread, z, cu, 2, 2, width, 0.1, d);
     d->spread_backward(dz, spread, z, cu, 2, 2, width, 0.1, d);
-    d->loss_total(&all, &loss, 1, &reg, 0.5, d);
-    sums[0] = (float)loss, sums[1] = (float)reg, sums[2] = (float)all;
-    shared_free(z), shared_free(h);
+    d->loss_total(all, loss, 1, reg, 0.5, d);
+    under_test_settle();
+    sums[0] = (float)*loss, sums[1] = (float)*reg, sums[2] = (float)*all;
+    shared_free(z), shared_free(h), shared_free(row_weight), shared_free(loss), shared_free(reg),
+        shared_free(all);
     Outcome o = {0};
     keep(&o, 0, dz, total * width);
     keep(&o, 1, spread, 4 * width);
@@ -495,8 +558,8 @@ static Outcome run_adamw(Device *d, const int64_t *s) {
     float *target = fill(count, 1, 4), *g = fill(count, 1, 5);
     for (int64_t i = 0; i < count; i++)
         v[i] = v[i] * v[i];
-    double square = 0, loss = s[2] ? NAN : 1;
-    d->square_sum(&square, g, count, d);
+    double *square = number(0), *loss = number(s[2] ? NAN : 1);
+    d->square_sum(square, g, count, d);
     AdamwSettings settings = {.lr = 1e-2,
                               .weight_decay = 0.1,
                               .beta1 = 0.9,
@@ -505,8 +568,8 @@ static Outcome run_adamw(Device *d, const int64_t *s) {
                               .momentum = 0.99,
                               .max_norm = s[1] ? 0.5 : 0,
                               .step = 7};
-    d->adamw_ema(p, m, v, target, g, count, &square, &loss, &settings, d);
-    shared_free(g);
+    d->adamw_ema(p, m, v, target, g, count, square, loss, &settings, d);
+    shared_free(g), shared_free(square), shared_free(loss);
     Outcome o = {0};
     keep(&o, 0, p, count);
     keep(&o, 1, m, count);
@@ -540,13 +603,16 @@ static void adamw(void **state) {
     Device *d = open_device(UNDER_TEST, 1); /* a loss that is not finite changes nothing */
     Outcome o = run_adamw(d, (int64_t[]){100, 0, 1});
     float *before = fill(100, 1, 1);
+    under_test_settle();
     assert_memory_equal(o.out[0], before, 100 * sizeof *before);
     shared_free(before);
     drop(&o);
     device_close(d);
 }
 
-int main(void) {
+int main(int count, char **arguments) {
+    if (count > 1)
+        cmocka_set_test_filter(arguments[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear),
         cmocka_unit_test(linear_gelu),
@@ -564,5 +630,5 @@ int main(void) {
         cmocka_unit_test(adamw),
         cmocka_unit_test(add),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, close_compared);
 }

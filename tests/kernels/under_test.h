@@ -35,8 +35,12 @@ static inline void under_test_settle(void) {
     if (cudaDeviceSynchronize() != cudaSuccess)
         abort();
 }
-static inline int under_test_open(Device **device, int variant, Error *error) {
+/* From here on the device runs as this variant. */
+static inline void under_test_variant(int variant) {
     emulation_order(variant);
+}
+static inline int under_test_open(Device **device, int variant, Error *error) {
+    under_test_variant(variant);
     return device_open(device, UNDER_TEST, 0, error);
 }
 #else
@@ -49,6 +53,9 @@ static inline void shared_free(void *memory) {
     free(memory);
 }
 static inline void under_test_settle(void) {
+}
+static inline void under_test_variant(int variant) {
+    (void)variant; /* the device was opened as one */
 }
 static inline int under_test_open(Device **device, int variant, Error *error) {
     return device_open(device, UNDER_TEST, variant + 1, error);

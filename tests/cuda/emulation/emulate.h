@@ -16,6 +16,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#undef __launch_bounds__
+#define __launch_bounds__(...)
+
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 
@@ -41,6 +44,7 @@ extern "C" void emulation_order(int order);
     static type name extent;                                                                       \
     emulation_poison(name, sizeof name)
 #define CUDA_SHARED_DYNAMIC(type, name) type *name = (type *)emulation_shared()
+#define __launch_bounds__(...)
 
 static inline void __syncthreads(void) {
     emulation_barrier();

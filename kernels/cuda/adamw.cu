@@ -1,0 +1,141 @@
+/* Gradient norm and the AdamW + EMA pass on the GPU. See kernels/adamw.h.
+ *
+ * Both are bound by memory. square_sum reads 4 bytes per parameter: a block sums a tile in double,
+ * a second kernel of one block adds the tiles' sums (tile_sums.h). adamw_ema reads five buffers and
+ * writes four, 36 bytes per parameter (28 without a target), each once, 16 bytes per access; a
+ * thread updates four neighbouring parameters, so that 80 bytes of each are on their way.
+ *
+ * The norm and the loss never come to the host: a kernel of one thread turns them into the factor
+ * that clips the gradients, NaN where either is not finite, which makes the pass write nothing.
+ * Double arithmetic, slow on GPUs for graphics, thus happens once and not in every thread. */
+#include "kernels/cuda/tile_sums.h"
+
+#define THREADS 256
+#define STEPS   (CUDA_SUM_TILE / (4 * THREADS)) /* accesses of a thread to a tile */
+
+/* ---- norm ---- */
+
+/* sums[b] = Σ x² over tile b of `tile` elements, a multiple of CUDA_SUM_TILE. Thread t takes
+ * elements 4 t .. 4 t + 3 of every 1024. */
+template <int V>
+__global__ void square_tiles_kernel(double *sums, const float *x, int64_t count, int tile) {
+    CUDA_SHARED(double, slots, [WARP]);
+    int64_t first = (int64_t)blockIdx.x * tile;
+    int here = (int)(count - first < tile ? count - first : tile);
+    double sum = 0;
+    for (int at = 0; at < here; at += CUDA_SUM_TILE) {
+        Pack<float, 4> in[STEPS];
+        for (int s = 0; s < STEPS; s++)
+            in[s] = four<V>(x + first, at + 4 * (s * THREADS + (int)threadIdx.x), here);
+        for (int s = 0; s < STEPS; s++)
+            for (int k = 0; k < 4; k++)
+                sum += (double)in[s].at[k] * in[s].at[k];
+    }
+    sum = block_sum(sum, slots);
+    if (threadIdx.x == 0)
+        sums[blockIdx.x] = sum;
+}
+
+static void square_tiles(double *sums, const float *x, int64_t count, int tile, Device *device) {
+    if (vectors_fit(x, 4, sizeof *x))
+        CUDA_LAUNCH(square_tiles_kernel<4>, blocks_for(count, tile), THREADS, 0, device, sums, x,
+                    count, tile);
+    else
+        CUDA_LAUNCH(square_tiles_kernel<1>, blocks_for(count, tile), THREADS, 0, device, sums, x,
+                    count, tile);
+}
+
+extern "C" void cuda_square_sum(double *sum, const float *x, int64_t count, Device *device) {
+    if (!count)
+        return;
+    int64_t tiles = blocks_for(count, CUDA_SUM_TILE);
+    double *partials = tile_sums_take(tiles, device);
+    square_tiles(partials, x, count, CUDA_SUM_TILE, device);
+    tile_sums_add(sum, partials, tiles, 1, device);
+}
+
+/* ---- update ---- */
+
+typedef struct Factors {
+    float decay, beta1_rest, beta2, beta2_rest, rate, root, eps, momentum, momentum_rest;
+} Factors;
+
+__global__ void clip_kernel(float *clip, const double *square_sum, const double *loss,
+                            double max_norm) {
+    double factor = 1;
+    if (max_norm > 0)
+        factor = fmin(1.0, max_norm / (sqrt(*square_sum) + 1e-6));
+    *clip = isfinite(*loss) && isfinite(*square_sum) ? (float)factor : NAN;
+}
+
+/* V neighbouring parameters; nothing where `clip` is NaN. All is read before anything is decided,
+ * so that the accesses do not wait for one another. */
+template <int V>
+static __device__ inline void update(float *parameters, float *first, float *second, float *target,
+                                     const float *gradients, const float *clip, const Factors &f) {
+    Pack<float, V> p = load<float, V>(parameters), m = load<float, V>(first);
+    Pack<float, V> v = load<float, V>(second), g = load<float, V>(gradients), t = p;
+    if (target)
+        t = load<float, V>(target);
+    float factor = *clip;
+    if (!(factor <= 1))
+        return;
+    for (int k = 0; k < V; k++) {
+        float clipped = g.at[k] * factor;
+        m.at[k] = m.at[k] + f.beta1_rest * (clipped - m.at[k]);
+        v.at[k] = f.beta2 * v.at[k] + f.beta2_rest * clipped * clipped;
+        float denominator = sqrtf(v.at[k]) / f.root + f.eps;
+        p.at[k] = p.at[k] * f.decay - f.rate * (m.at[k] / denominator);
+        t.at[k] = f.momentum * t.at[k] + f.momentum_rest * p.at[k];
+    }
+    store<float, V>(parameters, p);
+    store<float, V>(first, m);
+    store<float, V>(second, v);
+    if (target)
+        store<float, V>(target, t);
+}
+
+template <int V>
+__global__ void adamw_ema_kernel(float *parameters, float *first, float *second, float *target,
+                                 const float *gradients, int64_t count, const float *clip,
+                                 Factors f) {
+    int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * V;
+    if (i + V <= count) {
+        update<V>(parameters + i, first + i, second + i, target ? target + i : target,
+                  gradients + i, clip, f);
+        return;
+    }
+    for (; i < count; i++)
+        update<1>(parameters + i, first + i, second + i, target ? target + i : target,
+                  gradients + i, clip, f);
+}
+
+extern "C" void cuda_adamw_ema(float *parameters, float *first_moment, float *second_moment,
+                               float *target, const float *gradients, int64_t count,
+                               const double *square_sum, const double *loss,
+                               const AdamwSettings *settings, Device *device) {
+    if (!count)
+        return;
+    double t = (double)settings->step;
+    Factors f;
+    f.decay = (float)(1 - settings->lr * settings->weight_decay);
+    f.beta1_rest = (float)(1 - settings->beta1);
+    f.beta2 = (float)settings->beta2;
+    f.beta2_rest = (float)(1 - settings->beta2);
+    f.rate = (float)(settings->lr / (1 - pow(settings->beta1, t)));
+    f.root = (float)sqrt(1 - pow(settings->beta2, t));
+    f.eps = (float)settings->eps;
+    f.momentum = (float)settings->momentum;
+    f.momentum_rest = (float)(1 - settings->momentum);
+    float *clip = (float *)tile_sums_take(1, device);
+    CUDA_LAUNCH(clip_kernel, 1, 1, 0, device, clip, square_sum, loss, settings->max_norm);
+    if (vectors_fit(parameters, 4, sizeof *parameters) &&
+        vectors_fit(first_moment, 4, sizeof *parameters) &&
+        vectors_fit(second_moment, 4, sizeof *parameters) &&
+        vectors_fit(target, 4, sizeof *parameters) && vectors_fit(gradients, 4, sizeof *parameters))
+        CUDA_LAUNCH(adamw_ema_kernel<4>, blocks_for(count, 4 * THREADS), THREADS, 0, device,
+                    parameters, first_moment, second_moment, target, gradients, count, clip, f);
+    else
+        CUDA_LAUNCH(adamw_ema_kernel<1>, blocks_for(count, THREADS), THREADS, 0, device, parameters,
+                    first_moment, second_moment, target, gradients, count, clip, f);
+}

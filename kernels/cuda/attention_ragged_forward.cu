@@ -1,0 +1,138 @@
+/* Attention's forward pass on the GPU. Formulas: kernels/attention.h. After Dao, FlashAttention-2
+ * (arXiv 2307.08691), algorithm 1.
+ *
+ * A block owns ROWS queries of one head of one sequence; K and V pass by in tiles of COLUMNS
+ * tokens. With c = log2(e)/√d, tile after tile,
+ *     S = Q Kᵀ,  m' = max(m, max_j S c),  P = 2^(S c - m')
+ *     l = l 2^(m - m') + Σ_j P,           O = O 2^(m - m') + P V
+ * and at the end O / l and lse = ln(2^m l). A thread sums l over its own columns; the 16 threads of
+ * a row meet when all keys have passed. Bound by FMAs: 4 d for each pair of tokens, against
+ * 8 d / ROWS bytes from memory or L2 in float32. */
+#include "kernels/cuda/attention_tile.h"
+
+/* From a row's 16 threads to all of them. */
+INLINE float row_most(float x) {
+    for (int lanes = WIDE / 2; lanes; lanes /= 2)
+        x = fmaxf(x, __shfl_xor_sync(FULL, x, lanes));
+    return x;
+}
+INLINE float row_sum(float x) {
+    for (int lanes = WIDE / 2; lanes; lanes /= 2)
+        x += __shfl_xor_sync(FULL, x, lanes);
+    return x;
+}
+
+/* S to P in place; most, sum and o follow the highest score so far. */
+template <int RT, int CT, int CHANNELS>
+INLINE void online_softmax(float s[RT][CT], float o[RT][CHANNELS], float most[RT], float sum[RT],
+                           float scale2) {
+#pragma unroll
+    for (int i = 0; i < RT; i++) {
+        float top = s[i][0];
+        for (int j = 1; j < CT; j++)
+            top = fmaxf(top, s[i][j]);
+        top = fmaxf(most[i], row_most(top) * scale2);
+        float factor = exp2f(most[i] - top), total = 0;
+        most[i] = top;
+        for (int j = 0; j < CT; j++) {
+            s[i][j] = exp2f(s[i][j] * scale2 - top);
+            total += s[i][j];
+        }
+        sum[i] = sum[i] * factor + total;
+        for (int k = 0; k < CHANNELS; k++)
+            o[i][k] *= factor;
+    }
+}
+
+template <typename T, int HD, int RT, int COLUMNS>
+__global__ void __launch_bounds__(THREADS)
+    forward_kernel(T *out, float *lse, const T *qkv, const Ragged a) {
+    constexpr int ROWS = DEEP * RT, CT = COLUMNS / WIDE;
+    CUDA_SHARED_DYNAMIC(float, shared);
+    float *q = shared, *k = q + ROWS * (HD + PAD), *v = k + COLUMNS * (HD + PAD);
+    float *p = v + COLUMNS * (HD + PAD);
+    const Place own = place_of(a, ROWS);
+    if (own.rows <= 0)
+        return;
+    const int64_t stride = 3 * a.width;
+    const T *row = qkv + own.first * stride + own.head * a.head;
+    const int32_t *block = a.block ? a.block + own.first : NULL;
+    const Range mine = block ? range_of(block + own.at, own.rows) : Range{};
+    load_tile<T, HD, ROWS>(q, row + own.at * stride, stride, own.rows, a);
+
+    float o[RT][HD / WIDE], most[RT], sum[RT];
+    clear<RT, HD / WIDE>(o);
+    for (int i = 0; i < RT; i++) {
+        most[i] = -1e30f; /* finite: a difference to -inf is -inf */
+        sum[i] = 0;
+    }
+    for (int at = 0; at < own.count; at += COLUMNS) {
+        int columns = own.count - at < COLUMNS ? own.count - at : COLUMNS;
+        Visible sees = block ? visible(mine, range_of(block + at, columns)) : ALL;
+        if (sees == NONE)
+            continue;
+        __syncthreads(); /* the tile before has been read */
+        load_tile<T, HD, COLUMNS>(k, row + a.width + at * stride, stride, columns, a);
+        load_tile<T, HD, COLUMNS>(v, row + 2 * a.width + at * stride, stride, columns, a);
+        __syncthreads();
+        float s[RT][CT];
+        dot<HD, RT, COLUMNS>(s, q, k);
+        if (sees == SOME || columns < COLUMNS)
+            hide<RT, COLUMNS, false>(s, sees == SOME ? block + own.at : NULL, block + at, own.rows,
+                                     columns);
+        online_softmax<RT, CT, HD / WIDE>(s, o, most, sum, a.scale2);
+        share<RT, COLUMNS>(p, s);
+        accumulate<HD, RT, COLUMNS>(o, p, v, columns);
+    }
+
+    float factor[RT];
+#pragma unroll
+    for (int i = 0; i < RT; i++) {
+        sum[i] = row_sum(sum[i]);
+        factor[i] = 1 / sum[i];
+        int r = my_row() + i * DEEP;
+        if (lse && my_column() == 0 && r < own.rows)
+            lse[(own.first + own.at + r) * a.heads + own.head] = most[i] * (float)LN_2 +
+                                                                 logf(sum[i]);
+    }
+    store_rows<T, HD, RT>(out + (own.first + own.at) * a.width + own.head * a.head, a.width, o,
+                          factor, own.rows, a);
+}
+
+template <typename T, int HD, int RT, int COLUMNS>
+static void launch(T *out, float *lse, const T *qkv, Ragged a, int longest, int64_t sequences,
+                   Device *device) {
+    constexpr int ROWS = DEEP * RT;
+    size_t bytes = sizeof(float) * ((ROWS + 2 * COLUMNS) * (HD + PAD) + ROWS * (COLUMNS + PAD));
+    a.tiles = (longest + ROWS - 1) / ROWS;
+    allow_shared((const void *)forward_kernel<T, HD, RT, COLUMNS>, bytes, device);
+    CUDA_LAUNCH((forward_kernel<T, HD, RT, COLUMNS>), blocks_for(sequences * a.heads * a.tiles, 1),
+                THREADS, bytes, device, out, lse, qkv, a);
+}
+
+template <typename T>
+static void forward(T *out, float *lse, const T *qkv, const int32_t *cu_seqlens,
+                    const int32_t *block, int64_t sequences, int64_t width, int64_t heads,
+                    Device *device) {
+    Ragged a;
+    int longest;
+    if (!ragged_of(&a, &longest, cu_seqlens, block, sequences, width, heads, device))
+        return;
+    a.vectors = vectors_fit(qkv, a.head, sizeof *qkv) && vectors_fit(out, a.head, sizeof *out);
+    if (a.head <= 32)
+        launch<T, 32, 8, 64>(out, lse, qkv, a, longest, sequences, device);
+    else if (a.head <= 64)
+        launch<T, 64, 8, 64>(out, lse, qkv, a, longest, sequences, device);
+    else if (a.head <= 96)
+        launch<T, 96, 8, 32>(out, lse, qkv, a, longest, sequences, device);
+    else
+        launch<T, 128, 8, 32>(out, lse, qkv, a, longest, sequences, device);
+}
+
+extern "C" void cuda_attention_ragged_forward(Activation *out, float *lse, const Activation *qkv,
+                                              const int32_t *cu_seqlens, const int32_t *block,
+                                              int64_t sequences, int64_t width, int64_t heads,
+                                              Device *device) {
+    ACTIVATION(device, forward<T>((T *)out, lse, (const T *)qkv, cu_seqlens, block, sequences,
+                                  width, heads, device));
+}
