@@ -11,6 +11,7 @@
  * All are dense: the leading dimension is the number of rows. A bias has one entry for each row of
  * D. R is a number of columns everywhere, so that other row counts change no stride. */
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/bias.h"
 #include "kernels/cuda/cublaslt_library.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/device.h"
@@ -154,14 +155,11 @@ static void make_descriptors(CudaGemm *g, Plan *plan) {
     int32_t trans_a = key->kind == GEMM_FORWARD ? CUBLAS_OP_T : CUBLAS_OP_N;
     int32_t trans_b = weight ? CUBLAS_OP_T : CUBLAS_OP_N;
     uint32_t epilogue = key->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    int32_t bias = result;
     LT_CHECK(g, MatmulDescCreate(&plan->operation, compute, CUDA_R_32F));
     cublasLtMatmulDesc_t op = plan->operation;
     set_operation(g, op, CUBLASLT_MATMUL_DESC_TRANSA, &trans_a, sizeof trans_a);
     set_operation(g, op, CUBLASLT_MATMUL_DESC_TRANSB, &trans_b, sizeof trans_b);
     set_operation(g, op, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
-    if (key->bias)
-        set_operation(g, op, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias);
     plan->rows = key->rows;
     plan->a = layout(g, factor, key->in, weight ? key->rows : key->out);
     plan->b = layout(g, factor, key->kind == GEMM_FORWARD ? key->in : key->out, key->rows);
@@ -305,20 +303,36 @@ _Noreturn static void no_algorithm(const CudaGemm *g, const PlanKey *key) {
     abort();
 }
 
-void cuda_gemm(const CudaGemmCall *call, Device *device) {
+/* False: the library has no algorithm for this. `key` says for what. */
+static bool multiply(const CudaGemmCall *call, PlanKey *key, Device *device) {
     CudaGemm *g = device->cuda->gemm;
-    PlanKey key = key_of(call, device);
-    Plan *plan = plan_of(g, &key, call->bias);
+    *key = key_of(call, device);
+    Plan *plan = plan_of(g, key, call->bias);
     if (plan->chosen && plan->rows != call->rows)
         set_rows(g, plan, call->rows);
     if (run(g, plan, call, device->cuda->stream))
-        return;
+        return true;
     /* What was chosen for the bucket does not suit this count: a choice for it alone. */
-    key.rows = call->rows;
-    key.exact = 1;
-    plan = plan_of(g, &key, call->bias);
-    if (!run(g, plan, call, device->cuda->stream))
-        no_algorithm(g, &key);
+    key->rows = call->rows;
+    key->exact = 1;
+    return run(g, plan_of(g, key, call->bias), call, device->cuda->stream);
+}
+
+void cuda_gemm(const CudaGemmCall *call, Device *device) {
+    PlanKey key;
+    if (multiply(call, &key, device))
+        return;
+    if (call->bias) { /* not with a bias: it goes first, the product is added to it */
+        CudaGemmCall plain = *call;
+        bool halves = device->precision == PRECISION_BFLOAT16 && !call->float_result;
+        cuda_bias_rows(call->result, call->added, call->bias, call->rows, call->out,
+                       halves ? PRECISION_BFLOAT16 : PRECISION_FLOAT32, device);
+        plain.bias = NULL;
+        plain.added = call->result;
+        if (multiply(&plain, &key, device))
+            return;
+    }
+    no_algorithm(device->cuda->gemm, &key);
 }
 
 /* ---- the table ---- */

@@ -38,7 +38,7 @@ typedef struct CudaGemmCall {
     bool float_result;        /* float32, whatever the precision */
     const void *left, *right; /* device memory, dense */
     const void *added;        /* of the result's shape and type, may be the result; or NULL */
-    const void *bias;         /* of the result's width and type; or NULL */
+    const void *bias;         /* of the result's type, [out]; GEMM_FORWARD only; or NULL */
 } CudaGemmCall;
 
 int cuda_gemm_open(Device *device, int capability, Error *error); /* 9: Hopper */

@@ -1,4 +1,4 @@
-/* Gradients of biases on the GPU: sums of columns, db[width] += Σ_rows dy[rows][width].
+/* Biases on the GPU. Their gradients: sums of columns, db[width] += Σ_rows dy[rows][width].
  *
  * Bound by memory: reads each element once, 2 or 4 bytes. Grid: (tiles of columns, groups of rows),
  * blocks of 8 warps. A lane reads 16 bytes, so a warp reads 32 x V neighbouring columns of one row;
@@ -7,10 +7,13 @@
  * kernels/cuda/row_partials.h adds them. The shape alone decides the order.
  *
  * Groups: enough for GROUP_BLOCKS blocks in all, which fill an H200 (132 SMs of 8 such blocks), at
- * most CUDA_PARTIALS, which the scratch has room for. */
+ * most CUDA_PARTIALS, which the scratch has room for.
+ *
+ * And the rows that a product is added to where the library has no kernel that adds a bias: rare,
+ * an element for each thread. */
 #include "kernels/cuda/row_partials.h"
 extern "C" {
-#include "kernels/cuda/bias_gradient.h"
+#include "kernels/cuda/bias.h"
 }
 
 #define WARPS        8
@@ -85,4 +88,24 @@ extern "C" void cuda_bias_gradient(float *db, const Activation *dy, int64_t rows
                    add_columns<T, 16 / (int)sizeof(T)>(db, (const T *)dy, rows, width, device));
     else
         ACTIVATION(device, add_columns<T, 1>(db, (const T *)dy, rows, width, device));
+}
+
+template <typename T>
+__global__ void bias_rows_kernel(T *y, const T *added, const T *b, int64_t count, int64_t width) {
+    int64_t i = (int64_t)blockIdx.x * WARP * WARPS + threadIdx.x;
+    if (i < count)
+        put(&y[i], widen(b[i % width]) + (added ? widen(added[i]) : 0.0f));
+}
+
+extern "C" void cuda_bias_rows(void *y, const void *added, const void *b, int64_t rows,
+                               int64_t width, Precision precision, Device *device) {
+    unsigned blocks = blocks_for(rows * width, WARP * WARPS);
+    if (!blocks)
+        return;
+    if (precision == PRECISION_BFLOAT16)
+        CUDA_LAUNCH(bias_rows_kernel<Bf16>, blocks, WARP * WARPS, 0, device, (Bf16 *)y,
+                    (const Bf16 *)added, (const Bf16 *)b, rows * width, width);
+    else
+        CUDA_LAUNCH(bias_rows_kernel<float>, blocks, WARP * WARPS, 0, device, (float *)y,
+                    (const float *)added, (const float *)b, rows * width, width);
 }
