@@ -8,8 +8,9 @@
  *   GEMM_INPUT      in x R     w in x out      dy out x R
  *   GEMM_WEIGHT     in x out   x in x R        dy out x R, ᵀ
  *
- * All are dense: the leading dimension is the number of rows. A bias has one entry for each row of
- * D. R is a number of columns everywhere, so that other row counts change no stride. */
+ * A is the call's right factor, B its left one. All are dense: the leading dimension is the number
+ * of rows. A bias has one entry for each row of D. R is a number of columns everywhere, so that
+ * other row counts change no stride. */
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/bias.h"
 #include "kernels/cuda/cublaslt_library.h"
@@ -96,14 +97,6 @@ static uint8_t alignment(const void *pointer) {
     return (uint8_t)(low & -low);
 }
 
-/* A is the weights, except for their gradient; B is what comes row by row. */
-static const void *matrix_a(const CudaGemmCall *call) {
-    return call->right;
-}
-static const void *matrix_b(const CudaGemmCall *call) {
-    return call->left;
-}
-
 static PlanKey key_of(const CudaGemmCall *call, const Device *device) {
     PlanKey key;
     memset(&key, 0, sizeof key);
@@ -116,8 +109,8 @@ static PlanKey key_of(const CudaGemmCall *call, const Device *device) {
     key.added = call->added != NULL;
     key.bias = call->bias != NULL;
     key.tf32 = device->tf32 && device->precision == PRECISION_FLOAT32;
-    key.align_a = alignment(matrix_a(call));
-    key.align_b = alignment(matrix_b(call));
+    key.align_a = alignment(call->right);
+    key.align_b = alignment(call->left);
     key.align_c = alignment(call->added ? call->added : call->result);
     key.align_d = alignment(call->result);
     key.align_bias = call->bias ? alignment(call->bias) : 0;
@@ -275,7 +268,7 @@ static bool run(CudaGemm *g, Plan *plan, const CudaGemmCall *call, cudaStream_t 
         set_operation(g, plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &call->bias,
                       sizeof call->bias);
     cublasStatus_t status = g->lt.Matmul(
-        g->handle, plan->operation, &one, matrix_a(call), plan->a, matrix_b(call), plan->b, &beta,
+        g->handle, plan->operation, &one, call->right, plan->a, call->left, plan->b, &beta,
         call->added ? call->added : call->result, plan->d, call->result, plan->d, &plan->algo,
         g->workspace, g->workspace_bytes, stream);
     plan->fits = status == CUBLAS_STATUS_SUCCESS;
