@@ -1,6 +1,6 @@
 /* cuBLASLt, NVIDIA's library of matrix products, as a table of functions that is filled when a
- * CUDA device is opened: the program starts on machines that lack it, and the tests fill the same
- * table with functions of their own (tests/cuda/emulation/cublaslt.c).
+ * CUDA device is opened (kernels/cuda/library.h); the tests fill the same table with functions of
+ * their own (tests/cuda/emulation/cublaslt.c).
  *
  * Versions 13 and 12 serve alike. Every function below has the same prototype in both, and so have
  * the attributes, their numbers and sizes, cublasLtMatmulAlgo_t and
@@ -38,8 +38,7 @@ typedef struct CublasLt {
 #undef MEMBER
 } CublasLt;
 
-/* Finds the library and fills the table. ERROR_RUN where there is none: the message says what is
- * missing and where it was looked for. */
+/* ERROR_RUN where the library is missing or too old. */
 int cublaslt_open(CublasLt *lt, Error *error);
 
 #endif

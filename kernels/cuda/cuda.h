@@ -62,7 +62,6 @@ typedef struct Cuda {
     size_t shared_bytes;         /* most dynamic shared memory of a block */
     struct CudaGemm *gemm;       /* matrix products (kernels/cuda/gemm.h) */
     struct CudaWeights *weights; /* 16-bit copies (kernels/cuda/weights.h) */
-    bool tf32;                   /* may round the factors of float32 products to 10 bits */
 } Cuda;
 
 /* Ends the process with file, line and the runtime's words: after a failed launch nothing that the

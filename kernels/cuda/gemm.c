@@ -8,9 +8,11 @@
  *   GEMM_INPUT      in x R     w in x out      dy out x R
  *   GEMM_WEIGHT     in x out   x in x R        dy out x R, ᵀ
  *
- * All are dense: the leading dimension is the number of rows. A bias has one entry for each row of
- * D. R is a number of columns everywhere, so that other row counts change no stride. */
+ * A is the call's right factor, B its left one. All are dense: the leading dimension is the number
+ * of rows. A bias has one entry for each row of D. R is a number of columns everywhere, so that
+ * other row counts change no stride. */
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/bias.h"
 #include "kernels/cuda/cublaslt_library.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/device.h"
@@ -95,14 +97,6 @@ static uint8_t alignment(const void *pointer) {
     return (uint8_t)(low & -low);
 }
 
-/* A is the weights, except for their gradient; B is what comes row by row. */
-static const void *matrix_a(const CudaGemmCall *call) {
-    return call->right;
-}
-static const void *matrix_b(const CudaGemmCall *call) {
-    return call->left;
-}
-
 static PlanKey key_of(const CudaGemmCall *call, const Device *device) {
     PlanKey key;
     memset(&key, 0, sizeof key);
@@ -114,9 +108,9 @@ static PlanKey key_of(const CudaGemmCall *call, const Device *device) {
     key.float_result = call->float_result || device->precision == PRECISION_FLOAT32;
     key.added = call->added != NULL;
     key.bias = call->bias != NULL;
-    key.tf32 = device->cuda->tf32 && device->precision == PRECISION_FLOAT32;
-    key.align_a = alignment(matrix_a(call));
-    key.align_b = alignment(matrix_b(call));
+    key.tf32 = device->tf32 && device->precision == PRECISION_FLOAT32;
+    key.align_a = alignment(call->right);
+    key.align_b = alignment(call->left);
     key.align_c = alignment(call->added ? call->added : call->result);
     key.align_d = alignment(call->result);
     key.align_bias = call->bias ? alignment(call->bias) : 0;
@@ -154,14 +148,11 @@ static void make_descriptors(CudaGemm *g, Plan *plan) {
     int32_t trans_a = key->kind == GEMM_FORWARD ? CUBLAS_OP_T : CUBLAS_OP_N;
     int32_t trans_b = weight ? CUBLAS_OP_T : CUBLAS_OP_N;
     uint32_t epilogue = key->bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
-    int32_t bias = result;
     LT_CHECK(g, MatmulDescCreate(&plan->operation, compute, CUDA_R_32F));
     cublasLtMatmulDesc_t op = plan->operation;
     set_operation(g, op, CUBLASLT_MATMUL_DESC_TRANSA, &trans_a, sizeof trans_a);
     set_operation(g, op, CUBLASLT_MATMUL_DESC_TRANSB, &trans_b, sizeof trans_b);
     set_operation(g, op, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
-    if (key->bias)
-        set_operation(g, op, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias);
     plan->rows = key->rows;
     plan->a = layout(g, factor, key->in, weight ? key->rows : key->out);
     plan->b = layout(g, factor, key->kind == GEMM_FORWARD ? key->in : key->out, key->rows);
@@ -277,7 +268,7 @@ static bool run(CudaGemm *g, Plan *plan, const CudaGemmCall *call, cudaStream_t 
         set_operation(g, plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &call->bias,
                       sizeof call->bias);
     cublasStatus_t status = g->lt.Matmul(
-        g->handle, plan->operation, &one, matrix_a(call), plan->a, matrix_b(call), plan->b, &beta,
+        g->handle, plan->operation, &one, call->right, plan->a, call->left, plan->b, &beta,
         call->added ? call->added : call->result, plan->d, call->result, plan->d, &plan->algo,
         g->workspace, g->workspace_bytes, stream);
     plan->fits = status == CUBLAS_STATUS_SUCCESS;
@@ -305,27 +296,39 @@ _Noreturn static void no_algorithm(const CudaGemm *g, const PlanKey *key) {
     abort();
 }
 
-void cuda_gemm(const CudaGemmCall *call, Device *device) {
+/* False: the library has no algorithm for this. `key` says for what. */
+static bool multiply(const CudaGemmCall *call, PlanKey *key, Device *device) {
     CudaGemm *g = device->cuda->gemm;
-    PlanKey key = key_of(call, device);
-    Plan *plan = plan_of(g, &key, call->bias);
+    *key = key_of(call, device);
+    Plan *plan = plan_of(g, key, call->bias);
     if (plan->chosen && plan->rows != call->rows)
         set_rows(g, plan, call->rows);
     if (run(g, plan, call, device->cuda->stream))
-        return;
+        return true;
     /* What was chosen for the bucket does not suit this count: a choice for it alone. */
-    key.rows = call->rows;
-    key.exact = 1;
-    plan = plan_of(g, &key, call->bias);
-    if (!run(g, plan, call, device->cuda->stream))
-        no_algorithm(g, &key);
+    key->rows = call->rows;
+    key->exact = 1;
+    return run(g, plan_of(g, key, call->bias), call, device->cuda->stream);
+}
+
+void cuda_gemm(const CudaGemmCall *call, Device *device) {
+    PlanKey key;
+    if (multiply(call, &key, device))
+        return;
+    if (call->bias) { /* not with a bias: it goes first, the product is added to it */
+        CudaGemmCall plain = *call;
+        bool halves = device->precision == PRECISION_BFLOAT16 && !call->float_result;
+        cuda_bias_rows(call->result, call->added, call->bias, call->rows, call->out,
+                       halves ? PRECISION_BFLOAT16 : PRECISION_FLOAT32, device);
+        plain.bias = NULL;
+        plain.added = call->result;
+        if (multiply(&plain, &key, device))
+            return;
+    }
+    no_algorithm(device->cuda->gemm, &key);
 }
 
 /* ---- the table ---- */
-
-void cuda_set_tf32(Device *device, bool on) {
-    device->cuda->tf32 = on;
-}
 
 uint64_t cuda_gemm_choices(const Device *device) {
     return device->cuda->gemm->choices;

@@ -38,16 +38,14 @@ typedef struct CudaGemmCall {
     bool float_result;        /* float32, whatever the precision */
     const void *left, *right; /* device memory, dense */
     const void *added;        /* of the result's shape and type, may be the result; or NULL */
-    const void *bias;         /* of the result's width and type; or NULL */
+    const void *bias;         /* of the result's type, [out]; GEMM_FORWARD only; or NULL */
 } CudaGemmCall;
 
 int cuda_gemm_open(Device *device, int capability, Error *error); /* 9: Hopper */
 void cuda_gemm_close(Device *device);
 
+/* device->tf32 allows float32 factors to be rounded to TensorFloat-32, 10 bits of mantissa. */
 void cuda_gemm(const CudaGemmCall *call, Device *device);
-
-/* May float32 products round their factors to TensorFloat-32 (10 bits)? Off after opening. */
-void cuda_set_tf32(Device *device, bool on);
 
 /* The version of the library and what it chose, a line for each shape, for the run's folder. */
 void cuda_gemm_report(const Device *device, FILE *out);

@@ -5,7 +5,7 @@
  * model. It is applied to the stored result, in place where only the activated one is wanted: so
  * the same bits come out whether the value before it is kept or not. That costs a pass over
  * memory, 4 bytes per element in bfloat16. */
-#include "kernels/cuda/columns.h"
+#include "kernels/cuda/bias.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/gelu.h"
 #include "kernels/cuda/gemm.h"
@@ -100,5 +100,5 @@ void cuda_linear_backward_weight(float *dw, float *db, const Activation *dy, con
                               .added = dw},
               device);
     if (db)
-        cuda_columns_add(db, dy, rows, out, device);
+        cuda_bias_gradient(db, dy, rows, out, device);
 }

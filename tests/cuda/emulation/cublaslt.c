@@ -12,7 +12,7 @@
  * of n and k the divisibility by powers of two (to 64) that it was chosen for: others are refused.
  * It may split the sum over k in two or three parts, so that another choice gives other bits. Of
  * the kinds of splitting that are not masked out, the heuristic names one that adds in place first.
- */
+ * None adds a bias to an odd number of rows and columns. */
 #include "kernels/cuda/cublaslt_library.h"
 #include <cblas.h>
 #include <stdbool.h>
@@ -284,6 +284,8 @@ static cublasStatus_t heuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t op
     const Preference *p = living(preference, PREFERENCE, "no preference");
     Algorithm chosen = algorithm_for(&problem, p);
     *count = 0;
+    if (problem.operation->epilogue == CUBLASLT_EPILOGUE_BIAS && problem.m * problem.n % 2)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     if (asked > 1 && p->schemes & CUBLASLT_REDUCTION_SCHEME_INPLACE) {
         Algorithm in_place = chosen;
         in_place.scheme = CUBLASLT_REDUCTION_SCHEME_INPLACE;
