@@ -23,20 +23,18 @@ __global__ void clip_kernel(float *clip, const double *square_sum, const double 
     *clip = isfinite(*loss) && isfinite(*square_sum) ? (float)factor : NAN;
 }
 
-/* V neighbouring parameters; nothing where `clip` is NaN. All is read before anything is decided,
- * so that the accesses do not wait for one another. */
+/* V neighbouring parameters; nothing where the clip is NaN. */
 template <int V>
 static __device__ inline void update(float *parameters, float *first, float *second, float *target,
-                                     const float *gradients, const float *clip, const Factors &f) {
+                                     const float *gradients, float clip, const Factors &f) {
+    if (!(clip <= 1))
+        return;
     Pack<float, V> p = load<float, V>(parameters), m = load<float, V>(first);
     Pack<float, V> v = load<float, V>(second), g = load<float, V>(gradients), t = p;
     if (target)
         t = load<float, V>(target);
-    float factor = *clip;
-    if (!(factor <= 1))
-        return;
     for (int k = 0; k < V; k++) {
-        float clipped = g.at[k] * factor;
+        float clipped = g.at[k] * clip;
         m.at[k] = m.at[k] + f.beta1_rest * (clipped - m.at[k]);
         v.at[k] = f.beta2 * v.at[k] + f.beta2_rest * clipped * clipped;
         float denominator = sqrtf(v.at[k]) / f.root + f.eps;
@@ -55,14 +53,15 @@ __global__ void adamw_ema_kernel(float *parameters, float *first, float *second,
                                  const float *gradients, int64_t count, const float *clip,
                                  Factors f) {
     int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * V;
+    float own = *clip;
     if (i + V <= count) {
         update<V>(parameters + i, first + i, second + i, target ? target + i : target,
-                  gradients + i, clip, f);
+                  gradients + i, own, f);
         return;
     }
     for (; i < count; i++)
         update<1>(parameters + i, first + i, second + i, target ? target + i : target,
-                  gradients + i, clip, f);
+                  gradients + i, own, f);
 }
 
 extern "C" void cuda_adamw_ema(float *parameters, float *first_moment, float *second_moment,

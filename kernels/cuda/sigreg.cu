@@ -1,8 +1,8 @@
 /* SIGReg on the GPU. See kernels/sigreg.h.
  *
- * Bound by arithmetic. At the published sizes (V G = 18,432 embeddings of K = 256, M = 1024
- * directions, 17 knots) each way has a product of 9.7 GFLOP and 320 million pairs of sine and
- * cosine, about a millisecond of an H200, once a step of seconds. So nothing here is clever: one
+ * Bound by arithmetic. At the published sizes (V G = 16,896 embeddings of K = 256, M = 1024
+ * directions, 17 knots) each way has a product of 8.9 GFLOP and 290 million pairs of sine and
+ * cosine, about a millisecond of an H200 by its peaks, once a step. So nothing here is clever: one
  * tiled product in float32 for x = e a and de += dx aᵀ, whose sums run over the inner index in its
  * order, and a warp of 32 directions for each knot, which sums over the clips in their order.
  * Sines and cosines are evaluated at every knot: stepping from knot to knot by angle addition would
@@ -18,33 +18,44 @@
 #define PITCH   (TILE + 4) /* so that 16-byte accesses stay aligned and banks differ */
 #define MOVES   (TILE * DEPTH / THREADS)
 
-/* Element i of a [TILE][DEPTH] piece of a matrix whose rows run along the inner index. */
-static __device__ inline float piece(const float *from, int64_t pitch, int64_t row, int64_t rows,
-                                     int64_t inner, int64_t inners) {
-    return row < rows && inner < inners ? from[row * pitch + inner] : 0.0f;
-}
-
-/* c[R][N] = or += a[R][I] b, where b is b[I][N], or TRANSPOSED b[N][I]. */
+/* c[R][N] = or += a[R][I] b, where b is b[I][N], or TRANSPOSED b[N][I]. A thread moves MOVES
+ * elements of either matrix at a time, those of the next step while it computes this one; rows
+ * along the inner index are STRIDE apart, rows of b[I][N] are THREADS / TILE apart. */
 template <bool TRANSPOSED, bool ADD>
-__global__ void product_kernel(float *c, const float *a, const float *b, int64_t rows,
-                               int64_t columns, int64_t inners) {
+__global__ void product_kernel(float *c, const float *a, const float *b, int64_t rows, int columns,
+                               int inners) {
     CUDA_SHARED(float, left, [DEPTH][PITCH]);
     CUDA_SHARED(float, right, [DEPTH][PITCH]);
-    int64_t across = (columns + TILE - 1) / TILE;
-    int64_t row = blockIdx.x / across * TILE, column = blockIdx.x % across * TILE;
-    int thread = (int)threadIdx.x, x = thread % (TILE / SIDE) * SIDE,
-        y = thread / (TILE / SIDE) * SIDE;
+    const int STRIDE = THREADS / DEPTH;
+    unsigned across = (unsigned)(columns + TILE - 1) / TILE;
+    int64_t row = (int64_t)(blockIdx.x / across) * TILE;
+    int column = (int)(blockIdx.x % across) * TILE, thread = (int)threadIdx.x;
+    int high = (int)(rows - row < TILE ? rows - row : TILE);
+    int wide = columns - column < TILE ? columns - column : TILE;
+    int x = thread % (TILE / SIDE) * SIDE, y = thread / (TILE / SIDE) * SIDE;
+    const float *from_left = a + (row + thread / DEPTH) * inners + thread % DEPTH;
+    const float *from_right =
+        b + (TRANSPOSED ? (int64_t)(column + thread / DEPTH) * inners + thread % DEPTH
+                        : (int64_t)(thread / TILE) * columns + column + thread % TILE);
     float sum[SIDE][SIDE] = {}, next_left[MOVES], next_right[MOVES];
-    for (int64_t at = -DEPTH; at < inners; at += DEPTH) {
-        for (int m = 0; m < MOVES; m++) { /* of the step after this one: on its way meanwhile */
-            int i = m * THREADS + thread;
-            int64_t inner = at + DEPTH + i % DEPTH;
-            next_left[m] = piece(a, inners, row + i / DEPTH, rows, inner, inners);
-            next_right[m] = TRANSPOSED
-                                ? piece(b, inners, column + i / DEPTH, columns, inner, inners)
-                                : piece(b, columns, at + DEPTH + i / TILE, inners,
-                                        column + i % TILE, columns);
+    for (int at = -DEPTH; at < inners; at += DEPTH) {
+        int ahead = inners - at - DEPTH; /* what is left of the inner index */
+        for (int m = 0; m < MOVES; m++) {
+            int line = thread / DEPTH + m * STRIDE, inner = thread / TILE + m * (THREADS / TILE);
+            next_left[m] = line < high && thread % DEPTH < ahead
+                               ? from_left[(int64_t)m * STRIDE * inners]
+                               : 0.0f;
+            if (TRANSPOSED)
+                next_right[m] = line < wide && thread % DEPTH < ahead
+                                    ? from_right[(int64_t)m * STRIDE * inners]
+                                    : 0.0f;
+            else
+                next_right[m] = thread % TILE < wide && inner < ahead
+                                    ? from_right[(int64_t)m * (THREADS / TILE) * columns]
+                                    : 0.0f;
         }
+        from_left += DEPTH;
+        from_right += TRANSPOSED ? DEPTH : (int64_t)DEPTH * columns;
         for (int k = 0; at >= 0 && k < DEPTH; k++) {
             Pack<float, SIDE> l = load<float, SIDE>(&left[k][y]);
             Pack<float, SIDE> r = load<float, SIDE>(&right[k][x]);
@@ -65,7 +76,7 @@ __global__ void product_kernel(float *c, const float *a, const float *b, int64_t
     }
     for (int i = 0; i < SIDE; i++)
         for (int j = 0; j < SIDE; j++)
-            if (row + y + i < rows && column + x + j < columns) {
+            if (y + i < high && x + j < wide) {
                 float *to = c + (row + y + i) * columns + column + x + j;
                 *to = ADD ? *to + sum[i][j] : sum[i][j];
             }
@@ -137,7 +148,7 @@ extern "C" void cuda_sigreg_forward(double *loss, double *statistic, float *x, f
     if (!rows || !all)
         return;
     CUDA_LAUNCH((product_kernel<false, false>), product_blocks(rows, s->directions), THREADS, 0,
-                device, x, e, a, rows, s->directions, s->width);
+                device, x, e, a, rows, (int)s->directions, (int)s->width);
     int rounds = (s->knots + WARP - 1) / WARP; /* a block has 32 warps at most */
     int warps = (s->knots + rounds - 1) / rounds;
     CUDA_LAUNCH(gap_kernel, blocks_for(s->views * blocks_for(s->directions, WARP), 1), warps * WARP,
@@ -194,5 +205,5 @@ extern "C" void cuda_sigreg_backward(float *de, float *x, const float *gap, cons
         DX_THREADS, 0, device, x, gap, s->clips, s->directions, s->knots, weight / (double)all,
         knots);
     CUDA_LAUNCH((product_kernel<true, true>), product_blocks(rows, s->width), THREADS, 0, device,
-                de, x, a, rows, s->width, s->directions);
+                de, x, a, rows, (int)s->width, (int)s->directions);
 }

@@ -9,12 +9,13 @@
 
 #define TILE_SUMS_THREADS 1024 /* of the one block that adds the sums of tiles */
 
-/* x[i..i+3] of x[count]; what lies behind the end is 0. V = 4: x is 16-byte aligned. */
+/* x[i..i+3] of x[count]; what lies behind the end is 0. V = 4: x is 16-byte aligned and count a
+ * multiple of 4, which makes it one access. */
 template <int V> static __device__ inline Pack<float, 4> four(const float *x, int i, int count) {
-    if (V == 4 && i + 4 <= count)
-        return load<float, 4>(x + i);
-    Pack<float, 4> pack;
-    for (int k = 0; k < 4; k++)
+    Pack<float, 4> pack = {};
+    if (V == 4 && i < count)
+        pack = load<float, 4>(x + i);
+    for (int k = 0; V == 1 && k < 4; k++)
         pack.at[k] = i + k < count ? x[i + k] : 0.0f;
     return pack;
 }

@@ -343,7 +343,8 @@ static Outcome run_sigreg(Device *d, const int64_t *s) {
 static void sigreg(void **state) {
     (void)state;
     const int64_t cases[][5] = {{1, 1, 1, 1, 2},    {1, 2, 3, 5, 17},     {3, 5, 8, 10, 17},
-                                {2, 33, 16, 64, 9}, {9, 16, 20, 130, 17}, {2, 150, 64, 100, 64}};
+                                {2, 33, 16, 64, 9}, {9, 16, 20, 130, 17}, {2, 150, 64, 100, 64},
+                                {2, 40, 150, 70, 5}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         compare("sigreg", run_sigreg, cases[i]);
 }
