@@ -47,7 +47,8 @@ static __device__ inline void store_as(T *to, const Pack<float, V> &from) {
 /* What a forward pass leaves of each row, or finds; either may be NULL where it is written. */
 typedef struct Statistics {
     float *mean, *rstd; /* [R] */
-    double eps;
+    double share;       /* 1 / D */
+    float eps;
     bool known; /* read them instead */
 } Statistics;
 
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(THREADS)
         for (int p = 0; p < PACKS; p++)
             for (int k = 0; k < 4 && first + p * LANES4 < width; k++)
                 sum[k] += in[p].at[k];
-        mean = (float)(warp_sum((double)((sum[0] + sum[1]) + (sum[2] + sum[3]))) / width);
+        mean = (float)(warp_sum((double)((sum[0] + sum[1]) + (sum[2] + sum[3]))) * found.share);
 #pragma unroll
         for (int p = 0; p < PACKS; p++)
             for (int k = 0; k < 4 && first + p * LANES4 < width; k++) {
@@ -95,7 +96,7 @@ __global__ void __launch_bounds__(THREADS)
                 square[k] += d * d;
             }
         double all = warp_sum((double)((square[0] + square[1]) + (square[2] + square[3])));
-        rstd = (float)(1.0 / sqrt(all / width + found.eps));
+        rstd = 1.0f / sqrtf((float)(all * found.share) + found.eps);
         statistics_put(&found, row, mean, rstd);
     }
 #pragma unroll
@@ -126,12 +127,12 @@ __global__ void __launch_bounds__(THREADS)
         double sum = 0, square = 0;
         for (int64_t i = lane; i < width; i += WARP)
             sum += x[i];
-        mean = (float)(warp_sum(sum) / (double)width);
+        mean = (float)(warp_sum(sum) * found.share);
         for (int64_t i = lane; i < width; i += WARP) {
             float d = x[i] - mean;
             square += (double)(d * d);
         }
-        rstd = (float)(1.0 / sqrt(warp_sum(square) / (double)width + found.eps));
+        rstd = 1.0f / sqrtf((float)(warp_sum(square) * found.share) + found.eps);
         statistics_put(&found, row, mean, rstd);
     }
     for (int64_t i = lane; i < width; i += WARP) /* y may be x: each lane its own entries */
@@ -169,21 +170,21 @@ static void forward(T *y, Statistics found, const float *x, const float *w, cons
 extern "C" void cuda_layernorm_forward(Activation *y, float *mean, float *rstd, const float *x,
                                        const float *w, const float *b, int64_t rows, int64_t width,
                                        double eps, Device *device) {
-    Statistics found = {mean, rstd, eps, false};
+    Statistics found = {mean, rstd, 1.0 / (double)width, (float)eps, false};
     ACTIVATION(device, forward<T>((T *)y, found, x, w, b, rows, width, device));
 }
 
 extern "C" void cuda_layernorm_values(float *y, float *mean, float *rstd, const float *x,
                                       const float *w, const float *b, int64_t rows, int64_t width,
                                       double eps, Device *device) {
-    Statistics found = {mean, rstd, eps, false};
+    Statistics found = {mean, rstd, 1.0 / (double)width, (float)eps, false};
     forward<float>(y, found, x, w, b, rows, width, device);
 }
 
 extern "C" void cuda_layernorm_again(Activation *y, const float *x, const float *mean,
                                      const float *rstd, const float *w, const float *b,
                                      int64_t rows, int64_t width, Device *device) {
-    Statistics found = {(float *)mean, (float *)rstd, 0, true};
+    Statistics found = {(float *)mean, (float *)rstd, 0, 0, true};
     ACTIVATION(device, forward<T>((T *)y, found, x, w, b, rows, width, device));
 }
 

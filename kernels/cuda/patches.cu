@@ -9,7 +9,7 @@
  * too. */
 #include "kernels/cuda/launch.h"
 
-#define ROWS    8
+#define ROWS    4
 #define THREADS 256
 
 typedef struct PatchSizes {
@@ -29,7 +29,7 @@ static __device__ inline float value_of(float value, float, float) {
 }
 
 template <typename T, typename P, int V>
-__global__ void __launch_bounds__(THREADS, 3)
+__global__ void __launch_bounds__(THREADS, 4)
     patches_kernel(T *patches, const P *__restrict__ pixels, const uint8_t *__restrict__ mirror,
                    const int32_t *__restrict__ clip, const int32_t *__restrict__ token,
                    int64_t rows, const PatchSizes s) {

@@ -61,7 +61,7 @@ static Device *open_device(const char *name, int variant) {
                                                                     .elements = 1 << 20,
                                                                     .rows = 1 << 12,
                                                                     .heads = 16,
-                                                                    .width = 1 << 10}),
+                                                                    .width = 1 << 12}),
                        &error),
         0);
     return device;
@@ -222,27 +222,29 @@ static void linear_of_many_tokens(void **state) {
 
 /* ---- layer norm ---- */
 
+/* s: rows, width, 1: without the affine part, and how many floats each tensor lies behind an even
+ * address */
 static Outcome run_layernorm(Device *d, const int64_t *s) {
-    int64_t rows = s[0], width = s[1];
-    float *x = fill(rows * width, 3, 1), *w = fill(width, 1, 2), *b = fill(width, 1, 3);
-    float *dy = fill(rows * width, 1, 4);
-    float *y = s[2] ? copy(x, rows * width) : shared_new(sizeof *y * (size_t)(rows * width));
-    float *mean = shared_new(sizeof *mean * (size_t)rows),
-          *rstd = shared_new(sizeof *rstd * (size_t)rows);
-    float *dx = fill(rows * width, 1, 5), *dw = fill(width, 1, 6), *db = fill(width, 1, 7);
+    int64_t rows = s[0], width = s[1], odd = s[3], count = rows * width;
+    float *x = fill(count + odd, 3, 1), *w = fill(width + odd, 1, 2), *b = fill(width + odd, 1, 3);
+    float *dy = fill(count + odd, 1, 4);
+    float *y = s[2] ? copy(x, count + odd) : fill(count + odd, 0, 1);
+    float *mean = fill(rows, 1, 8), *rstd = fill(rows, 1, 9);
+    float *dx = fill(count + odd, 1, 5), *dw = fill(width, 1, 6), *db = fill(width, 1, 7);
     if (s[2]) { /* in place, without the affine part and statistics */
-        d->layernorm_values(y, NULL, NULL, y, NULL, NULL, rows, width, 1e-5, d);
+        d->layernorm_values(y + odd, NULL, NULL, y + odd, NULL, NULL, rows, width, 1e-5, d);
     } else {
-        d->layernorm_forward(y, mean, rstd, x, w, b, rows, width, 1e-6, d);
-        d->zero(y, sizeof *y * (size_t)(rows * width), d);
-        d->layernorm_again(y, x, mean, rstd, w, b, rows, width, d);
-        d->layernorm_backward(dx, NULL, dw, db, dy, x, mean, rstd, w, rows, width, d);
+        d->layernorm_forward(y + odd, mean, rstd, x + odd, w + odd, b + odd, rows, width, 1e-6, d);
+        d->zero(y, sizeof *y * (size_t)(count + odd), d);
+        d->layernorm_again(y + odd, x + odd, mean, rstd, w + odd, b + odd, rows, width, d);
+        d->layernorm_backward(dx + odd, NULL, dw, db, dy + odd, x + odd, mean, rstd, w + odd, rows,
+                              width, d);
     }
     shared_free(x), shared_free(w), shared_free(b), shared_free(dy), shared_free(mean),
         shared_free(rstd);
     Outcome o = {0};
-    keep(&o, 0, y, rows * width);
-    keep(&o, 1, dx, rows * width);
+    keep(&o, 0, y, count + odd);
+    keep(&o, 1, dx, count + odd);
     keep(&o, 2, dw, width);
     keep(&o, 3, db, width);
     return o;
@@ -253,7 +255,15 @@ static void layernorm(void **state) {
     for (size_t r = 0; r < sizeof row_counts / sizeof *row_counts; r++)
         for (size_t k = 0; k < 4; k++)
             for (int64_t plain = 0; plain < 2; plain++)
-                compare("layernorm", run_layernorm, (int64_t[]){row_counts[r], widths[k], plain});
+                for (int64_t odd = 0; odd < 2; odd++)
+                    compare("layernorm", run_layernorm,
+                            (int64_t[]){row_counts[r], widths[k], plain, odd});
+    /* widths of models, and wider than those; rows enough that a GPU's block has several turns */
+    compare("layernorm, ViT-S", run_layernorm, (int64_t[]){1100, 384, 0, 0});
+    compare("layernorm, ViT-L", run_layernorm, (int64_t[]){600, 1024, 0, 0});
+    compare("layernorm, ViT-g", run_layernorm, (int64_t[]){600, 1408, 0, 0});
+    compare("layernorm, wide", run_layernorm, (int64_t[]){300, 2052, 0, 0});
+    compare("layernorm, wide, odd", run_layernorm, (int64_t[]){9, 2051, 0, 1});
 }
 
 /* ---- GELU ---- */
@@ -393,6 +403,8 @@ static void rope(void **state) {
     for (size_t r = 0; r < 6; r++)
         for (size_t h = 1; h < sizeof heads / sizeof *heads; h++)
             compare("rope", run_rope, (int64_t[]){row_counts[r], heads[h][0], heads[h][1]});
+    compare("rope, wide heads", run_rope, (int64_t[]){17, 2, 160});
+    compare("rope, odd heads", run_rope, (int64_t[]){17, 3, 7});
     /* forward and backward are transposes: <y, R x> = <Rᵀ y, x>, values included */
     Device *d = open_device(UNDER_TEST, 0);
     enum { WIDTH = 32 };
@@ -510,6 +522,85 @@ static void rows(void **state) {
     for (size_t k = 0; k < 4; k++)
         compare("rows", run_rows, (int64_t[]){widths[k]});
     compare("rows", run_rows, (int64_t[]){129});
+    compare("rows", run_rows, (int64_t[]){1024});
+    compare("rows", run_rows, (int64_t[]){1031});
+}
+
+/* More rows than a block adds, and a sequence of many. */
+static Outcome run_sums(Device *d, const int64_t *s) {
+    int64_t rows = s[0], width = s[1];
+    float *x = fill(rows * width, 1, 1), *sum = fill(width, 1, 2), *some = fill(width, 1, 3);
+    float *mean = fill(3 * width, 1, 4);
+    int32_t *from = shared_new(sizeof *from * (size_t)rows);
+    for (int64_t i = 0; i < rows; i++)
+        from[i] = (int32_t)((i * 7 + 3) % rows);
+    const int32_t cu[] = {0, 1, (int32_t)(rows / 2), (int32_t)rows};
+    d->rows_sum(sum, x, NULL, rows, width, d);
+    d->rows_sum(some, x, from, rows / 3, width, d);
+    d->rows_mean(mean, x, cu, 3, width, d);
+    shared_free(x), shared_free(from);
+    Outcome o = {0};
+    keep(&o, 0, sum, width);
+    keep(&o, 1, some, width);
+    keep(&o, 2, mean, 3 * width);
+    return o;
+}
+
+static void rows_sums(void **state) {
+    (void)state;
+    compare("sums of rows", run_sums, (int64_t[]){10007, 20});
+    compare("sums of rows", run_sums, (int64_t[]){1500, 390});
+    compare("sums of rows", run_sums, (int64_t[]){900, 37});
+}
+
+/* A class token has no entry in a table of positions (-1), and its row is overwritten later: what
+ * is read for it must be harmless, and the other rows right. */
+static void rows_without_an_entry(void **state) {
+    (void)state;
+    enum { ROWS = 6, WIDTH = 12 };
+    Device *d = open_device(UNDER_TEST, 0);
+    float *x = fill(ROWS * WIDTH, 1, 1), *table = fill(4 * WIDTH, 1, 2),
+          *y = fill(ROWS * WIDTH, 1, 3);
+    int32_t *entry = indices((int32_t[]){-1, 2, 0, -1, 1, 2}, ROWS);
+    d->rows_gather(y, NULL, x, NULL, table + WIDTH, entry, ROWS, WIDTH, d);
+    under_test_settle();
+    for (int i = 0; i < ROWS * WIDTH; i++)
+        if (entry[i / WIDTH] >= 0)
+            assert_true(y[i] == x[i] + table[(entry[i / WIDTH] + 1) * WIDTH + i % WIDTH]);
+    shared_free(x), shared_free(table), shared_free(y), shared_free(entry);
+    device_close(d);
+}
+
+/* Nothing to do is nothing done. */
+static void no_rows(void **state) {
+    (void)state;
+    Device *d = open_device(UNDER_TEST, 0);
+    float *x = fill(64, 1, 1);
+    PatchShape shape = {2, 8, 8, 2, 8};
+    const int32_t *none = indices((int32_t[]){0}, 1);
+    d->layernorm_forward(x, x, x, x, x, x, 0, 16, 1e-6, d);
+    d->layernorm_values(x, NULL, NULL, x, NULL, NULL, 0, 16, 1e-6, d);
+    d->layernorm_again(x, x, x, x, x, x, 0, 16, d);
+    d->layernorm_backward(x, NULL, x, x, x, x, x, x, x, 0, 16, d);
+    d->rope_forward(x, x, none, 0, 16, 2, d);
+    d->rope_backward(x, x, none, 0, 16, 2, d);
+    d->swiglu_forward(x, x, x, 0, d);
+    d->swiglu_backward(x, x, NULL, x, x, x, 0, d);
+    d->gelu_forward(x, x, 0, d);
+    d->patches_cut(x, (const uint8_t *)x, NULL, NULL, none, none, 0, &shape, d);
+    d->rows_gather(x, NULL, x, none, x, none, 0, 16, d);
+    d->rows_scatter_add(x, none, x, none, 0, 16, d);
+    d->rows_sum(x, x, NULL, 0, 16, d);
+    d->rows_mean(x, x, none, 0, 16, d);
+    d->rows_blend(x, x, x, none, 0, 16, d);
+    d->rows_columns(x, 16, 0, x, 16, 0, 0, 16, sizeof *x, d);
+    d->rows_add(x, x, 0, d);
+    d->rows_narrow(x, x + 1, 0, d);
+    under_test_settle();
+    float *before = fill(64, 1, 1);
+    assert_memory_equal(x, before, 64 * sizeof *x);
+    shared_free(x), shared_free(before), shared_free((void *)none);
+    device_close(d);
 }
 
 /* ---- losses, optimiser ---- */
@@ -683,6 +774,9 @@ int main(int count, char **arguments) {
         cmocka_unit_test(swiglu),
         cmocka_unit_test(patches),
         cmocka_unit_test(rows),
+        cmocka_unit_test(rows_sums),
+        cmocka_unit_test(rows_without_an_entry),
+        cmocka_unit_test(no_rows),
         cmocka_unit_test(losses),
         cmocka_unit_test(adamw),
         cmocka_unit_test(add),

@@ -1,6 +1,6 @@
 /* The operations in bfloat16 against the plain loops of the reference device on the same values,
- * and the GEMM library's primitives with packed weights, which this CPU may not choose by itself.
- * The first kind also runs on a GPU (tests/kernels/under_test.h).
+ * and the CPU's GEMM library's primitives with packed weights, which this CPU may not choose by
+ * itself. test_precision NAME runs the tests whose name is that.
  *
  * Tolerance in bfloat16: an entry may differ by 2^-8 of the largest of its tensor. Its rounding is
  * half a unit of 8 bits, 2^-9 of the entry; what lies before it is float32. Results that pass
@@ -38,14 +38,21 @@ typedef struct Tensor {
     int64_t count;
 } Tensor;
 
-static void *shared_zero(int64_t count, size_t size) {
+/* Memory that the device under test and the host share, zeroed. */
+static void *zeros(int64_t count, size_t size) {
     void *memory = shared_new((size_t)count * size);
     memset(memory, 0, (size_t)count * size);
     return memory;
 }
 
+static float *copy(const float *x, int64_t count) {
+    float *y = zeros(count, sizeof *y);
+    memcpy(y, x, (size_t)count * sizeof *y);
+    return y;
+}
+
 static Tensor tensor(int64_t count, double scale, uint64_t seed) {
-    Tensor t = {shared_zero(count, sizeof *t.f), shared_zero(count, sizeof *t.h), count};
+    Tensor t = {zeros(count, sizeof *t.f), zeros(count, sizeof *t.h), count};
     Random random = random_at(seed, RANDOM_TEST, 0, 0);
     for (int64_t i = 0; i < count && scale > 0; i++) {
         t.h[i] = bfloat16_from_float((float)(scale * random_normal(&random)));
@@ -83,13 +90,15 @@ static void near_half(const char *what, const Tensor *t, double tolerance) {
 static Device *open_device(const char *name, Precision precision) {
     Device *device;
     Error error = {0};
-    assert_int_equal(device_open(&device, name, 2, &error), 0);
+    assert_int_equal(strcmp(name, UNDER_TEST) ? device_open(&device, name, 1, &error)
+                                              : under_test_open(&device, 1, &error),
+                     0);
     assert_int_equal(device_set_precision(device, precision, true), precision);
     assert_int_equal(
         device_reserve(
             device,
             device_scratch_bytes(
-                device, &(ScratchNeeds){.elements = 1 << 20, .rows = 1 << 10, .width = 1 << 10}),
+                device, &(ScratchNeeds){.elements = 1 << 20, .rows = 1 << 10, .width = 1 << 12}),
             &error),
         0);
     return device;
@@ -111,11 +120,8 @@ static void linear(void **state) {
                dx = tensor(rows * in, 0, 0);
         Tensor activated = tensor(rows * out, 0, 0), again = tensor(rows * in, 0, 0);
         Tensor sum = tensor(rows * out, 1, 5), dw = tensor(in * out, 1, 6), db = tensor(out, 1, 7);
-        float *own_sum = shared_zero(rows * out, sizeof *own_sum);
-        float *own_dw = shared_new(sizeof *own_dw * (size_t)(in * out)),
-              *own_db = shared_new(sizeof *own_db * (size_t)out);
-        memcpy(own_dw, dw.f, sizeof *own_dw * (size_t)(in * out));
-        memcpy(own_db, db.f, sizeof *own_db * (size_t)out);
+        float *own_sum = zeros(rows * out, sizeof *own_sum);
+        float *own_dw = copy(dw.f, in * out), *own_db = copy(db.f, out);
         Error error = {0};
         LinearWeights known = {w.f, in, out, true};
         if (k % 2)
@@ -158,25 +164,25 @@ static void layernorm(void **state) {
     (void)state;
     Device *ours = open_device(UNDER_TEST, PRECISION_BFLOAT16),
            *theirs = open_device("reference", PRECISION_FLOAT32);
-    for (size_t k = 0; k < SIZES; k++) {
-        int64_t rows = sizes[k][0], width = sizes[k][1];
+    const int64_t models[][2] = {{1700, 384}, {900, 1024}, {600, 1408}, {7, 2052}};
+    for (size_t k = 0; k < SIZES + 4; k++) {
+        int64_t rows = k < SIZES ? sizes[k][0] : models[k - SIZES][0],
+                width = k < SIZES ? sizes[k][1] : models[k - SIZES][1];
         Tensor x = tensor(rows * width, 2, 1), w = tensor(width, 1, 2), b = tensor(width, 1, 3),
                y = tensor(rows * width, 0, 0);
         Tensor dy = tensor(rows * width, 1, 4), dx = tensor(rows * width, 1, 5),
                dw = tensor(width, 1, 6), db = tensor(width, 1, 7);
         Tensor narrow = tensor(rows * width, 0, 0);
-        float *mean = shared_new(sizeof *mean * (size_t)rows),
-              *rstd = shared_new(sizeof *rstd * (size_t)rows);
+        float *mean = zeros(rows, sizeof *mean), *rstd = zeros(rows, sizeof *rstd);
         float *own[3];
         const Tensor *start[3] = {&dx, &dw, &db};
-        for (int i = 0; i < 3; i++) {
-            own[i] = shared_new(sizeof(float) * (size_t)start[i]->count);
-            memcpy(own[i], start[i]->f, sizeof(float) * (size_t)start[i]->count);
-        }
+        for (int i = 0; i < 3; i++)
+            own[i] = copy(start[i]->f, start[i]->count);
         ours->layernorm_forward(y.h, mean, rstd, x.f, w.f, b.f, rows, width, 1e-6, ours);
+        under_test_settle();
         theirs->layernorm_forward(y.f, mean, rstd, x.f, w.f, b.f, rows, width, 1e-6, theirs);
         near_half("layernorm_forward", &y, ROUNDED);
-        memset(y.h, 0, sizeof *y.h * (size_t)y.count);
+        ours->zero(y.h, sizeof *y.h * (size_t)y.count, ours);
         ours->layernorm_again(y.h, x.f, mean, rstd, w.f, b.f, rows, width, ours);
         near_half("layernorm_again", &y, ROUNDED);
         ours->layernorm_backward(own[0], narrow.h, own[1], own[2], dy.h, x.f, mean, rstd, w.f, rows,
@@ -189,8 +195,8 @@ static void layernorm(void **state) {
         near_half("layernorm_backward, narrow", &narrow, ROUNDED);
         drop(&x), drop(&w), drop(&b), drop(&y), drop(&dy), drop(&dx), drop(&dw), drop(&db),
             drop(&narrow);
-        shared_free(mean), shared_free(rstd);
-        shared_free(own[0]), shared_free(own[1]), shared_free(own[2]);
+        shared_free(mean), shared_free(rstd), shared_free(own[0]), shared_free(own[1]),
+            shared_free(own[2]);
     }
     device_close(ours);
     device_close(theirs);
@@ -200,8 +206,8 @@ static void pointwise(void **state) {
     (void)state;
     Device *ours = open_device(UNDER_TEST, PRECISION_BFLOAT16),
            *theirs = open_device("reference", PRECISION_FLOAT32);
-    const int64_t counts[] = {1, 7, 8192, 20011};
-    for (size_t k = 0; k < 4; k++) {
+    const int64_t counts[] = {1, 7, 8192, 20011, 20016};
+    for (size_t k = 0; k < 5; k++) {
         int64_t n = counts[k];
         Tensor a = tensor(n, 3, 1), b = tensor(n, 1, 2), dy = tensor(n, 1, 3), y = tensor(n, 0, 0),
                da = tensor(n, 0, 0), db = tensor(n, 0, 0);
@@ -231,41 +237,62 @@ static void pointwise(void **state) {
     device_close(theirs);
 }
 
-static void rope_and_patches(void **state) {
+static void rope(void **state) {
     (void)state;
     Device *ours = open_device(UNDER_TEST, PRECISION_BFLOAT16),
            *theirs = open_device("reference", PRECISION_FLOAT32);
-    enum { ROWS = 19, WIDTH = 24, HEADS = 2, GRID = 8 };
-    Tensor qkv = tensor(ROWS * 3 * WIDTH, 1, 1), table = tensor(GRID * WIDTH, 0.7, 2);
-    int32_t *token = shared_zero(ROWS, sizeof *token), *clip = shared_zero(ROWS, sizeof *clip);
+    const int64_t heads[][2] = {{2, 12}, {3, 64}, {16, 64}, {2, 80}, {1, 264}, {2, 7}};
+    enum { ROWS = 19, GRID = 8 };
+    int32_t *token = zeros(ROWS, sizeof *token);
     for (int i = 0; i < ROWS; i++)
         token[i] = i % 9 - 1;
-    ours->rope_forward(qkv.h, table.f, token, ROWS, WIDTH, HEADS, ours);
-    theirs->rope_forward(qkv.f, table.f, token, ROWS, WIDTH, HEADS, theirs);
-    near_half("rope_forward", &qkv, ROUNDED);
-    ours->rope_backward(qkv.h, table.f, token, ROWS, WIDTH, HEADS, ours);
-    theirs->rope_backward(qkv.f, table.f, token, ROWS, WIDTH, HEADS, theirs);
-    near_half("rope_backward", &qkv, TWICE);
-    PatchShape shape = {4, 8, 8, 2, 4};
-    enum { PIXELS = 3 * 4 * 8 * 8 };
-    uint8_t *pixels = shared_new(PIXELS), *mirror = shared_new(1);
-    mirror[0] = 1;
-    for (int i = 0; i < PIXELS; i++)
-        pixels[i] = (uint8_t)(i * 37 % 256);
-    Tensor patches = tensor(ROWS * 96, 0, 0);
-    for (int values = 0; values < 2; values++) {
-        float *floats = shared_zero(PIXELS, sizeof *floats);
-        for (int i = 0; i < PIXELS; i++)
-            floats[i] = (float)pixels[i] / 100;
-        ours->patches_cut(patches.h, values ? NULL : pixels, values ? floats : NULL, mirror, clip,
-                          token, ROWS, &shape, ours);
-        theirs->patches_cut(patches.f, values ? NULL : pixels, values ? floats : NULL, mirror, clip,
-                            token, ROWS, &shape, theirs);
-        near_half("patches_cut", &patches, ROUNDED);
-        shared_free(floats);
+    for (size_t k = 0; k < sizeof heads / sizeof *heads; k++) {
+        int64_t count = heads[k][0], head = heads[k][1], width = count * head;
+        Tensor qkv = tensor(ROWS * 3 * width, 1, 1), table = tensor(GRID * 2 * head, 0.7, 2);
+        ours->rope_forward(qkv.h, table.f, token, ROWS, width, count, ours);
+        theirs->rope_forward(qkv.f, table.f, token, ROWS, width, count, theirs);
+        near_half("rope_forward", &qkv, ROUNDED);
+        ours->rope_backward(qkv.h, table.f, token, ROWS, width, count, ours);
+        theirs->rope_backward(qkv.f, table.f, token, ROWS, width, count, theirs);
+        near_half("rope_backward", &qkv, TWICE);
+        drop(&qkv), drop(&table);
     }
-    drop(&qkv), drop(&table), drop(&patches);
-    shared_free(token), shared_free(clip), shared_free(pixels), shared_free(mirror);
+    shared_free(token);
+    device_close(ours);
+    device_close(theirs);
+}
+
+/* Patches of 4 pixels, and of 8 and 16, whose lines a GPU reads in pieces of 8. */
+static void patches(void **state) {
+    (void)state;
+    Device *ours = open_device(UNDER_TEST, PRECISION_BFLOAT16),
+           *theirs = open_device("reference", PRECISION_FLOAT32);
+    enum { ROWS = 19 };
+    int32_t *token = zeros(ROWS, sizeof *token), *clip = zeros(ROWS, sizeof *clip);
+    for (int i = 0; i < ROWS; i++)
+        token[i] = i % 9 - 1, clip[i] = i * 5 % 2;
+    for (int edge = 4; edge <= 16; edge *= 2) {
+        PatchShape shape = {4, 2 * edge, 2 * edge, 2, edge};
+        int64_t count = 2 * 3 * 4 * 4 * edge * edge, size = 3 * 2 * edge * edge;
+        uint8_t *pixels = zeros(count, 1), *mirror = zeros(2, 1);
+        float *floats = zeros(count, sizeof *floats);
+        for (int64_t i = 0; i < count; i++) {
+            pixels[i] = (uint8_t)(i * 37 % 251);
+            floats[i] = (float)pixels[i] / 100;
+        }
+        mirror[1] = 1;
+        Tensor out = tensor(ROWS * size, 0, 0);
+        for (int values = 0; values < 2; values++) {
+            ours->patches_cut(out.h, values ? NULL : pixels, values ? floats : NULL, mirror, clip,
+                              token, ROWS, &shape, ours);
+            theirs->patches_cut(out.f, values ? NULL : pixels, values ? floats : NULL, mirror, clip,
+                                token, ROWS, &shape, theirs);
+            near_half("patches_cut", &out, ROUNDED);
+        }
+        drop(&out);
+        shared_free(pixels), shared_free(mirror), shared_free(floats);
+    }
+    shared_free(token), shared_free(clip);
     device_close(ours);
     device_close(theirs);
 }
@@ -275,7 +302,7 @@ static void rope_and_patches(void **state) {
  * when the number of rows changes, and after the weights have. */
 static void primitives(void **state) {
     (void)state;
-    Device *ours = open_device("cpu", PRECISION_FLOAT32),
+    Device *ours = open_device(UNDER_TEST, PRECISION_FLOAT32),
            *theirs = open_device("reference", PRECISION_FLOAT32);
     gemm_force_primitives(ours->gemm, 1);
     for (size_t k = 0; k < SIZES; k++) {
@@ -333,28 +360,28 @@ static void exact_device(void **state) {
     assert_int_equal(d->exact->precision, PRECISION_FLOAT32);
     assert_ptr_equal(d->exact->scratch, d->scratch);
     assert_ptr_equal(d->exact->exact, d->exact);
-    float *x = shared_new(5 * sizeof *x), *w = x + 2, *y = x + 4;
-    x[0] = 1.00390625f, x[1] = 2, w[0] = w[1] = 1; /* 1 + 2^-8 is no bfloat16 */
+    float *x = copy((float[]){1.00390625f, 2}, 2), *w = copy((float[]){1, 1}, 2);
+    float *y = zeros(1, sizeof *y); /* 1 + 2^-8 is no bfloat16 */
     d->exact->linear_forward(y, x, w, NULL, 1, 2, 1, d->exact);
     under_test_settle();
     assert_true(*y == 3.00390625f);
-    shared_free(x);
+    shared_free(x), shared_free(w), shared_free(y);
     device_close(d);
     assert_int_equal(device_open(&d, "reference", 1, &(Error){0}), 0);
     assert_int_equal(device_set_precision(d, PRECISION_BFLOAT16, true), PRECISION_FLOAT32);
     device_close(d);
 }
 
-int main(int count, char **words) {
+int main(int count, char **arguments) {
+    if (count > 1)
+        cmocka_set_test_filter(arguments[1]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(linear),       cmocka_unit_test(layernorm),
-        cmocka_unit_test(pointwise),    cmocka_unit_test(rope_and_patches),
-        cmocka_unit_test(exact_device),
+        cmocka_unit_test(linear),       cmocka_unit_test(layernorm), cmocka_unit_test(pointwise),
+        cmocka_unit_test(rope),         cmocka_unit_test(patches),
 #ifndef JEPA_TEST_CUDA
         cmocka_unit_test(primitives),
 #endif
+        cmocka_unit_test(exact_device),
     };
-    if (count > 1)
-        cmocka_set_test_filter(words[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

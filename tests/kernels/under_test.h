@@ -13,7 +13,7 @@
 #ifdef JEPA_TEST_CUDA
 #include <cuda_runtime_api.h>
 #define UNDER_TEST          "cuda"
-#define UNDER_TEST_VARIANTS 3
+#define UNDER_TEST_VARIANTS 4
 #ifdef JEPA_CUDA_EMULATED
 void emulation_order(int order);
 #else

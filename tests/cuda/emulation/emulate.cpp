@@ -116,16 +116,75 @@ void run(int i) {
     go(&scheduler_sp, fibers[i].sp);
 }
 
+/* order[threads]: warp after warp, so that a warp's lanes are neighbours in it. */
 void order_of(int *order) {
     uint32_t state = (uint32_t)chosen_order * 2654435761u + 12345u;
-    for (int i = 0; i < threads; i++)
-        order[i] = chosen_order == 1 ? threads - 1 - i : i;
-    for (int i = threads - 1; chosen_order > 1 && i > 0; i--) {
-        state = state * 1664525u + 1013904223u;
-        int j = (int)(state >> 8) % (i + 1), kept = order[i];
-        order[i] = order[j];
-        order[j] = kept;
+    auto shuffle = [&state](int *list, int count) {
+        for (int i = count - 1; chosen_order > 1 && i > 0; i--) {
+            state = state * 1664525u + 1013904223u;
+            int j = (int)((state >> 8) % (unsigned)(i + 1)), kept = list[i];
+            list[i] = list[j];
+            list[j] = kept;
+        }
+    };
+    int warp[WARPS_MAX], warp_count = (threads + 31) / 32, at = 0;
+    for (int i = 0; i < warp_count; i++)
+        warp[i] = chosen_order == 1 ? warp_count - 1 - i : i;
+    shuffle(warp, warp_count);
+    for (int i = 0; i < warp_count; i++) {
+        int first = warp[i] * 32, lanes = threads - first < 32 ? threads - first : 32;
+        for (int k = 0; k < lanes; k++)
+            order[at + k] = first + (chosen_order == 1 ? lanes - 1 - k : k);
+        shuffle(order + at, lanes);
+        at += lanes;
     }
+}
+
+/* Each of these threads in turn, if it can. Whether any could. */
+bool run_threads(const int *order, int count) {
+    bool moved = false;
+    for (int k = 0; k < count; k++) {
+        Fiber *f = &fibers[order[k]];
+        if (f->over || (f->waits_for && *f->waits_for == f->value))
+            continue;
+        run(order[k]);
+        moved = true;
+        finished += f->over;
+    }
+    return moved;
+}
+
+/* Even orders: all threads in turn. Odd ones: each warp as far as it gets before the next. */
+bool run_warps(const int *order) {
+    bool moved = false;
+    if (chosen_order % 2 == 0)
+        return run_threads(order, threads);
+    for (int at = 0, lanes; at < threads; at += lanes) {
+        int in_warp = threads - order[at] / 32 * 32;
+        lanes = in_warp < 32 ? in_warp : 32;
+        while (run_threads(order + at, lanes))
+            moved = true;
+    }
+    return moved;
+}
+
+/* The block that runs as number i of `count`: in their order, backwards, or in steps of a number
+ * that has no divisor in common with `count`. */
+uint64_t block_of(uint64_t i, uint64_t count) {
+    if (chosen_order == 0)
+        return i;
+    if (chosen_order == 1)
+        return count - 1 - i;
+    uint64_t step = (uint64_t)chosen_order * 7919 % count, a = count, b = 0;
+    while (a != 1) {
+        step++;
+        for (a = count, b = step; b;) {
+            uint64_t rest = a % b;
+            a = b;
+            b = rest;
+        }
+    }
+    return i * (step % count) % count;
 }
 
 void run_block(const int *order, size_t shared_bytes) {
@@ -141,20 +200,10 @@ void run_block(const int *order, size_t shared_bytes) {
         fibers[i].shuffles = 0;
         fibers[i].sp = start(fibers[i].stack, entry);
     }
-    while (finished < threads) {
-        bool moved = false;
-        for (int k = 0; k < threads; k++) {
-            Fiber *f = &fibers[order[k]];
-            if (f->over || (f->waits_for && *f->waits_for == f->value))
-                continue;
-            run(order[k]);
-            moved = true;
-            finished += f->over;
-        }
-        if (!moved)
+    while (finished < threads)
+        if (!run_warps(order))
             fail(finished ? "some threads left while others wait for them"
                           : "threads wait at different places");
-    }
     for (size_t i = 0; i < GUARD_BYTES; i++)
         if ((unsigned char)shared_memory[shared_bytes + i] != 0xff)
             fail("wrote behind its dynamic shared memory");
@@ -247,10 +296,11 @@ void emulation_launch(const char *name, dim3 grid, dim3 block, size_t shared_byt
     blockDim = block;
     gridDim = grid;
     order_of(order);
-    for (unsigned z = 0; z < grid.z; z++)
-        for (unsigned y = 0; y < grid.y; y++)
-            for (unsigned x = 0; x < grid.x; x++) {
-                blockIdx = {x, y, z};
-                run_block(order, shared_bytes);
-            }
+    uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
+    for (uint64_t i = 0; i < blocks; i++) {
+        uint64_t b = block_of(i, blocks);
+        blockIdx = {(unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y),
+                    (unsigned)(b / grid.x / grid.y)};
+        run_block(order, shared_bytes);
+    }
 }

@@ -1,11 +1,13 @@
 /* The CUDA grid on the CPU, for tests: what kernels/cuda/launch.h takes from nvcc otherwise.
  *
  * Blocks run one after another. Each thread of a block is a fiber that runs until it must wait for
- * others, at a barrier or a shuffle; then the next one runs. Which thread goes first is chosen by
- * emulation_order: a kernel that lacks a barrier computes other values in another order. So a test
- * runs a kernel in several orders and asks for the same bits. Shared memory holds NaN patterns when
- * a block begins, dynamic shared memory has a guard behind it, and a barrier that some threads of
- * the block never reach ends the process with a message. */
+ * others, at a barrier or a shuffle; then another one runs. Who goes first, and whether a warp may
+ * run ahead of the others, is chosen by emulation_order: a kernel that lacks a barrier, or whose
+ * blocks write to the same place, computes other values in another order. So a test runs a kernel
+ * in several orders and asks for the same bits. Shared memory holds NaN patterns when a block
+ * begins, dynamic shared memory has a guard behind it, and a barrier that some threads of the block
+ * never reach ends the process with a message. tests/cuda/test_emulation.cpp holds it to that.
+ */
 #ifndef JEPA_TESTS_CUDA_EMULATE_H
 #define JEPA_TESTS_CUDA_EMULATE_H
 
@@ -31,7 +33,9 @@ int emulation_lane(void);
 void *emulation_shared(void);
 void emulation_poison(void *shared, size_t bytes); /* once for each block */
 
-/* 0: threads in their order, 1: backwards, more: shuffled, another order for each number. */
+/* 0: threads and blocks in their order, 1: backwards, more: shuffled, another order for each
+ * number. Even: all threads in turn, from one wait to the next; odd: each warp as far as it gets.
+ */
 extern "C" void emulation_order(int order);
 
 #define CUDA_LAUNCH(kernel, grid, block, shared, device, ...)                                      \
