@@ -267,12 +267,15 @@ int graph_plan(Plan *plan, const Graph *graph, const char *choice, Error *error)
     else if (!status)
         status = propose(config, &count, t, operations, error);
     if (!status) {
+        Error last = {0}; /* of proposals that cannot be built; forgotten when one can */
         status = -1;
         for (int64_t i = 0; i < count && status; i++) {
-            status = build(plan, t, config[i], error);
+            status = build(plan, t, config[i], &last);
             if (!status)
-                config[i] = NULL;
+                config[i] = NULL; /* the plan's now */
         }
+        if (status && error)
+            *error = last;
     }
     for (int i = 0; i < PROPOSALS_MAX; i++)
         destroy(t->library, config[i]);

@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#define HEADS_WIDEST 256 /* channels of a head */
+
 typedef struct Given {
     CudnnLibrary library;
     bool there;
@@ -109,12 +111,25 @@ static void begin(Sdpa *sdpa, CudnnTarget *target, const Given *given, const cha
 
 /* ---- tests ---- */
 
+/* Lengths change from step to step: every bucket that may come has its plan. */
+static void plan_lengths(Sdpa *sdpa, const AttentionShape *a) {
+    const SdpaNeed *n = &a->need;
+    plan_one(sdpa, a, n);
+    for (int64_t tokens = 1; tokens <= n->longest; tokens++) {
+        const SdpaPlan *f = sdpa_find(sdpa, SDPA_FORWARD, n->heads, n->head, n->sequences, tokens);
+        const SdpaPlan *b = sdpa_find(sdpa, SDPA_BACKWARD, n->heads, n->head, n->sequences, tokens);
+        assert_true(f && b && f->shape.tokens >= tokens && b->shape.tokens >= tokens);
+        assert_true(f->shape.tokens < 2 * tokens || f->shape.tokens == 128);
+    }
+}
+
 static void every_network_on_h200(void **state) {
     const Given *given = *state;
     const RecipeShapes *shapes = given->shapes;
     CudnnTarget target;
     Sdpa sdpa;
     double started = seconds();
+    bool done[HEADS_WIDEST + 1] = {false};
     begin(&sdpa, &target, given, "h200");
     assert_true(shapes->recipes > 20);
     for (int i = 0; i < shapes->attentions; i++) {
@@ -136,34 +151,14 @@ static void every_network_on_h200(void **state) {
             say(a, "forward");
         }
     }
-    end(&sdpa, &target, started);
-}
-
-/* Lengths change from step to step: every bucket that may come has its plan. */
-static void every_length_on_h200(void **state) {
-    const Given *given = *state;
-    const RecipeShapes *shapes = given->shapes;
-    CudnnTarget target;
-    Sdpa sdpa;
-    double started = seconds();
-    bool done[512] = {false};
-    begin(&sdpa, &target, given, "h200");
     for (int i = 0; i < shapes->attentions; i++) {
         const AttentionShape *a = &shapes->attention[i];
         const SdpaNeed *n = &a->need;
-        if (!n->backward || n->shortest == n->longest || done[n->head] ||
+        if (n->shortest == n->longest || done[n->head] ||
             !sdpa_supported(&sdpa, n, a->precision, a->causal, NULL))
             continue;
         done[n->head] = true;
-        plan_one(&sdpa, a, n);
-        for (int64_t tokens = 1; tokens <= n->longest; tokens++) {
-            const SdpaPlan *f = sdpa_find(&sdpa, SDPA_FORWARD, n->heads, n->head, n->sequences,
-                                          tokens);
-            const SdpaPlan *b = sdpa_find(&sdpa, SDPA_BACKWARD, n->heads, n->head, n->sequences,
-                                          tokens);
-            assert_true(f && b && f->shape.tokens >= tokens && b->shape.tokens >= tokens);
-            assert_true(f->shape.tokens < 2 * tokens || f->shape.tokens == 128);
-        }
+        plan_lengths(&sdpa, a);
     }
     end(&sdpa, &target, started);
 }
@@ -282,6 +277,32 @@ static void parts_keep_to_the_limit(void **state) {
     cudnn_target_close(&target);
 }
 
+/* The other form of the backward pass. */
+static void fast_form(void **state) {
+    const Given *given = *state;
+    const char *const names[] = {"h200", "b200"};
+    const SdpaNeed need = {.heads = 12,
+                           .head = 64,
+                           .sequences = 8,
+                           .shortest = 1500,
+                           .longest = 1568,
+                           .rows = 8 * 1568,
+                           .lse = true,
+                           .backward = true};
+    for (int i = 0; i < 2; i++) {
+        CudnnTarget target;
+        Sdpa sdpa;
+        Error error = {0};
+        double started = seconds();
+        begin(&sdpa, &target, given, names[i]);
+        sdpa.fast = true;
+        if (sdpa_plan(&sdpa, &need, &error))
+            fail_msg("%s", error.text);
+        assert_non_null(sdpa_find(&sdpa, SDPA_BACKWARD_FAST, 12, 64, 8, 1568));
+        end(&sdpa, &target, started);
+    }
+}
+
 /* Lengths and places; unused ones are empty, at the end. */
 static void index_of_a_batch(void **state) {
     (void)state;
@@ -299,18 +320,20 @@ static void index_of_a_batch(void **state) {
     }
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {
+/* "elsewhere": the other GPUs, so that two processes share the time. */
+int main(int argc, char **argv) {
+    const struct CMUnitTest h200[] = {
         cmocka_unit_test(index_of_a_batch),
         cmocka_unit_test(plans_come_back),
         cmocka_unit_test(parts_keep_to_the_limit),
         cmocka_unit_test(every_network_on_h200),
-        cmocka_unit_test(every_length_on_h200),
-        cmocka_unit_test(some_on_b200),
-        cmocka_unit_test(some_on_a100),
-        cmocka_unit_test(some_on_a10),
-        cmocka_unit_test(some_on_rtx4090),
-        cmocka_unit_test(some_on_rtx5090),
     };
-    return cmocka_run_group_tests(tests, prepare, release);
+    const struct CMUnitTest elsewhere[] = {
+        cmocka_unit_test(fast_form),       cmocka_unit_test(some_on_b200),
+        cmocka_unit_test(some_on_a100),    cmocka_unit_test(some_on_a10),
+        cmocka_unit_test(some_on_rtx4090), cmocka_unit_test(some_on_rtx5090),
+    };
+    if (argc > 1 && !strcmp(argv[1], "elsewhere"))
+        return cmocka_run_group_tests(elsewhere, prepare, release);
+    return cmocka_run_group_tests(h200, prepare, release);
 }

@@ -390,6 +390,24 @@ static void matmul(Run *run, const Descriptor *d) {
     finish(c);
 }
 
+/* Scratch tensors, of float32 and dense, lie apart from each other and from the plan's workspace.
+ */
+static void check_scratch(const Run *run, const char *workspace) {
+    for (int i = 0; i < UIDS_MAX; i++) {
+        const Tensor *a = &run->tensor[i];
+        if (!a->memory || a->ragged || a->type != CUDNN_DATA_FLOAT || size(a) == 1)
+            continue;
+        const char *end = a->memory + size(a) * (int64_t)sizeof(float);
+        JEPA_ASSERT(end <= workspace || workspace + WORKSPACE <= a->memory);
+        for (int k = 0; k < i; k++) {
+            const Tensor *b = &run->tensor[k];
+            if (b->memory && !b->ragged && b->type == CUDNN_DATA_FLOAT && size(b) > 1)
+                JEPA_ASSERT(end <= b->memory ||
+                            b->memory + size(b) * (int64_t)sizeof(float) <= a->memory);
+        }
+    }
+}
+
 static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
                              cudnnBackendDescriptor_t pack) {
     const Descriptor *p = (const Descriptor *)pack;
@@ -415,6 +433,7 @@ static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan
         else
             matmul(run, d);
     }
+    check_scratch(run, workspace);
     for (int i = 0; i < UIDS_MAX; i++)
         free(run->tensor[i].values);
     free(run);
