@@ -146,7 +146,7 @@ static bool cut(SdpaGraphShape *s, int64_t sequences) {
 /* What has to be asked for by name, since the heuristics do not propose it: the backward pass with
  * sums in a fixed order on compute capability 10.0 to 10.3. Source: cudnn-frontend 1.23, whose
  * set_deterministic_algorithm asks for engine 5 with two stages (knob 14) and these kernels (24;
- * from 9.23 on also tiles of 128 x 128: 27, 38, 40, 41). */
+ * from 9.23 on, which was not tried, also tiles of 128 x 128: 27, 38, 40, 41). */
 static const char *known_choice(const Sdpa *sdpa, SdpaPass pass) {
     int capability = sdpa->target->capability;
     if (pass != SDPA_BACKWARD || capability < 100 || capability > 103)
