@@ -38,6 +38,8 @@ typedef struct SdpaSettings {
     int64_t workspace;  /* bytes a pass may take; 0: SDPA_WORKSPACE */
     bool fast;          /* dQ by atomic additions: another rounding in each run */
     const char *chosen; /* sdpa_text of an earlier run: its plans are taken again; or NULL */
+    bool dry;           /* only to see what would be planned: nothing is compiled, nothing can run,
+                           workspace lacks what cuDNN adds, some KiB */
 } SdpaSettings;
 
 /* The attention of one network. */
@@ -53,7 +55,7 @@ typedef struct SdpaNeed {
 typedef struct Sdpa {
     const CudnnTarget *target; /* outlives this */
     int64_t limit;             /* SdpaSettings */
-    bool fast;
+    bool fast, dry;
     char *chosen;
     SdpaPlan *plans; /* [count] */
     int count;

@@ -31,7 +31,8 @@ static char *heading(const CudnnTarget *target) {
 int sdpa_open(Sdpa *sdpa, const CudnnTarget *target, const SdpaSettings *settings, Error *error) {
     *sdpa = (Sdpa){.target = target,
                    .limit = settings->workspace ? settings->workspace : SDPA_WORKSPACE,
-                   .fast = settings->fast};
+                   .fast = settings->fast,
+                   .dry = settings->dry};
     if (!settings->chosen)
         return 0;
     char *here = heading(target);
@@ -182,8 +183,9 @@ static int make_plan(SdpaPlan *made, const Sdpa *sdpa, const SdpaGraphShape *sha
     *made = (SdpaPlan){.shape = *shape};
     graph_start(&graph, sdpa->target);
     sdpa_graph(&graph, shape);
-    int status = graph_plan(&made->plan, &graph, before ? before : known_choice(sdpa, shape->pass),
-                            error);
+    const char *choice = before ? before : known_choice(sdpa, shape->pass);
+    int status = sdpa->dry ? graph_choose(made->plan.choice, &graph, choice, error)
+                           : graph_plan(&made->plan, &graph, choice, error);
     graph_end(&graph);
     free(before);
     if (status) {
