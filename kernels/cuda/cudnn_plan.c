@@ -102,17 +102,17 @@ static int read_engine(int64_t *index, const CudnnLibrary *l, Descriptor config,
     return got ? cudnn_error(l, got, what, error) : 0;
 }
 
-static int describe(Plan *plan, Error *error) {
-    const CudnnLibrary *l = plan->target->library;
+static int describe(char choice[PLAN_CHOICE_TEXT], const CudnnLibrary *l, Descriptor config,
+                    Error *error) {
     Knob knobs[KNOBS_MAX];
+    int64_t engine;
     int count;
-    if (read_engine(&plan->engine, l, plan->config, error) ||
-        read_knobs(knobs, &count, l, plan->config, error))
+    if (read_engine(&engine, l, config, error) || read_knobs(knobs, &count, l, config, error))
         return -1;
-    int at = snprintf(plan->choice, sizeof plan->choice, "engine %" PRId64 " knobs", plan->engine);
+    int at = snprintf(choice, PLAN_CHOICE_TEXT, "engine %" PRId64 " knobs", engine);
     for (int i = 0; i < count; i++) {
         JEPA_ASSERT(at < PLAN_CHOICE_TEXT - 48); /* room for two numbers */
-        at += snprintf(plan->choice + at, sizeof plan->choice - (size_t)at, " %" PRId64 ":%" PRId64,
+        at += snprintf(choice + at, PLAN_CHOICE_TEXT - (size_t)at, " %" PRId64 ":%" PRId64,
                        knobs[i].type, knobs[i].value);
     }
     return 0;
@@ -242,7 +242,7 @@ static int build(Plan *plan, const CudnnTarget *t, Descriptor config, Error *err
     if (!status) {
         cudnnStatus_t got = l->descriptor_get(plan->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                                               CUDNN_TYPE_INT64, 1, &one, &plan->workspace);
-        status = got ? cudnn_error(l, got, what, error) : describe(plan, error);
+        status = got ? cudnn_error(l, got, what, error) : describe(plan->choice, l, config, error);
     }
     if (!status)
         return 0;
@@ -251,32 +251,60 @@ static int build(Plan *plan, const CudnnTarget *t, Descriptor config, Error *err
     return -1;
 }
 
-int graph_plan(Plan *plan, const Graph *graph, const char *choice, Error *error) {
-    const CudnnTarget *t = graph->target;
-    Descriptor operations = NULL, config[PROPOSALS_MAX] = {NULL};
-    int64_t count = 1;
-    *plan = (Plan){0};
+/* The configurations of a graph, best first: one that is asked for, or what the heuristics propose.
+ * `operations` is the graph's descriptor; release() frees all. */
+typedef struct Configurations {
+    Descriptor operations, config[PROPOSALS_MAX];
+    int64_t count;
+} Configurations;
+
+static void release(Configurations *c, const CudnnLibrary *l) {
+    for (int i = 0; i < PROPOSALS_MAX; i++)
+        destroy(l, c->config[i]);
+    destroy(l, c->operations);
+}
+
+static int configure(Configurations *c, const Graph *graph, const char *choice, Error *error) {
+    *c = (Configurations){.count = 1};
     if (graph->failed) {
         if (error)
             *error = graph->error;
         return -1;
     }
-    int status = graph_descriptor(&operations, graph, error);
-    if (!status && choice)
-        status = config_named(config, t, operations, choice, error);
-    else if (!status)
-        status = propose(config, &count, t, operations, error);
+    if (graph_descriptor(&c->operations, graph, error))
+        return -1;
+    return choice ? config_named(c->config, graph->target, c->operations, choice, error)
+                  : propose(c->config, &c->count, graph->target, c->operations, error);
+}
+
+int graph_choose(char found[PLAN_CHOICE_TEXT], const Graph *graph, const char *choice,
+                 Error *error) {
+    const CudnnLibrary *l = graph->target->library;
+    Configurations c;
+    int status = configure(&c, graph, choice, error);
+    if (!status)
+        status = describe(found, l, c.config[0], error);
+    release(&c, l);
+    return status;
+}
+
+int graph_plan(Plan *plan, const Graph *graph, const char *choice, Error *error) {
+    const CudnnTarget *t = graph->target;
+    Configurations c;
+    *plan = (Plan){0};
+    int status = configure(&c, graph, choice, error);
     if (!status) {
+        Error last = {0}; /* of proposals that cannot be built; forgotten when one can */
         status = -1;
-        for (int64_t i = 0; i < count && status; i++) {
-            status = build(plan, t, config[i], error);
+        for (int64_t i = 0; i < c.count && status; i++) {
+            status = build(plan, t, c.config[i], &last);
             if (!status)
-                config[i] = NULL;
+                c.config[i] = NULL; /* the plan's now */
         }
+        if (status && error)
+            *error = last;
     }
-    for (int i = 0; i < PROPOSALS_MAX; i++)
-        destroy(t->library, config[i]);
-    destroy(t->library, operations);
+    release(&c, t->library);
     return status;
 }
 

@@ -10,10 +10,11 @@
  *
  * The backward pass has a fixed order of sums unless the settings say `fast`. On Hopper cuDNN then
  * keeps dS whole: B H ceil64(S) ceil128(S) 2 bytes, 1950 MiB for 24 sequences of 1568 tokens and 16
- * heads. Sequences do not see each other and nor do heads, so a batch is cut into as many parts as
- * the workspace asks for: the same numbers, a few launches more. That is why the deterministic form
- * is the default everywhere: it always fits. On compute capability 10.0 to 10.3 it needs no such
- * workspace; on 8.x and 12.x cuDNN has none for packed sequences, and own kernels train.
+ * heads. Sequences do not see each other and nor do heads, no sum crosses them, so a batch is cut
+ * into as many parts as the workspace asks for, at the price of a few launches more. That is why
+ * the deterministic form is the default everywhere: it always fits. On compute capability 10.0
+ * to 10.3 it needs no such workspace; on 8.x and 12.x cuDNN has none for packed sequences, and own
+ * kernels train.
  *
  *     sdpa_open, sdpa_plan for each network, then memory: sdpa->workspace, sdpa_index_room
  *     for each batch: sdpa_index_fill on the host, upload; sdpa_forward, sdpa_backward
@@ -37,6 +38,8 @@ typedef struct SdpaSettings {
     int64_t workspace;  /* bytes a pass may take; 0: SDPA_WORKSPACE */
     bool fast;          /* dQ by atomic additions: another rounding in each run */
     const char *chosen; /* sdpa_text of an earlier run: its plans are taken again; or NULL */
+    bool dry;           /* only to see what would be planned: nothing is compiled, nothing can run,
+                           workspace lacks what cuDNN adds, some KiB */
 } SdpaSettings;
 
 /* The attention of one network. */
@@ -52,7 +55,7 @@ typedef struct SdpaNeed {
 typedef struct Sdpa {
     const CudnnTarget *target; /* outlives this */
     int64_t limit;             /* SdpaSettings */
-    bool fast;
+    bool fast, dry;
     char *chosen;
     SdpaPlan *plans; /* [count] */
     int count;

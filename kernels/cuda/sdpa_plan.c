@@ -31,7 +31,8 @@ static char *heading(const CudnnTarget *target) {
 int sdpa_open(Sdpa *sdpa, const CudnnTarget *target, const SdpaSettings *settings, Error *error) {
     *sdpa = (Sdpa){.target = target,
                    .limit = settings->workspace ? settings->workspace : SDPA_WORKSPACE,
-                   .fast = settings->fast};
+                   .fast = settings->fast,
+                   .dry = settings->dry};
     if (!settings->chosen)
         return 0;
     char *here = heading(target);
@@ -146,7 +147,7 @@ static bool cut(SdpaGraphShape *s, int64_t sequences) {
 /* What has to be asked for by name, since the heuristics do not propose it: the backward pass with
  * sums in a fixed order on compute capability 10.0 to 10.3. Source: cudnn-frontend 1.23, whose
  * set_deterministic_algorithm asks for engine 5 with two stages (knob 14) and these kernels (24;
- * from 9.23 on also tiles of 128 x 128: 27, 38, 40, 41). */
+ * from 9.23 on, which was not tried, also tiles of 128 x 128: 27, 38, 40, 41). */
 static const char *known_choice(const Sdpa *sdpa, SdpaPass pass) {
     int capability = sdpa->target->capability;
     if (pass != SDPA_BACKWARD || capability < 100 || capability > 103)
@@ -182,8 +183,9 @@ static int make_plan(SdpaPlan *made, const Sdpa *sdpa, const SdpaGraphShape *sha
     *made = (SdpaPlan){.shape = *shape};
     graph_start(&graph, sdpa->target);
     sdpa_graph(&graph, shape);
-    int status = graph_plan(&made->plan, &graph, before ? before : known_choice(sdpa, shape->pass),
-                            error);
+    const char *choice = before ? before : known_choice(sdpa, shape->pass);
+    int status = sdpa->dry ? graph_choose(made->plan.choice, &graph, choice, error)
+                           : graph_plan(&made->plan, &graph, choice, error);
     graph_end(&graph);
     free(before);
     if (status) {
