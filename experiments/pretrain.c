@@ -7,6 +7,7 @@
 #include "experiments/options.h"
 #include "experiments/plan.h"
 #include "jepa/trainer.h"
+#include "video/ffmpeg.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -220,6 +221,8 @@ static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
         recipe_free(&recipe);
         return 0;
     }
+    if (!status) /* before there is a run */
+        status = ffmpeg_needed(error);
     if (!status)
         status = run_open(&run, a->out, &recipe, a->resume, device->threads, error);
     if (!status) {
