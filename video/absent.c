@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a caller can never have got hold of: the functions that make it fail. */
+/* Making one cannot fail, so there is one to hand out. */
 struct ClipDecoder {
-    bool unused;
+    bool empty;
 };
 
 int ffmpeg_needed(Error *error) {
