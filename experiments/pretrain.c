@@ -8,6 +8,7 @@
 #include "experiments/plan.h"
 #include "jepa/trainer.h"
 #include "kernels/cuda_device.h"
+#include "video/ffmpeg.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -280,6 +281,8 @@ static int pretrain(const PretrainArguments *a, int *signal, Exchange *x, Error 
         recipe_free(&recipe);
         return exchange_agree(x, status, error);
     }
+    if (!status) /* before there is a run */
+        status = exchange_agree(x, ffmpeg_needed(error), error);
     if (!status)
         status = open_run(&run, a, &recipe, device, x, error);
     if (!status) {
