@@ -75,6 +75,19 @@ INLINE Visible visible(Range queries, Range keys) {
     return keys.most <= queries.least ? ALL : keys.least <= queries.most ? SOME : NONE;
 }
 
+/* ---- backward ---- */
+
+/* lse log2(e) and delta of COLUMNS queries from a row on, into shared memory. */
+template <int COLUMNS, int BLOCK_THREADS>
+INLINE void load_statistics(float *lse2, float *delta, const float *all_lse, const float *all_delta,
+                            int64_t row, int columns, int head, const Ragged &a) {
+    for (int i = (int)threadIdx.x; i < COLUMNS; i += BLOCK_THREADS) {
+        int64_t at = (row + i) * a.heads + head;
+        lse2[i] = i < columns ? all_lse[at] * (float)LOG2_E : 0;
+        delta[i] = i < columns ? all_delta[at] : 0;
+    }
+}
+
 /* ---- launching ---- */
 
 /* More than 48 KiB of shared memory must be asked for. */
