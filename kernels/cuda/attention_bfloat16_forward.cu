@@ -35,7 +35,7 @@ template <int HD, int COLUMNS>
 __global__ void __launch_bounds__(THREADS)
     forward_kernel(Bf16 *out, float *lse, const Bf16 *qkv, const Ragged a) {
     CUDA_SHARED_DYNAMIC(Bf16, shared);
-    Bf16 *q = shared, *k = q + ROWS * (HD + PAD), *v = k + COLUMNS * (HD + PAD);
+    Bf16 *q = shared, *stages = q + ROWS * (HD + PAD);
     const Place own = place_of(a, ROWS);
     if (own.rows <= 0)
         return;
@@ -43,30 +43,32 @@ __global__ void __launch_bounds__(THREADS)
     const Bf16 *row = qkv + own.first * stride + own.head * a.head;
     const int32_t *block = a.block ? a.block + own.first : NULL;
     const Range mine = block ? range_of(block + own.at, own.rows) : Range{};
-    uint32_t rows[HD / 16][4];
+    Tile t = next_tile<COLUMNS, false>(0, own, block, mine);
     load_tile<HD, ROWS>(q, row + own.at * stride, stride, own.rows, a);
+    load_keys<HD, COLUMNS>(stages, row, t, a);
+    copies_arrive();
     __syncthreads();
+    uint32_t rows[HD / 16][4];
     load_rows<HD>(rows, q);
 
     float o[HD / 8][4], most[2] = {-1e30f, -1e30f},
                         sum[2] = {0, 0}; /* a difference to -inf is -inf */
     clear<HD / 8>(o);
-    for (int at = 0; at < own.count; at += COLUMNS) {
-        int columns = own.count - at < COLUMNS ? own.count - at : COLUMNS;
-        Visible sees = block ? visible(mine, range_of(block + at, columns)) : ALL;
-        if (sees == NONE)
-            continue;
-        __syncthreads(); /* the tile before has been read */
-        load_tile<HD, COLUMNS>(k, row + a.width + at * stride, stride, columns, a);
-        load_tile<HD, COLUMNS>(v, row + 2 * a.width + at * stride, stride, columns, a);
-        __syncthreads();
+    for (int stage = 0; t.columns; stage ^= 1) {
+        const Bf16 *k = stages + stage * 2 * COLUMNS * (HD + PAD), *v = k + COLUMNS * (HD + PAD);
+        Tile next = next_tile<COLUMNS, false>(t.at + COLUMNS, own, block, mine);
+        copies_arrive();
+        __syncthreads(); /* this tile is here, the one before has been read */
+        if (next.columns)
+            load_keys<HD, COLUMNS>(stages + (stage ^ 1) * 2 * COLUMNS * (HD + PAD), row, next, a);
         float s[COLUMNS / 8][4];
         dot<HD, COLUMNS>(s, rows, k);
-        if (sees == SOME || columns < COLUMNS)
-            hide<COLUMNS, false>(s, sees == SOME ? block + own.at : NULL, block + at, own.rows,
-                                 columns);
+        if (t.sees == SOME || t.columns < COLUMNS)
+            hide<COLUMNS, false>(s, t.sees == SOME ? block + own.at : NULL, block + t.at, own.rows,
+                                 t.columns);
         online_softmax<HD, COLUMNS>(s, o, most, sum, a.scale2);
         accumulate<HD, COLUMNS>(o, s, v);
+        t = next;
     }
 
     float factor[2];
@@ -86,7 +88,7 @@ __global__ void __launch_bounds__(THREADS)
 template <int HD, int COLUMNS>
 static void launch(Bf16 *out, float *lse, const Bf16 *qkv, Ragged a, int longest, int64_t sequences,
                    Device *device) {
-    size_t bytes = sizeof(Bf16) * (ROWS + 2 * COLUMNS) * (HD + PAD);
+    size_t bytes = sizeof(Bf16) * (ROWS + 4 * COLUMNS) * (HD + PAD);
     a.tiles = (longest + ROWS - 1) / ROWS;
     allow_shared((const void *)forward_kernel<HD, COLUMNS>, bytes, device);
     CUDA_LAUNCH((forward_kernel<HD, COLUMNS>), blocks_for(sequences * a.heads * a.tiles, 1),

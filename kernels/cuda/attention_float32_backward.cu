@@ -11,6 +11,17 @@
 
 /* ---- dK and dV ---- */
 
+/* lse log2(e) and delta of COLUMNS queries from a row on, into shared memory. */
+template <int COLUMNS>
+INLINE void load_statistics(float *lse2, float *delta, const float *all_lse, const float *all_delta,
+                            int64_t row, int columns, int head, const Ragged &a) {
+    for (int i = (int)threadIdx.x; i < COLUMNS; i += THREADS) {
+        int64_t at = (row + i) * a.heads + head;
+        lse2[i] = i < columns ? all_lse[at] * (float)LOG2_E : 0;
+        delta[i] = i < columns ? all_delta[at] : 0;
+    }
+}
+
 template <int HD, int RT, int COLUMNS>
 __global__ void __launch_bounds__(THREADS)
     dk_dv_kernel(float *dqkv, const float *dout, const float *qkv, const float *all_lse,
@@ -34,23 +45,20 @@ __global__ void __launch_bounds__(THREADS)
     float dk[RT][HD / WIDE], dv[RT][HD / WIDE];
     clear<RT, HD / WIDE>(dk);
     clear<RT, HD / WIDE>(dv);
-    for (int at = 0; at < own.count; at += COLUMNS) {
-        int columns = own.count - at < COLUMNS ? own.count - at : COLUMNS;
-        Visible sees = block ? visible(range_of(block + at, columns), mine) : ALL;
-        if (sees == NONE)
-            continue;
+    for (Tile t = next_tile<COLUMNS, true>(0, own, block, mine); t.columns;
+         t = next_tile<COLUMNS, true>(t.at + COLUMNS, own, block, mine)) {
         __syncthreads(); /* the tile before has been read */
-        load_tile<HD, COLUMNS>(q, row + at * stride, stride, columns, a);
-        load_tile<HD, COLUMNS>(g, dout_row + at * a.width, a.width, columns, a);
-        load_statistics<COLUMNS, THREADS>(lse2, delta, all_lse, all_delta, own.first + at, columns,
-                                          own.head, a);
+        load_tile<HD, COLUMNS>(q, row + t.at * stride, stride, t.columns, a);
+        load_tile<HD, COLUMNS>(g, dout_row + t.at * a.width, a.width, t.columns, a);
+        load_statistics<COLUMNS>(lse2, delta, all_lse, all_delta, own.first + t.at, t.columns,
+                                 own.head, a);
         __syncthreads();
         float s[RT][CT], ds[RT][CT]; /* transposed: rows are keys */
         dot<HD, RT, COLUMNS>(s, k, q);
         dot<HD, RT, COLUMNS>(ds, v, g);
-        if (sees == SOME || columns < COLUMNS)
-            hide<RT, COLUMNS, true>(s, sees == SOME ? block + own.at : NULL, block + at, own.rows,
-                                    columns);
+        if (t.sees == SOME || t.columns < COLUMNS)
+            hide<RT, COLUMNS, true>(s, t.sees == SOME ? block + own.at : NULL, block + t.at,
+                                    own.rows, t.columns);
 #pragma unroll
         for (int j = 0; j < CT; j++) {
             float its_lse2 = lse2[my_column() + j * WIDE],
@@ -62,9 +70,9 @@ __global__ void __launch_bounds__(THREADS)
             }
         }
         share<RT, COLUMNS>(p, s);
-        accumulate<HD, RT, COLUMNS>(dv, p, g, columns);
+        accumulate<HD, RT, COLUMNS>(dv, p, g, t.columns);
         share<RT, COLUMNS>(p, ds);
-        accumulate<HD, RT, COLUMNS>(dk, p, q, columns);
+        accumulate<HD, RT, COLUMNS>(dk, p, q, t.columns);
     }
 
     float one[RT], scale[RT];
@@ -106,28 +114,25 @@ __global__ void __launch_bounds__(THREADS)
         lse2[i] = r < own.rows ? all_lse[at] * (float)LOG2_E : 0;
         delta[i] = r < own.rows ? all_delta[at] : 0;
     }
-    for (int at = 0; at < own.count; at += COLUMNS) {
-        int columns = own.count - at < COLUMNS ? own.count - at : COLUMNS;
-        Visible sees = block ? visible(mine, range_of(block + at, columns)) : ALL;
-        if (sees == NONE)
-            continue;
+    for (Tile t = next_tile<COLUMNS, false>(0, own, block, mine); t.columns;
+         t = next_tile<COLUMNS, false>(t.at + COLUMNS, own, block, mine)) {
         __syncthreads(); /* the tile before has been read */
-        load_tile<HD, COLUMNS>(k, row + a.width + at * stride, stride, columns, a);
-        load_tile<HD, COLUMNS>(v, row + 2 * a.width + at * stride, stride, columns, a);
+        load_tile<HD, COLUMNS>(k, row + a.width + t.at * stride, stride, t.columns, a);
+        load_tile<HD, COLUMNS>(v, row + 2 * a.width + t.at * stride, stride, t.columns, a);
         __syncthreads();
         float s[RT][CT], ds[RT][CT];
         dot<HD, RT, COLUMNS>(s, q, k);
         dot<HD, RT, COLUMNS>(ds, g, v);
-        if (sees == SOME || columns < COLUMNS)
-            hide<RT, COLUMNS, false>(s, sees == SOME ? block + own.at : NULL, block + at, own.rows,
-                                     columns);
+        if (t.sees == SOME || t.columns < COLUMNS)
+            hide<RT, COLUMNS, false>(s, t.sees == SOME ? block + own.at : NULL, block + t.at,
+                                     own.rows, t.columns);
 #pragma unroll
         for (int i = 0; i < RT; i++)
 #pragma unroll
             for (int j = 0; j < CT; j++)
                 ds[i][j] = exp2f(s[i][j] * a.scale2 - lse2[i]) * (ds[i][j] - delta[i]);
         share<RT, COLUMNS>(p, ds);
-        accumulate<HD, RT, COLUMNS>(dq, p, k, columns);
+        accumulate<HD, RT, COLUMNS>(dq, p, k, t.columns);
     }
 
     float scale[RT];

@@ -66,23 +66,20 @@ __global__ void __launch_bounds__(THREADS)
         most[i] = -1e30f; /* finite: a difference to -inf is -inf */
         sum[i] = 0;
     }
-    for (int at = 0; at < own.count; at += COLUMNS) {
-        int columns = own.count - at < COLUMNS ? own.count - at : COLUMNS;
-        Visible sees = block ? visible(mine, range_of(block + at, columns)) : ALL;
-        if (sees == NONE)
-            continue;
+    for (Tile t = next_tile<COLUMNS, false>(0, own, block, mine); t.columns;
+         t = next_tile<COLUMNS, false>(t.at + COLUMNS, own, block, mine)) {
         __syncthreads(); /* the tile before has been read */
-        load_tile<HD, COLUMNS>(k, row + a.width + at * stride, stride, columns, a);
-        load_tile<HD, COLUMNS>(v, row + 2 * a.width + at * stride, stride, columns, a);
+        load_tile<HD, COLUMNS>(k, row + a.width + t.at * stride, stride, t.columns, a);
+        load_tile<HD, COLUMNS>(v, row + 2 * a.width + t.at * stride, stride, t.columns, a);
         __syncthreads();
         float s[RT][CT];
         dot<HD, RT, COLUMNS>(s, q, k);
-        if (sees == SOME || columns < COLUMNS)
-            hide<RT, COLUMNS, false>(s, sees == SOME ? block + own.at : NULL, block + at, own.rows,
-                                     columns);
+        if (t.sees == SOME || t.columns < COLUMNS)
+            hide<RT, COLUMNS, false>(s, t.sees == SOME ? block + own.at : NULL, block + t.at,
+                                     own.rows, t.columns);
         online_softmax<RT, CT, HD / WIDE>(s, o, most, sum, a.scale2);
         share<RT, COLUMNS>(p, s);
-        accumulate<HD, RT, COLUMNS>(o, p, v, columns);
+        accumulate<HD, RT, COLUMNS>(o, p, v, t.columns);
     }
 
     float factor[RT];

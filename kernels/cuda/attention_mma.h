@@ -52,6 +52,24 @@ INLINE void mma_16x8x16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
+/* BYTES (4, 16) to shared memory, or zeros, while the thread goes on; until copies_arrive. */
+template <int BYTES> INLINE void copy_later(void *to, const void *from, bool is) {
+    uint32_t at = (uint32_t)__cvta_generic_to_shared(to);
+    if (BYTES == 16)
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                     :
+                     : "r"(at), "l"(from), "r"(is ? 16 : 0)
+                     : "memory");
+    else
+        asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;"
+                     :
+                     : "r"(at), "l"(from), "r"(is ? 4 : 0)
+                     : "memory");
+}
+INLINE void copies_arrive(void) {
+    asm volatile("cp.async.wait_all;" ::: "memory");
+}
+
 INLINE uint32_t pair_of(float low, float high) {
     uint32_t x;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(high), "f"(low));
@@ -92,6 +110,13 @@ INLINE void mma_16x8x16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b
         }
 }
 
+template <int BYTES> INLINE void copy_later(void *to, const void *from, bool is) {
+    emulation_copy_later(to, from, BYTES, is ? BYTES : 0);
+}
+INLINE void copies_arrive(void) {
+    emulation_copies_arrive();
+}
+
 INLINE uint32_t pair_of(float low, float high) {
     return bf16_of(low).bits | (uint32_t)bf16_of(high).bits << 16;
 }
@@ -112,7 +137,8 @@ INLINE const Bf16 *warp_rows(const Bf16 *tile, int step) {
 
 /* ---- tiles ---- */
 
-/* to[N][HD + PAD] from `rows` rows of a.head values, `stride` apart; zeros around them. */
+/* to[N][HD + PAD] from `rows` rows of a.head values, `stride` apart; zeros around them. There when
+ * the copies have arrived. */
 template <int HD, int N>
 INLINE void load_tile(Bf16 *to, const Bf16 *from, int64_t stride, int rows, const Ragged &a) {
     constexpr int V = 8, CHUNKS = HD / V;
@@ -120,11 +146,9 @@ INLINE void load_tile(Bf16 *to, const Bf16 *from, int64_t stride, int rows, cons
 #pragma unroll
         for (int k = 0; k < (N * CHUNKS + THREADS - 1) / THREADS; k++) {
             int i = k * THREADS + (int)threadIdx.x, row = i / CHUNKS, d = i % CHUNKS * V;
-            Pack<Bf16, V> x = {};
-            if (row < rows && d < a.head)
-                x = load<Bf16, V>(from + row * stride + d);
+            bool is = row < rows && d < a.head;
             if (row < N)
-                store<Bf16, V>(to + row * (HD + PAD) + d, x);
+                copy_later<16>(to + row * (HD + PAD) + d, is ? from + row * stride + d : from, is);
         }
     } else {
         for (int i = (int)threadIdx.x; i < N * HD; i += THREADS) {
@@ -133,6 +157,14 @@ INLINE void load_tile(Bf16 *to, const Bf16 *from, int64_t stride, int rows, cons
             to[row * (HD + PAD) + d] = is ? from[row * stride + d] : Bf16{0};
         }
     }
+}
+
+/* K and V of a tile's tokens, one behind the other. `row`: the head's Q of the sequence's first. */
+template <int HD, int COLUMNS>
+INLINE void load_keys(Bf16 *to, const Bf16 *row, const Tile &t, const Ragged &a) {
+    const Bf16 *k = row + t.at * 3 * a.width + a.width;
+    load_tile<HD, COLUMNS>(to, k, 3 * a.width, t.columns, a);
+    load_tile<HD, COLUMNS>(to + COLUMNS * (HD + PAD), k + a.width, 3 * a.width, t.columns, a);
 }
 
 /* A lane's sums o[HD/8][4] times `factor` of its two rows to rows of a.head values. */

@@ -75,17 +75,26 @@ INLINE Visible visible(Range queries, Range keys) {
     return keys.most <= queries.least ? ALL : keys.least <= queries.most ? SOME : NONE;
 }
 
-/* ---- backward ---- */
+/* Tokens that pass by a block's own. */
+typedef struct Tile {
+    int at, columns; /* none: 0 */
+    Visible sees;
+} Tile;
 
-/* lse log2(e) and delta of COLUMNS queries from a row on, into shared memory. */
-template <int COLUMNS, int BLOCK_THREADS>
-INLINE void load_statistics(float *lse2, float *delta, const float *all_lse, const float *all_delta,
-                            int64_t row, int columns, int head, const Ragged &a) {
-    for (int i = (int)threadIdx.x; i < COLUMNS; i += BLOCK_THREADS) {
-        int64_t at = (row + i) * a.heads + head;
-        lse2[i] = i < columns ? all_lse[at] * (float)LOG2_E : 0;
-        delta[i] = i < columns ? all_delta[at] : 0;
+/* The next tile from `at` on of which something is seen. All threads of a warp call it. */
+template <int COLUMNS, bool OWN_ARE_KEYS>
+INLINE Tile next_tile(int at, const Place &own, const int32_t *block, Range mine) {
+    for (; at < own.count; at += COLUMNS) {
+        int columns = own.count - at < COLUMNS ? own.count - at : COLUMNS;
+        Visible sees = ALL;
+        if (block) {
+            Range its = range_of(block + at, columns);
+            sees = OWN_ARE_KEYS ? visible(its, mine) : visible(mine, its);
+        }
+        if (sees != NONE)
+            return Tile{at, columns, sees};
     }
+    return Tile{at, 0, NONE};
 }
 
 /* ---- launching ---- */
