@@ -75,6 +75,28 @@ INLINE Visible visible(Range queries, Range keys) {
     return keys.most <= queries.least ? ALL : keys.least <= queries.most ? SOME : NONE;
 }
 
+/* Tokens that pass by a block's own. */
+typedef struct Tile {
+    int at, columns; /* none: 0 */
+    Visible sees;
+} Tile;
+
+/* The next tile from `at` on of which something is seen. All threads of a warp call it. */
+template <int COLUMNS, bool OWN_ARE_KEYS>
+INLINE Tile next_tile(int at, const Place &own, const int32_t *block, Range mine) {
+    for (; at < own.count; at += COLUMNS) {
+        int columns = own.count - at < COLUMNS ? own.count - at : COLUMNS;
+        Visible sees = ALL;
+        if (block) {
+            Range its = range_of(block + at, columns);
+            sees = OWN_ARE_KEYS ? visible(its, mine) : visible(mine, its);
+        }
+        if (sees != NONE)
+            return Tile{at, columns, sees};
+    }
+    return Tile{at, 0, NONE};
+}
+
 /* ---- launching ---- */
 
 /* More than 48 KiB of shared memory must be asked for. */

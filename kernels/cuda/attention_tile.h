@@ -1,4 +1,5 @@
-/* Products of tiles in shared memory, in float32: the inner loops of attention_ragged_*.cu.
+/* Products of tiles in shared memory, in float32: the inner loops of
+ * attention_float32_*.cu.
  *
  * THREADS threads lie DEEP x WIDE over a tile of ROWS = 8 RT rows (the block's own tokens) and
  * COLUMNS tokens that pass by: thread (y, x) has rows y, y + 8, ... and columns x, x + 16, ...
@@ -32,37 +33,31 @@ INLINE int my_column(void) {
 }
 
 /* to[N][HD + PAD] from `rows` rows of a.head values, `stride` apart; zeros around them. */
-template <typename T, int HD, int N>
-INLINE void load_tile(float *to, const T *from, int64_t stride, int rows, const Ragged &a) {
-    constexpr int V = 16 / sizeof(T), CHUNKS = HD / V;
+template <int HD, int N>
+INLINE void load_tile(float *to, const float *from, int64_t stride, int rows, const Ragged &a) {
+    constexpr int V = 4, CHUNKS = HD / V;
     if (a.vectors) {
 #pragma unroll
         for (int k = 0; k < N * CHUNKS / THREADS; k++) {
             int i = k * THREADS + (int)threadIdx.x, row = i / CHUNKS, d = i % CHUNKS * V;
-            Pack<T, V> x = {};
+            Pack<float, V> x = {};
             if (row < rows && d < a.head)
-                x = load<T, V>(from + row * stride + d);
-#pragma unroll
-            for (int part = 0; part < V; part += 4) {
-                Pack<float, 4> y;
-                for (int e = 0; e < 4; e++)
-                    y.at[e] = widen(x.at[part + e]);
-                store<float, 4>(to + row * (HD + PAD) + d + part, y);
-            }
+                x = load<float, V>(from + row * stride + d);
+            store<float, V>(to + row * (HD + PAD) + d, x);
         }
     } else {
         for (int i = (int)threadIdx.x; i < N * HD; i += THREADS) {
             int row = i / HD, d = i % HD;
             bool is = row < rows && d < a.head;
-            to[row * (HD + PAD) + d] = is ? widen(from[row * stride + d]) : 0.0f;
+            to[row * (HD + PAD) + d] = is ? from[row * stride + d] : 0.0f;
         }
     }
 }
 
 /* Sums o[RT][HD/16] times `factor` to rows of a.head values, `stride` apart. */
-template <typename T, int HD, int RT>
-INLINE void store_rows(T *to, int64_t stride, const float o[RT][HD / WIDE], const float factor[RT],
-                       int rows, const Ragged &a) {
+template <int HD, int RT>
+INLINE void store_rows(float *to, int64_t stride, const float o[RT][HD / WIDE],
+                       const float factor[RT], int rows, const Ragged &a) {
     constexpr int W = NEIGHBOURS(HD);
 #pragma unroll
     for (int i = 0; i < RT; i++) {
@@ -72,11 +67,11 @@ INLINE void store_rows(T *to, int64_t stride, const float o[RT][HD / WIDE], cons
 #pragma unroll
         for (int g = 0; g < HD / WIDE; g += W) {
             int d = g * WIDE + my_column() * W;
-            Pack<T, W> y;
+            Pack<float, W> y;
             for (int k = 0; k < W; k++)
-                put(&y.at[k], o[i][g + k] * factor[i]);
+                y.at[k] = o[i][g + k] * factor[i];
             if (a.vectors && d < a.head)
-                store<T, W>(to + row * stride + d, y);
+                store<float, W>(to + row * stride + d, y);
             else
                 for (int k = 0; k < W; k++)
                     if (d + k < a.head)

@@ -30,6 +30,10 @@ void emulation_barrier(void);
 /* Waits for the lanes of `mask`; gives the `bytes` that lane `from` (0..31) brought. */
 void emulation_shuffle(unsigned mask, int from, const void *mine, void *theirs, size_t bytes);
 int emulation_lane(void);
+/* A copy that is under way until this thread waits for its copies: until then `to` holds NaN
+ * patterns. Beyond the first `taken` bytes it becomes 0. */
+void emulation_copy_later(void *to, const void *from, size_t bytes, size_t taken);
+void emulation_copies_arrive(void);
 void *emulation_shared(void);
 void emulation_poison(void *shared, size_t bytes); /* once for each block */
 

@@ -44,9 +44,9 @@ INLINE void online_softmax(float s[RT][CT], float o[RT][CHANNELS], float most[RT
     }
 }
 
-template <typename T, int HD, int RT, int COLUMNS>
+template <int HD, int RT, int COLUMNS>
 __global__ void __launch_bounds__(THREADS)
-    forward_kernel(T *out, float *lse, const T *qkv, const Ragged a) {
+    forward_kernel(float *out, float *lse, const float *qkv, const Ragged a) {
     constexpr int ROWS = DEEP * RT, CT = COLUMNS / WIDE;
     CUDA_SHARED_DYNAMIC(float, shared);
     float *q = shared, *k = q + ROWS * (HD + PAD), *v = k + COLUMNS * (HD + PAD);
@@ -55,10 +55,10 @@ __global__ void __launch_bounds__(THREADS)
     if (own.rows <= 0)
         return;
     const int64_t stride = 3 * a.width;
-    const T *row = qkv + own.first * stride + own.head * a.head;
+    const float *row = qkv + own.first * stride + own.head * a.head;
     const int32_t *block = a.block ? a.block + own.first : NULL;
     const Range mine = block ? range_of(block + own.at, own.rows) : Range{};
-    load_tile<T, HD, ROWS>(q, row + own.at * stride, stride, own.rows, a);
+    load_tile<HD, ROWS>(q, row + own.at * stride, stride, own.rows, a);
 
     float o[RT][HD / WIDE], most[RT], sum[RT];
     clear<RT, HD / WIDE>(o);
@@ -66,23 +66,20 @@ __global__ void __launch_bounds__(THREADS)
         most[i] = -1e30f; /* finite: a difference to -inf is -inf */
         sum[i] = 0;
     }
-    for (int at = 0; at < own.count; at += COLUMNS) {
-        int columns = own.count - at < COLUMNS ? own.count - at : COLUMNS;
-        Visible sees = block ? visible(mine, range_of(block + at, columns)) : ALL;
-        if (sees == NONE)
-            continue;
+    for (Tile t = next_tile<COLUMNS, false>(0, own, block, mine); t.columns;
+         t = next_tile<COLUMNS, false>(t.at + COLUMNS, own, block, mine)) {
         __syncthreads(); /* the tile before has been read */
-        load_tile<T, HD, COLUMNS>(k, row + a.width + at * stride, stride, columns, a);
-        load_tile<T, HD, COLUMNS>(v, row + 2 * a.width + at * stride, stride, columns, a);
+        load_tile<HD, COLUMNS>(k, row + a.width + t.at * stride, stride, t.columns, a);
+        load_tile<HD, COLUMNS>(v, row + 2 * a.width + t.at * stride, stride, t.columns, a);
         __syncthreads();
         float s[RT][CT];
         dot<HD, RT, COLUMNS>(s, q, k);
-        if (sees == SOME || columns < COLUMNS)
-            hide<RT, COLUMNS, false>(s, sees == SOME ? block + own.at : NULL, block + at, own.rows,
-                                     columns);
+        if (t.sees == SOME || t.columns < COLUMNS)
+            hide<RT, COLUMNS, false>(s, t.sees == SOME ? block + own.at : NULL, block + t.at,
+                                     own.rows, t.columns);
         online_softmax<RT, CT, HD / WIDE>(s, o, most, sum, a.scale2);
         share<RT, COLUMNS>(p, s);
-        accumulate<HD, RT, COLUMNS>(o, p, v, columns);
+        accumulate<HD, RT, COLUMNS>(o, p, v, t.columns);
     }
 
     float factor[RT];
@@ -95,44 +92,38 @@ __global__ void __launch_bounds__(THREADS)
             lse[(own.first + own.at + r) * a.heads + own.head] = most[i] * (float)LN_2 +
                                                                  logf(sum[i]);
     }
-    store_rows<T, HD, RT>(out + (own.first + own.at) * a.width + own.head * a.head, a.width, o,
-                          factor, own.rows, a);
+    store_rows<HD, RT>(out + (own.first + own.at) * a.width + own.head * a.head, a.width, o, factor,
+                       own.rows, a);
 }
 
-template <typename T, int HD, int RT, int COLUMNS>
-static void launch(T *out, float *lse, const T *qkv, Ragged a, int longest, int64_t sequences,
-                   Device *device) {
+template <int HD, int RT, int COLUMNS>
+static void launch(float *out, float *lse, const float *qkv, Ragged a, int longest,
+                   int64_t sequences, Device *device) {
     constexpr int ROWS = DEEP * RT;
     size_t bytes = sizeof(float) * ((ROWS + 2 * COLUMNS) * (HD + PAD) + ROWS * (COLUMNS + PAD));
     a.tiles = (longest + ROWS - 1) / ROWS;
-    allow_shared((const void *)forward_kernel<T, HD, RT, COLUMNS>, bytes, device);
-    CUDA_LAUNCH((forward_kernel<T, HD, RT, COLUMNS>), blocks_for(sequences * a.heads * a.tiles, 1),
+    allow_shared((const void *)forward_kernel<HD, RT, COLUMNS>, bytes, device);
+    CUDA_LAUNCH((forward_kernel<HD, RT, COLUMNS>), blocks_for(sequences * a.heads * a.tiles, 1),
                 THREADS, bytes, device, out, lse, qkv, a);
 }
 
-template <typename T>
-static void forward(T *out, float *lse, const T *qkv, const int32_t *cu_seqlens,
-                    const int32_t *block, int64_t sequences, int64_t width, int64_t heads,
-                    Device *device) {
+extern "C" void cuda_attention_float32_forward(Activation *out_, float *lse, const Activation *qkv_,
+                                               const int32_t *cu_seqlens, const int32_t *block,
+                                               int64_t sequences, int64_t width, int64_t heads,
+                                               Device *device) {
+    float *out = (float *)out_;
+    const float *qkv = (const float *)qkv_;
     Ragged a;
     int longest;
     if (!ragged_of(&a, &longest, cu_seqlens, block, sequences, width, heads, device))
         return;
     a.vectors = vectors_fit(qkv, a.head, sizeof *qkv) && vectors_fit(out, a.head, sizeof *out);
     if (a.head <= 32)
-        launch<T, 32, 8, 64>(out, lse, qkv, a, longest, sequences, device);
+        launch<32, 8, 64>(out, lse, qkv, a, longest, sequences, device);
     else if (a.head <= 64)
-        launch<T, 64, 8, 64>(out, lse, qkv, a, longest, sequences, device);
+        launch<64, 8, 64>(out, lse, qkv, a, longest, sequences, device);
     else if (a.head <= 96)
-        launch<T, 96, 8, 32>(out, lse, qkv, a, longest, sequences, device);
+        launch<96, 8, 32>(out, lse, qkv, a, longest, sequences, device);
     else
-        launch<T, 128, 8, 32>(out, lse, qkv, a, longest, sequences, device);
-}
-
-extern "C" void cuda_attention_ragged_forward(Activation *out, float *lse, const Activation *qkv,
-                                              const int32_t *cu_seqlens, const int32_t *block,
-                                              int64_t sequences, int64_t width, int64_t heads,
-                                              Device *device) {
-    ACTIVATION(device, forward<T>((T *)out, lse, (const T *)qkv, cu_seqlens, block, sequences,
-                                  width, heads, device));
+        launch<128, 8, 32>(out, lse, qkv, a, longest, sequences, device);
 }
