@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <time.h>
@@ -16,15 +17,29 @@ double time_now(void) {
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+#define NAME_VARIABLE "JEPA_LOG_AS"
+
+void log_as(const char *name) {
+    setenv(NAME_VARIABLE, name, 1);
+}
+
+static const char *log_name(void) {
+    return getenv(NAME_VARIABLE);
+}
+
 static void log_line(const char *mark, const char *format, va_list arguments) {
     char text[2048];
     vsnprintf(text, sizeof text, format, arguments);
     /* one write, so that lines of several threads do not mix */
-    fprintf(stderr, "%s%s%s\n", isatty(STDERR_FILENO) ? CLEAR_LINE : "", mark, text);
+    const char *name = log_name();
+    fprintf(stderr, "%s%s%s%s%s\n", isatty(STDERR_FILENO) ? CLEAR_LINE : "", mark, name ? name : "",
+            name ? ": " : "", text);
 }
 
 void log_info(const char *format, ...) {
     va_list arguments;
+    if (log_name())
+        return;
     va_start(arguments, format);
     log_line("", format, arguments);
     va_end(arguments);
@@ -44,7 +59,8 @@ void progress_start(Progress *progress, const char *what, double total, double f
                            .started = now,
                            .last_drawn = now,
                            .first_done = first_done,
-                           .terminal = isatty(STDERR_FILENO)};
+                           .terminal = isatty(STDERR_FILENO),
+                           .silent = log_name() != NULL};
 }
 
 static void duration_text(char text[32], double seconds) {
@@ -69,7 +85,7 @@ static void cut_to_terminal(char *text) {
 
 void progress_show(Progress *progress, double done, const char *detail) {
     double now = time_now(), every = progress->terminal ? 0.1 : 10;
-    if (now - progress->last_drawn < every)
+    if (progress->silent || now - progress->last_drawn < every)
         return;
     progress->last_drawn = now;
     char total[32] = "", left[40] = "", line[512];
@@ -91,6 +107,6 @@ void progress_show(Progress *progress, double done, const char *detail) {
 }
 
 void progress_end(Progress *progress) {
-    if (progress->terminal)
+    if (progress->terminal && !progress->silent)
         fputs(CLEAR_LINE, stderr);
 }

@@ -2,6 +2,11 @@
  *
  * On a terminal a progress line is redrawn in place; elsewhere it becomes a plain log line now and
  * then, so that a log file stays readable.
+ *
+ * Of several processes that do one thing together, one speaks: the others call log_as once, at
+ * their start. Their warnings come with that name; what is for information alone, and progress,
+ * does not come from them. The name is kept in the environment, as whatever belongs to a whole
+ * process.
  */
 #ifndef JEPA_BASE_LOG_H
 #define JEPA_BASE_LOG_H
@@ -11,6 +16,9 @@
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* "rank 2 (host)". Before the first thread. */
+void log_as(const char *name);
+
 typedef struct Progress {
     const char *what;  /* e.g. "index"; not owned */
     double total;      /* units in all; 0 when unknown */
@@ -18,6 +26,7 @@ typedef struct Progress {
     double last_drawn; /* seconds, monotonic */
     double first_done; /* units already done at the start (a resumed run) */
     bool terminal;     /* stderr is a terminal */
+    bool silent;       /* another process speaks */
 } Progress;
 
 void progress_start(Progress *progress, const char *what, double total, double first_done);

@@ -116,6 +116,33 @@ int machine_cores(void) {
     return limit > 0 && limit < cores ? limit : cores;
 }
 
+void machine_mask(unsigned char mask[MACHINE_MASK]) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set))
+        for (int i = 0; i < (int)sysconf(_SC_NPROCESSORS_ONLN) && i < 8 * MACHINE_MASK; i++)
+            CPU_SET(i, &set);
+    memset(mask, 0, MACHINE_MASK);
+    for (int i = 0; i < 8 * MACHINE_MASK && i < CPU_SETSIZE; i++)
+        if (CPU_ISSET(i, &set))
+            mask[i / 8] |= (unsigned char)(1 << i % 8);
+}
+
+int machine_cores_among(const unsigned char masks[][MACHINE_MASK], int count, int me) {
+    double cores = 0;
+    for (int i = 0; i < 8 * MACHINE_MASK; i++) {
+        int sharing = 0;
+        for (int r = 0; r < count; r++)
+            sharing += masks[r][i / 8] >> i % 8 & 1;
+        if (masks[me][i / 8] >> i % 8 & 1)
+            cores += 1.0 / sharing;
+    }
+    int limit = machine_core_limit("") / count, own = (int)(cores + 1e-6);
+    if (limit > 0 && limit < own)
+        own = limit;
+    return own < 1 ? 1 : own;
+}
+
 size_t machine_memory(void) {
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     size_t memory = pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;

@@ -752,7 +752,7 @@ int command_check_reference(int argc, char **argv) {
     if (parsed == 0 && precision_parse(&precision, precision_text))
         parsed = error_set(&error, ERROR_USAGE, "--precision %s: expected float32 or bfloat16",
                            precision_text);
-    if (parsed == 0 && !plan_open_device(&device, device_name, (int)threads, &error)) {
+    if (parsed == 0 && !plan_open_device(&device, device_name, 0, (int)threads, &error)) {
         if (device_set_precision(device, precision, true) != precision)
             log_info("device %s has no %s: float32", device->name, precision_text);
         check.reference.folder = path_join(".", rest.items[0]);

@@ -6,10 +6,8 @@
 #include "kernels/cuda_device.h"
 #include "kernels/device.h"
 #include "video/encode.h"
+#include "video/ffmpeg.h"
 #include <jansson.h>
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
-#include <libavutil/avutil.h>
 #include <png.h> /* libpng; eval/png.h is ours */
 #include <sodium.h>
 #include <stdio.h>
@@ -44,19 +42,13 @@ static void print_cpu(void) {
 }
 
 static void print_codecs(void) {
-    const enum AVCodecID wanted[] = {AV_CODEC_ID_H264,  AV_CODEC_ID_HEVC,       AV_CODEC_ID_AV1,
-                                     AV_CODEC_ID_VP9,   AV_CODEC_ID_VP8,        AV_CODEC_ID_MPEG4,
-                                     AV_CODEC_ID_MJPEG, AV_CODEC_ID_MPEG2VIDEO, AV_CODEC_ID_GIF,
-                                     AV_CODEC_ID_PNG};
-    printf("decoders        ");
-    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-        const AVCodec *codec = avcodec_find_decoder(wanted[i]);
-        if (codec)
-            printf(" %s", codec->name);
-        else
-            printf(" (no %s)", avcodec_get_name(wanted[i]));
-    }
-    printf("\nencoder          %s\n", video_writer_codec());
+    char *decoders = ffmpeg_decoders();
+    Error error = {0};
+    if (ffmpeg_needed(&error))
+        printf("videos           %s\n", error.text);
+    else
+        printf("decoders         %s\nencoder          %s\n", decoders, video_writer_codec());
+    free(decoders);
 }
 
 /* What the CPU device computes with. */
@@ -126,9 +118,10 @@ int command_doctor(int argc, char **argv) {
     printf("memory           %.1f GiB, %.1f GiB free\n", gib, free_gib);
     print_devices();
     print_arithmetic();
-    printf("libraries        FFmpeg %s, libpng %s, libyaml %s, jansson %s, libsodium %s\n",
-           av_version_info(), png_get_libpng_ver(NULL), yaml_get_version_string(), JANSSON_VERSION,
-           sodium_version_string());
+    const char *ffmpeg = ffmpeg_version();
+    printf("libraries        %s%s, libpng %s, libyaml %s, jansson %s, libsodium %s\n",
+           ffmpeg ? "FFmpeg " : "no FFmpeg", ffmpeg ? ffmpeg : "", png_get_libpng_ver(NULL),
+           yaml_get_version_string(), JANSSON_VERSION, sodium_version_string());
     print_codecs();
     const char *blas[] = {"OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
                           "OMP_WAIT_POLICY"};

@@ -6,11 +6,8 @@
 #include "experiments/options.h"
 #include "video/clip.h"
 #include "video/decode.h"
+#include "video/ffmpeg.h"
 #include <inttypes.h>
-#include <libavutil/frame.h>
-#include <libavutil/imgutils.h>
-#include <libavutil/log.h>
-#include <libavutil/pixdesc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -95,31 +92,21 @@ typedef struct Take {
     const FrameList *list;
 } Take;
 
-/* The planes one after another without padding between lines: what rawvideo is. */
-static int write_native(const AVFrame *frame, const char *path, Error *error) {
-    enum AVPixelFormat format = (enum AVPixelFormat)frame->format;
-    int bytes = av_image_get_buffer_size(format, frame->width, frame->height, 1);
-    if (bytes < 0)
-        return error_set(error, ERROR_RUN, "pictures of format %s have no raw form",
-                         av_get_pix_fmt_name(format));
-    uint8_t *buffer = memory_new((size_t)bytes, 1);
-    av_image_copy_to_buffer(buffer, bytes, (const uint8_t *const *)frame->data, frame->linesize,
-                            format, frame->width, frame->height, 1);
-    int result = file_write(path, buffer, (size_t)bytes, error);
-    free(buffer);
-    return result;
-}
-
-static int take_frame(void *context, size_t i, const AVFrame *frame, Error *error) {
+static int take_frame(void *context, size_t i, const struct AVFrame *frame, Error *error) {
     const Take *take = context;
     const FramesArguments *a = take->arguments;
     int64_t number = take->list->frames[i];
     int native = a->raw && !strcmp(a->format, "native"), result;
     char *path;
     if (native) {
-        const char *name = av_get_pix_fmt_name((enum AVPixelFormat)frame->format);
+        const char *name;
+        uint8_t *planes;
+        size_t bytes;
+        result = clip_frame_native(&planes, &bytes, &name, frame, error);
         path = memory_text("%s/frame_%06" PRId64 ".%s.raw", a->out, number, name);
-        result = write_native(frame, path, error);
+        if (!result)
+            result = file_write(path, planes, bytes, error);
+        free(planes);
     } else {
         int width, height;
         uint8_t *rgb = NULL;
@@ -144,7 +131,7 @@ static int write_frames(const FramesArguments *a, Error *error) {
     VideoFile file = {0};
     FrameList list = {0};
     VideoReader *reader = NULL;
-    av_log_set_level(AV_LOG_QUIET);
+    ffmpeg_quiet();
     video_file_scan(&file, a->file, NULL);
     file.name = memory_text("%s", a->file);
     int result = 0;

@@ -1,7 +1,8 @@
 # Which packages of the distribution are needed, and how they are installed. Sourced by the scripts.
 
 build_packages=(gcc cmake make pkg-config libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
-    libpng-dev libyaml-dev libmsgpack-dev libjansson-dev libsodium-dev libopenblas-dev libdnnl-dev)
+    libpng-dev libyaml-dev libmsgpack-dev libjansson-dev libsodium-dev libopenblas-dev libdnnl-dev
+    libopenmpi-dev openmpi-bin)
 test_packages=(libcmocka-dev ffmpeg)
 fuzz_packages=(clang libclang-rt-dev)
 

@@ -24,11 +24,15 @@ int plan_load_recipe(Recipe *recipe, const char *path, Error *error) {
     return result;
 }
 
-int plan_open_device(Device **device, const char *name, int threads, Error *error) {
+int plan_open_device(Device **device, const char *name, int place, int threads, Error *error) {
     Error why = {0};
-    if (!name)
-        name = cuda_device_count(&why) ? "cuda" : "cpu";
-    if (device_open(device, name, threads, error))
+    char own[24];
+    int count = name && strcmp(name, "cuda") ? 0 : cuda_device_count(&why);
+    if (count) {
+        snprintf(own, sizeof own, "cuda:%d", place % count);
+        name = own;
+    }
+    if (device_open(device, name ? name : "cpu", threads, error))
         return -1;
     log_info("device %s: %s%s%s%s", (*device)->name, (*device)->what, *why.text ? " (" : "",
              why.text, *why.text ? ")" : "");
@@ -42,6 +46,8 @@ void plan_say_about(const Recipe *recipe) {
 
 void plan_precision(Device *device, const Recipe *recipe, bool emulate) {
     Precision wanted = recipe_precision(recipe);
+    device->tf32 = recipe->meta.tf32;
+    device->fast = !recipe->meta.deterministic;
     Precision used = device_set_precision(device, wanted, emulate);
     if (used != wanted)
         log_info("recipe: meta.dtype %s: device %s has no instructions for bfloat16, it computes "
@@ -119,7 +125,7 @@ static void compute_again(Recipe *recipe) {
 static const Variant variants[] = {{"MiB", keep_activations}, {"checkpointing", compute_again}};
 #define VARIANTS (sizeof variants / sizeof *variants)
 
-static void print_choices(const Recipe *recipe, Device *device, int loader_threads) {
+static void print_choices(const Recipe *recipe, Device *device, int loader_threads, int ranks) {
     TrainerChoice choices[VARIANTS][TRAINER_CHOICES_MAX];
     size_t machine = machine_memory();
     int count = 0;
@@ -127,11 +133,12 @@ static void print_choices(const Recipe *recipe, Device *device, int loader_threa
         Recipe changed = *recipe; /* its texts stay the recipe's */
         if (variants[k].change)
             variants[k].change(&changed);
-        count = trainer_choices(choices[k], &changed, device, loader_threads);
+        count = trainer_choices(choices[k], &changed, device, loader_threads, ranks);
     }
     if (machine)
-        printf("\nMemory of a run for each optimization.micro_batch, and with\n"
-               "model.use_activation_checkpointing (!: more than this machine has)");
+        printf("\nMemory of %s for each optimization.micro_batch, and with\n"
+               "model.use_activation_checkpointing (!: more than this machine has)",
+               ranks > 1 ? "a rank" : "a run");
     printf("\n%-16s", "micro_batch");
     for (size_t k = 0; k < VARIANTS; k++)
         printf(" %13s%s", variants[k].title, k + 1 < VARIANTS ? " " : "");
@@ -147,31 +154,39 @@ static void print_choices(const Recipe *recipe, Device *device, int loader_threa
     }
 }
 
-void plan_print(const Recipe *recipe, Device *device, int loader_threads) {
+int plan_print(const Recipe *recipe, Device *device, int loader_threads, int ranks, Error *error) {
     TrainerPlan plan;
     char kinds[400];
     size_t machine = machine_memory();
     ModelConfig config = recipe_model(recipe);
-    trainer_plan(&plan, recipe, device, loader_threads);
+    if (trainer_plan(&plan, recipe, device, loader_threads, ranks, error))
+        return -1;
     trainer_plan_kinds(kinds, sizeof kinds, &plan);
     print_networks(&config, &plan);
     print_step(recipe, &plan);
     print_operations(&plan);
-    printf("memory           %s: %.1f MiB\n", kinds, mib(plan.total));
+    if (ranks > 1)
+        printf(
+            "ranks            %d, each %d of %d micro-batches; the optimiser's state and the sums "
+            "of gradients are shared out\n",
+            ranks, plan.units / ranks, plan.units);
+    printf("memory           %s: %.1f MiB%s\n", kinds, mib(plan.total),
+           ranks > 1 ? " for rank 0" : "");
     if (machine)
         printf("machine          %.1f MiB%s, %d cores\n", mib(machine),
                plan.total > machine ? ": too little" : "", machine_cores());
-    print_choices(recipe, device, loader_threads);
+    print_choices(recipe, device, loader_threads, ranks);
+    return 0;
 }
 
 int command_plan(int argc, char **argv) {
     const CommandHelp help = {
-        "jepa plan [--recipe FILE.yaml] [--set KEY=VALUE]",
+        "jepa plan [--recipe FILE.yaml] [--set KEY=VALUE] [--ranks N]",
         "Says what a run of the recipe would be and take: networks, tokens, steps, floating-point "
         "operations, memory by kind beside what this machine has, and memory for every "
         "optimization.micro_batch. Needs no videos and takes none of it."};
     const char *path = NULL, *name = NULL;
-    int64_t threads = 0, workers = 0;
+    int64_t threads = 0, workers = 0, ranks = 1;
     TextList sets = {0}, rest = {0};
     const Option options[] = {
         {"recipe", "FILE", "recipe in YAML; default: the built-in quickstart.yaml", OPTION_TEXT,
@@ -181,6 +196,8 @@ int command_plan(int argc, char **argv) {
         {"workers", "N", "threads that decode; 0: from the recipe or the machine", OPTION_INTEGER,
          &workers},
         {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &name},
+        {"ranks", "N", "processes that train together; sizes are those of one", OPTION_INTEGER,
+         &ranks},
     };
     Error error = {0};
     int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
@@ -189,6 +206,8 @@ int command_plan(int argc, char **argv) {
         error_set(&error, ERROR_USAGE, "unexpected argument \"%s\"", rest.items[0]);
     else if (parsed == 0 && (threads < 0 || workers < 0))
         error_set(&error, ERROR_USAGE, "--threads and --workers: expected 0 or more");
+    else if (parsed == 0 && (ranks < 1 || ranks > REDUCE_LEAVES_MAX))
+        error_set(&error, ERROR_USAGE, "--ranks: expected 1 .. %d", REDUCE_LEAVES_MAX);
     else if (parsed == 0) {
         Recipe recipe;
         Device *device = NULL;
@@ -200,11 +219,11 @@ int command_plan(int argc, char **argv) {
             status = recipe_check(&recipe, &error);
         if (!status) {
             plan_say_about(&recipe);
-            status = plan_open_device(&device, name, (int)threads, &error);
+            status = plan_open_device(&device, name, 0, (int)threads, &error);
         }
         if (!status) {
             plan_precision(device, &recipe, false);
-            plan_print(&recipe, device, (int)workers);
+            plan_print(&recipe, device, (int)workers, (int)ranks, &error);
         }
         device_close(device);
         recipe_free(&recipe);

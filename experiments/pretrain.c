@@ -7,6 +7,8 @@
 #include "experiments/options.h"
 #include "experiments/plan.h"
 #include "jepa/trainer.h"
+#include "kernels/cuda_device.h"
+#include "video/ffmpeg.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -202,44 +204,126 @@ static int summarise(const char *folder, const TrainerResult *result, size_t qua
     return status;
 }
 
-static int pretrain(const PretrainArguments *a, int *signal, Error *error) {
+/* Rank 0 decides what the recipe is, the others are told. */
+static int agree_on_recipe(Recipe *recipe, const PretrainArguments *a, Exchange *x, Error *error) {
+    double *length = memory_new((size_t)x->ranks, sizeof *length);
+    char *text = NULL;
+    int status = 0;
+    if (x->rank)
+        recipe_default(recipe);
+    else
+        status = resolve_recipe(recipe, a, error);
+    if (!(status = exchange_agree(x, status, error)) && x->ranks > 1) {
+        if (!x->rank)
+            text = recipe_text(recipe);
+        length[x->rank] = text ? (double)strlen(text) : 0;
+        x->all(length, 1, x);
+        if (x->rank)
+            text = memory_new((size_t)length[0] + 1, 1);
+        x->broadcast(text, (size_t)length[0], 0, x);
+        if (x->rank && !(status = recipe_parse(recipe, text, "the recipe of rank 0", error)))
+            status = recipe_check(recipe, error);
+        status = exchange_agree(x, status, error);
+    }
+    free(text);
+    free(length);
+    return status;
+}
+
+/* Rank 0 opens the run, the others join it. That may take long: the videos are read for the index.
+ */
+static int open_run(Run *run, const PretrainArguments *a, const Recipe *recipe,
+                    const Device *device, Exchange *x, Error *error) {
+    double *step = memory_new((size_t)x->ranks, sizeof *step);
+    int status = 0;
+    if (!x->rank)
+        status = run_open(run, a->out, recipe, a->resume, device->threads, error);
+    x->doing = "the opening of the run";
+    status = exchange_agree(x, status, error);
+    if (!status && x->ranks > 1) {
+        step[x->rank] = run->resumed ? (double)run->checkpoint.step : -1;
+        x->all(step, 1, x);
+        if (x->rank)
+            status = run_join(run, a->out, recipe, (int64_t)step[0], error);
+        status = exchange_agree(x, status, error);
+    }
+    free(step);
+    return status;
+}
+
+static int pretrain(const PretrainArguments *a, int *signal, Exchange *x, Error *error) {
     Recipe recipe;
     Run run = {.lock = -1};
     Device *device = NULL;
     TrainerResult result = {0};
-    int status = resolve_recipe(&recipe, a, error);
+    int status = agree_on_recipe(&recipe, a, x, error);
     if (!status) {
+        int threads = (int)a->threads;
         plan_say_about(&recipe);
-        status = plan_open_device(&device, a->device, (int)a->threads, error);
+        if (!threads && x->ranks > 1)
+            threads = x->cores;
+        status = exchange_agree(
+            x, plan_open_device(&device, a->device, x->node_rank, threads, error), error);
+        Error why = {0};
+        if (!status)
+            status = cuda_exchange_join(x, device, &why, error);
+        if (!status && x->ranks > 1 && !device->on_host)
+            log_info("gradients of the GPUs go through %s%s%s%s",
+                     strcmp(x->name, "nccl") ? "the hosts' memory" : "NCCL", *why.text ? " (" : "",
+                     why.text, *why.text ? ")" : "");
     }
     if (!status)
         plan_precision(device, &recipe, a->emulate);
     if (!status && a->dry_run) {
-        plan_print(&recipe, device, (int)a->workers);
+        if (!x->rank)
+            status = plan_print(&recipe, device, (int)a->workers, x->ranks, error);
         device_close(device);
         recipe_free(&recipe);
-        return 0;
+        return exchange_agree(x, status, error);
     }
+    if (!status) /* before there is a run */
+        status = exchange_agree(x, ffmpeg_needed(error), error);
     if (!status)
-        status = run_open(&run, a->out, &recipe, a->resume, device->threads, error);
+        status = open_run(&run, a, &recipe, device, x, error);
     if (!status) {
         TrainerConfig config = {.recipe = &recipe,
                                 .run = &run,
                                 .device = device,
                                 .loader_threads = (int)a->workers,
+                                .exchange = x,
                                 .hooks = {NULL, observe}};
         size_t quarantined = run.index.count - run.index.usable;
-        if (quarantined)
+        if (quarantined && !x->rank)
             log_warn("%zu of %zu videos cannot be used: see %s/quarantine.csv", quarantined,
                      run.index.count, a->out);
         status = trainer_run(&result, &config, error);
-        if (!status)
+        if (!status && !x->rank)
             status = summarise(a->out, &result, quarantined, run.index.count, error);
-        run_close(&run);
     }
+    if (run.folder)
+        run_close(&run);
     device_close(device);
     recipe_free(&recipe);
     *signal = result.signal;
+    return status;
+}
+
+/* Joins the other ranks, if there are any, does the work and parts from them: rank 0 says what went
+ * wrong, before any of them ends (mpirun ends all when one has failed). */
+static int pretrain_together(const PretrainArguments *a, const char *command, int *signal,
+                             Error *error) {
+    Exchange *x;
+    if (exchange_open(&x, error)) {
+        fprintf(stderr, "%s: %s\n", command, error->text);
+        return -1;
+    }
+    if (x->rank)
+        log_as(x->who[x->rank]);
+    int status = pretrain(a, signal, x, error);
+    if (status && !x->rank)
+        fprintf(stderr, "%s: %s\n", command, error->text);
+    fflush(stdout);
+    exchange_close(x, true);
     return status;
 }
 
@@ -252,7 +336,7 @@ int command_pretrain(int argc, char **argv) {
         "and "
         "SIGUSR1 end it after the step at work, with a checkpoint; --resume goes on as if it had "
         "never "
-        "stopped, bit for bit."};
+        "stopped, bit for bit. Under mpirun or srun all ranks train together, to the same bits."};
     PretrainArguments a = {0};
     const Option options[] = {
         {"data", "PATH", "folder (walked recursively) or list of lines \"path label\"", OPTION_TEXT,
@@ -270,8 +354,8 @@ int command_pretrain(int argc, char **argv) {
         {"set", "KEY=VALUE",
          "change a key of the recipe, e.g. optimization.epochs=5; may be repeated", OPTION_LIST,
          &a.sets},
-        {"threads", "N", "threads for the arithmetic; 0: all (default)", OPTION_INTEGER,
-         &a.threads},
+        {"threads", "N", "threads for the arithmetic of a rank; 0: all it may use (default)",
+         OPTION_INTEGER, &a.threads},
         {"workers", "N", "threads that decode; 0: from the recipe or the machine", OPTION_INTEGER,
          &a.workers},
         {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &a.device},
@@ -280,7 +364,7 @@ int command_pretrain(int argc, char **argv) {
          OPTION_FLAG, &a.emulate},
     };
     TextList rest = {0};
-    Error error = {0};
+    Error error = {0}, said = {0}; /* said: it was printed already */
     int signal = 0;
     int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
                                &error);
@@ -292,10 +376,11 @@ int command_pretrain(int argc, char **argv) {
         else if (a.threads < 0 || a.workers < 0)
             error_set(&error, ERROR_USAGE, "--threads and --workers: expected 0 or more");
         else
-            pretrain(&a, &signal, &error);
+            pretrain_together(&a, "jepa pretrain", &signal, &said);
     }
     if (error.code)
         fprintf(stderr, "jepa pretrain: %s\n", error.text);
+    error = error.code ? error : said;
     free(a.sets.items);
     free(rest.items);
     return error.code ? error.code : signal ? 128 + signal : 0;

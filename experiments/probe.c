@@ -251,7 +251,7 @@ static int prepare(Study *s, const ProbeArguments *a, Error *error) {
         if (recipe_set(&s->recipe, a->sets.items[i], error))
             return -1;
     if (recipe_check(&s->recipe, error) ||
-        plan_open_device(&s->device, a->device, (int)a->threads, error) ||
+        plan_open_device(&s->device, a->device, 0, (int)a->threads, error) ||
         index_videos(&s->index[0], s, a->data, error))
         return -1;
     if (s->recipe.data.cache_bytes > 0 &&

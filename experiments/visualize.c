@@ -11,9 +11,9 @@
 #include "jepa/checkpoint.h"
 #include "jepa/recipe.h"
 #include "video/clip.h"
+#include "video/ffmpeg.h"
 #include "video/sources.h"
 #include <inttypes.h>
-#include <libavutil/log.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,7 +83,7 @@ static int choose_clip(Scene *s, const VisualizeArguments *a, Error *error) {
 static int open_video(Scene *s, const VisualizeArguments *a, Error *error) {
     SourceList list = {0};
     bool several = folder_exists(a->video) || is_list(a->video);
-    av_log_set_level(AV_LOG_QUIET);
+    ffmpeg_quiet();
     if (columns_is(a->video)) { /* the first usable one of an index */
         VideoIndex all;
         if (video_index_build(&all, a->video, 1, error))
@@ -280,7 +280,7 @@ static int visualize(const VisualizeArguments *a, Error *error) {
     recipe_default(&s.recipe);
     int result = open_recipe(&s, a, error);
     if (!result)
-        result = plan_open_device(&s.device, a->device, (int)a->threads, error);
+        result = plan_open_device(&s.device, a->device, 0, (int)a->threads, error);
     if (!result)
         result = open_video(&s, a, error);
     if (!result)

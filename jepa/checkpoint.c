@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/record.h"
 #include "base/safetensors.h"
+#include "jepa/ranks.h"
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -42,8 +43,11 @@ static void list_free(TensorList *list) {
     free(list->tensors);
 }
 
-/* The buffer itself where the device works in host memory: a checkpoint takes no memory then. */
-static float *host_copy(const Model *model, float *flat, int64_t count) {
+/* What was brought to the host already (`there`); or the buffer itself where the device works in
+ * host memory: a checkpoint takes no memory then. */
+static float *host_copy(const Model *model, float *there, float *flat, int64_t count) {
+    if (there)
+        return there;
     if (model->device->on_host)
         return flat;
     float *copy = memory_new((size_t)count, sizeof *copy);
@@ -51,8 +55,8 @@ static float *host_copy(const Model *model, float *flat, int64_t count) {
     return copy;
 }
 
-static void drop_copy(const Model *model, float *copy) {
-    if (!model->device->on_host)
+static void drop_copy(const Model *model, const float *there, float *copy) {
+    if (!there && !model->device->on_host)
         free(copy);
 }
 
@@ -76,10 +80,14 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     const Model *model = state->model;
     const ParameterTable *table = &model->table;
     const ParameterTable *teacher = &model->target_table;
-    float *weights = host_copy(model, model->weights, table->total);
-    float *target = host_copy(model, model->target, teacher->owner[OWNER_ENCODER].end);
-    float *first = state->bare ? NULL : host_copy(model, model->first_moment, table->total);
-    float *second = state->bare ? NULL : host_copy(model, model->second_moment, table->total);
+    int64_t total = table->total, encoder = teacher->owner[OWNER_ENCODER].end;
+    float *weights = host_copy(model, state->weights, model->weights, total);
+    float *target = host_copy(model, state->target, model->target, encoder);
+    float *first = state->bare ? NULL
+                               : host_copy(model, state->first_moment, model->first_moment, total);
+    float *second = state->bare
+                        ? NULL
+                        : host_copy(model, state->second_moment, model->second_moment, total);
     float *extra[EXTRA_TENSORS_MAX] = {NULL};
     TensorList networks = {0}, moments = {0};
     for (size_t i = 0; i < table->count; i++)
@@ -91,7 +99,7 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     for (int k = 0; k < state->extra_count; k++) {
         const ExtraTensor *e = &state->extra[k];
         Parameter p = {.dims = 1, .shape = {e->count}, .count = e->count};
-        extra[k] = host_copy(model, e->values, e->count);
+        extra[k] = host_copy(model, NULL, e->values, e->count);
         list_add(&networks, "", &p, e->name, extra[k]);
     }
     for (size_t i = 0; i < table->count && !state->bare; i++)
@@ -142,12 +150,12 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     record_writer_free(&header);
     list_free(&networks);
     list_free(&moments);
-    drop_copy(model, weights);
-    drop_copy(model, target);
-    drop_copy(model, first);
-    drop_copy(model, second);
+    drop_copy(model, state->weights, weights);
+    drop_copy(model, state->target, target);
+    drop_copy(model, state->first_moment, first);
+    drop_copy(model, state->second_moment, second);
     for (int k = 0; k < state->extra_count; k++)
-        drop_copy(model, extra[k]);
+        drop_copy(model, NULL, extra[k]);
     return result;
 }
 
@@ -503,7 +511,23 @@ static int load_buffer(float *to, const ParameterTable *table, bool encoder_only
     }
     if (!result && !on_host)
         model->device->upload(to, flat, (size_t)count * sizeof *flat, model->device);
-    drop_copy(model, flat);
+    drop_copy(model, NULL, flat);
+    return result;
+}
+
+/* A moment, of which this rank keeps its own blocks. */
+static int load_moment(float *own, const Model *model, const Safetensors *file,
+                       const Checkpoint *checkpoint, const char *prefix, Error *error) {
+    const ParameterTable *table = &model->table;
+    if (shard_ranks(model->plan.shard) == 1)
+        return load_buffer(own, table, false, model, file, checkpoint, prefix, error);
+    float *flat = memory_new((size_t)table->total, sizeof *flat);
+    int result = 0;
+    for (size_t i = 0; i < table->count && !result; i++)
+        result = load_tensor(flat, file, checkpoint, prefix, &table->parameters[i], error);
+    if (!result)
+        ranks_take_blocks(own, flat, table->total, model);
+    free(flat);
     return result;
 }
 
@@ -536,10 +560,8 @@ int checkpoint_load(Model *model, const Checkpoint *checkpoint, Error *error) {
     result = safetensors_open(&file, path, error);
     free(path);
     if (!result) {
-        result = load_buffer(model->first_moment, &model->table, false, model, &file, checkpoint,
-                             "exp_avg.", error) ||
-                 load_buffer(model->second_moment, &model->table, false, model, &file, checkpoint,
-                             "exp_avg_sq.", error);
+        result = load_moment(model->first_moment, model, &file, checkpoint, "exp_avg.", error) ||
+                 load_moment(model->second_moment, model, &file, checkpoint, "exp_avg_sq.", error);
         safetensors_close(&file);
     }
     return result ? -1 : 0;

@@ -49,6 +49,9 @@ typedef struct CheckpointState {
     Hash index;
     const char *source; /* NULL: trained here */
     bool bare;          /* the networks alone: an import has no moments */
+    /* Flat buffers in host memory where the model has no whole ones (several ranks); NULL: its own
+     */
+    float *weights, *target, *first_moment, *second_moment;
     ExtraTensor extra[EXTRA_TENSORS_MAX];
     int extra_count;
 } CheckpointState;

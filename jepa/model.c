@@ -11,6 +11,29 @@ static int64_t max_i64(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
+/* What is updated: with one rank the flat buffers themselves. */
+static void lay_out_shard(Model *model, Arena *arena) {
+    const ModelPlan *plan = &model->plan;
+    int64_t encoder = shard_blocks(model->table.owner[OWNER_ENCODER].end);
+    int64_t own = model->shard_blocks * SHARD_BLOCK;
+    bool follows = !plan->config.frozen;
+    arena->kind = MEMORY_OPTIMISER;
+    model->first_moment = arena_floats(arena, own);
+    model->second_moment = arena_floats(arena, own);
+    if (shard_ranks(plan->shard) == 1) {
+        model->own_weights = model->weights;
+        model->own_target = follows ? model->target : NULL;
+        model->own_gradients = model->gradients;
+        return;
+    }
+    model->own_weights = arena_floats(arena, own);
+    if (follows)
+        model->own_target = arena_floats(arena, shard_most(plan->shard, encoder) * SHARD_BLOCK);
+    arena->kind = MEMORY_GRADIENTS;
+    model->pieces = arena_floats(arena, shard_ranks(plan->shard) * own);
+    model->own_gradients = model->pieces;
+}
+
 /* The parts that two models may share. */
 static void lay_out_weights(Model *model, Arena *arena) {
     const ModelPlan *plan = &model->plan;
@@ -21,7 +44,8 @@ static void lay_out_weights(Model *model, Arena *arena) {
         model->gradients = plan->beside->gradients;
         model->first_moment = plan->beside->first_moment;
         model->second_moment = plan->beside->second_moment;
-        model->scalars = plan->beside->scalars;
+        model->scalars = model->leaf = plan->beside->scalars;
+        model->leaf_scalars = plan->beside->leaf_scalars;
         return;
     }
     arena->kind = MEMORY_WEIGHTS;
@@ -33,11 +57,15 @@ static void lay_out_weights(Model *model, Arena *arena) {
             model->gradient_sum[i] = arena_floats(arena, total);
         model->gradients = model->gradient_sum[0];
         arena->kind = MEMORY_OPTIMISER;
-        model->first_moment = arena_floats(arena, total);
-        model->second_moment = arena_floats(arena, total);
+        lay_out_shard(model, arena);
     }
     arena->kind = MEMORY_INPUT;
-    model->scalars = arena_take(arena, 1, sizeof *model->scalars);
+    model->scalars = model->leaf = arena_take(arena, 1, sizeof *model->scalars);
+    if (plan->training)
+        model->block_sums = arena_take(arena, shard_ranks(plan->shard) * model->shard_blocks,
+                                       sizeof *model->block_sums);
+    if (plan->leaves)
+        model->leaf_scalars = arena_take(arena, plan->leaves, sizeof *model->leaf_scalars);
 }
 
 static void lay_out_positions(Model *model, Arena *arena) {
@@ -301,6 +329,8 @@ static void prepare(Model *model, const ModelPlan *plan, Device *device) {
     const ModelConfig *owner = plan->beside ? &plan->beside->plan.config : c;
     parameter_table_new(&model->table, owner);
     parameter_table_teacher(&model->target_table, owner);
+    model->blocks = shard_blocks(model->table.total);
+    model->shard_blocks = shard_most(plan->shard, model->blocks);
 }
 
 static void free_host(Model *model) {

@@ -24,6 +24,7 @@
 #include "jepa/reduce.h"
 #include "jepa/transformer.h"
 #include "kernels/device.h"
+#include "kernels/exchange.h"
 
 #define MODEL_LAYERS_MAX 8 /* blocks whose outputs are handed out at once */
 
@@ -39,6 +40,8 @@ typedef struct ModelPlan {
     int64_t joined;          /* most context tokens as the predictor reads them; 0: `context` */
     bool training;           /* gradients and optimiser state */
     int gradient_sums;       /* buffers of gradients (jepa/reduce.h); 0: one */
+    int leaves;              /* of a step, each with scalars of its own; 0: one for all */
+    Shard shard;             /* what of the optimiser's state is here: all, or a rank's part */
     bool float_input;        /* pictures come as normalised float32 (published interpolation) */
     bool keep_target;        /* keep every block of the target encoder (comparison of stages) */
     bool checkpointing;      /* of activations: blocks are computed again on the way back */
@@ -83,11 +86,21 @@ struct Model {
     int out_width, target_width; /* Do, Dh */
 
     /* flat buffers [table.total]; target: [encoder part of target_table] */
-    float *weights, *gradients, *first_moment, *second_moment, *target;
+    float *weights, *gradients, *target;
     float *gradient_sum[REDUCE_BUFFERS_MAX]; /* the first is `gradients` at the start of a step */
-    float *position;                         /* [N][D] */
-    float *target_position;    /* [N][teacher's D]; the same as position for an equal teacher */
-    float *predictor_position; /* [N][Dp]; all NULL with rotary positions */
+    /* What is updated, [K][SHARD_BLOCK]: the own blocks of each (kernels/shard.h). With one rank
+     * these are the flat buffers themselves. With several, weights and target are what the passes
+     * read: where a matrix travels as bfloat16 it is rounded there, and exact here. */
+    int64_t blocks, shard_blocks; /* B of a flat buffer, K of the rank with most */
+    float *first_moment, *second_moment, *own_weights, *own_gradients;
+    float *own_target; /* of the encoder's blocks; NULL: the target is frozen */
+    float *pieces;     /* [W][K][SHARD_BLOCK] own gradients, rank by rank; the first is their sum */
+    double *block_sums;          /* [W][K] Σ g² of each block */
+    Exchange *exchange;          /* with several ranks; set by the trainer */
+    const GradientsFinal *final; /* of the backward pass at work; NULL: nobody asks */
+    float *position;             /* [N][D] */
+    float *target_position;      /* [N][teacher's D]; the same as position for an equal teacher */
+    float *predictor_position;   /* [N][Dp]; all NULL with rotary positions */
     float *rope, *target_rope, *predictor_rope; /* [N][2][D/H]: kernels/rope.h; or NULL */
 
     /* target encoder */
@@ -130,6 +143,8 @@ struct Model {
     Activation *dmixed;            /* [Rc][D]; or NULL */
     Activation *dlevel;            /* [Rc][D] one level of dcontext; or NULL */
     ModelScalars *scalars;
+    ModelScalars *leaf_scalars; /* [leaves] losses of each leaf's micro-batches */
+    ModelScalars *leaf;         /* where losses are added: the leaf at work, or `scalars` */
     /* inputs */
     uint8_t *pixels;               /* [B][3][frames][height][width] */
     float *values;                 /* the same as normalised float32, where asked for; else NULL */
@@ -222,9 +237,11 @@ void model_forward_prediction(Model *model, int samples, const LossWeights *weig
 void model_backward(Model *model, int samples, const LossWeights *weights);
 /* gradients += of the context encoder, from dcontext[Rc][Do]; or dfeatures, where there are */
 void model_backward_context(Model *model, int samples);
-/* Total loss and the norms of both networks' gradients into scalars, after the last group. */
+/* Total loss and the norms of both networks' gradients into scalars, after the last group. With
+ * several ranks own_gradients must be summed already. */
 void model_finish_gradients(Model *model, double reg_coeff);
-/* AdamW on both networks and the target's moving average; weight decay for the decayed groups. */
+/* AdamW on both networks and the target's moving average; weight decay for the decayed groups. With
+ * several ranks each its own blocks, which are then brought together. */
 void model_update(Model *model, const AdamwSettings *settings);
 
 /* Frozen features: `network` 't' target or 'c' context weights, all tokens of all samples into

@@ -1,5 +1,6 @@
 /* The parameter table. See jepa/parameters.h. */
 #include "jepa/parameters.h"
+#include "kernels/shard.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,6 +48,11 @@ static void add(Builder *builder, int64_t *place, ParameterOwner owner, Paramete
     builder->places[table->count++] = place;
 }
 
+/* Only linear layers read the tensor just added. */
+static void matrix_last(Builder *builder) {
+    builder->table->parameters[builder->table->count - 1].matrix = true;
+}
+
 static void add_vector(Builder *builder, int64_t *place, ParameterOwner owner, ParameterInit init,
                        int64_t count, const char *prefix, const char *name) {
     add(builder, place, owner, init, 1, 1, &count, "%s%s", prefix, name);
@@ -56,6 +62,7 @@ static void add_linear(Builder *builder, int64_t *w, int64_t *b, ParameterOwner 
                        int64_t out, double scale, const char *prefix, const char *name) {
     int64_t shape[2] = {out, in};
     add(builder, w, owner, INIT_NORMAL, scale, 2, shape, "%s%s.weight", prefix, name);
+    matrix_last(builder);
     add(builder, b, owner, INIT_ZERO, 1, 1, &out, "%s%s.bias", prefix, name);
 }
 
@@ -81,27 +88,46 @@ static void add_blocks(Builder *builder, BlockOffsets *blocks, ParameterOwner ow
     }
 }
 
-/* Gives every tensor its place: owner by owner, decayed tensors first. */
+/* Matrices, other decayed tensors, those that are not decayed. */
+typedef enum Kind { KIND_MATRIX, KIND_DECAYED, KIND_OTHER, KINDS } Kind;
+
+static Kind kind_of(const Parameter *p) {
+    return !p->decays ? KIND_OTHER : p->matrix ? KIND_MATRIX : KIND_DECAYED;
+}
+
+static int64_t place_kind(Builder *builder, int owner, Kind kind, int64_t next) {
+    ParameterTable *table = builder->table;
+    for (size_t i = 0; i < table->count; i++) {
+        Parameter *p = &table->parameters[i];
+        if ((int)p->owner != owner || kind_of(p) != kind)
+            continue;
+        p->offset = *builder->places[i] = next;
+        next += (p->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        table->values += p->count;
+    }
+    return next;
+}
+
+/* Gives every tensor its place: owner by owner, kind by kind. */
 static void lay_out(Builder *builder) {
     ParameterTable *table = builder->table;
     int64_t next = 0;
     for (int owner = 0; owner < 2; owner++) {
-        table->owner[owner].begin = next;
-        for (int group = 0; group < 2; group++) {
-            table->group[owner][group].begin = next;
-            for (size_t i = 0; i < table->count; i++) {
-                Parameter *p = &table->parameters[i];
-                if ((int)p->owner != owner || p->decays != (group == 0))
-                    continue;
-                p->offset = *builder->places[i] = next;
-                next += (p->count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-                table->values += p->count;
-            }
-            table->group[owner][group].end = next;
-        }
-        table->owner[owner].end = next;
+        ParameterRange *group = table->group[owner];
+        group[0].begin = table->owner[owner].begin = table->matrices[owner].begin = next;
+        next = shard_blocks(place_kind(builder, owner, KIND_MATRIX, next)) * SHARD_BLOCK;
+        table->matrices[owner].end = next;
+        next = group[0].end = group[1].begin = place_kind(builder, owner, KIND_DECAYED, next);
+        next = group[1].end = place_kind(builder, owner, KIND_OTHER, next);
+        next = table->owner[owner].end = shard_blocks(next) * SHARD_BLOCK;
     }
     table->total = next;
+}
+
+/* Where the matrices of each block end. */
+static void end_blocks(BlockOffsets *blocks, int depth, int64_t end) {
+    for (int i = 0; i < depth; i++)
+        blocks[i].end = i + 1 < depth ? blocks[i + 1].qkv_w : end;
 }
 
 static void add_mode(Builder *builder, int64_t *place, ParameterOwner owner, int64_t dim,
@@ -110,7 +136,8 @@ static void add_mode(Builder *builder, int64_t *place, ParameterOwner owner, int
     add(builder, place, owner, INIT_NORMAL, scale, 3, shape, "%s", name);
 }
 
-/* The tensor just added gets no gradient. PyTorch leaves such a tensor alone: no decay either. */
+/* The tensor just added gets no gradient. PyTorch leaves such a tensor alone: no decay either. Then
+ * it is no matrix of the layout. */
 static void keep_last(Builder *builder) {
     builder->table->parameters[builder->table->count - 1].decays = false;
 }
@@ -133,10 +160,12 @@ static void add_encoder(Builder *builder, const ModelConfig *c) {
     }
     add(builder, &table->patch_w, e, INIT_NORMAL, 1, c->plane ? 4 : 5, c->plane ? flat : conv,
         "encoder.patch_embed.proj.weight");
+    matrix_last(builder);
     add_vector(builder, &table->patch_b, e, INIT_ZERO, c->dim, "encoder.", "patch_embed.proj.bias");
     if (c->image_patches) {
         add(builder, &table->image_w, e, INIT_NORMAL, 1, 5, image,
             "encoder.patch_embed_img.proj.weight");
+        matrix_last(builder);
         if (c->videos_only)
             keep_last(builder);
         add_vector(builder, &table->image_b, e, INIT_ZERO, c->dim, "encoder.",
@@ -234,6 +263,9 @@ void parameter_table_new(ParameterTable *table, const ModelConfig *c) {
     else
         add_projector(&builder, c);
     lay_out(&builder);
+    end_blocks(table->blocks, c->depth, table->matrices[OWNER_ENCODER].end);
+    if (c->objective == OBJECTIVE_JEPA)
+        end_blocks(table->pred_blocks, c->pred_depth, table->proj_w);
     free(builder.places);
 }
 

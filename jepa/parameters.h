@@ -1,14 +1,16 @@
 /* The parameter table: one list that drives sizes, offsets in the flat buffers, initialisation,
  * AdamW groups, the moving average, checkpoints and comparison with the published code.
  *
- * Names and shapes are the published ones. The flat buffer is laid out by owner, decayed tensors
- * before the others:
- *     encoder decayed | encoder not decayed | predictor decayed | predictor not decayed
+ * Names and shapes are the published ones. The flat buffer is laid out by owner, matrices before
+ * the other decayed tensors before those that are not decayed, each in published order:
+ *     encoder: matrices | decayed | not decayed || predictor: matrices | decayed | not decayed
  * so that each AdamW group, each network's gradient norm and the encoder's moving average are
- * single ranges. Decayed: neither a bias nor one-dimensional (mask tokens are [1,1,D], so they
+ * single ranges. Matrices: what linear layers alone read, whose values travel between ranks in the
+ * type of these layers. Networks and matrices are whole blocks of 65,536 elements
+ * (kernels/shard.h). Decayed: neither a bias nor one-dimensional (mask tokens are [1,1,D], so they
  * decay, as published), unless nothing in the run reaches the tensor. Where there is no predictor
- * (SIGReg) the second network is the projector. Tensors start at multiples of 16 elements; the gaps
- * stay zero. */
+ * (SIGReg) the second network is the projector, which is computed in float32: it has no matrices in
+ * this sense. Tensors start at multiples of 16 elements; the gaps stay zero. */
 #ifndef JEPA_JEPA_PARAMETERS_H
 #define JEPA_JEPA_PARAMETERS_H
 
@@ -31,6 +33,7 @@ typedef struct Parameter {
     int64_t count;  /* elements */
     int64_t offset; /* in the flat buffers, elements */
     bool decays;
+    bool matrix; /* only linear layers read it */
     ParameterOwner owner;
     ParameterInit init;
     double init_scale; /* times the normal's standard deviation */
@@ -46,6 +49,7 @@ typedef struct BlockOffsets {
     int64_t norm2_w, norm2_b, fc1_w, fc1_b;
     int64_t fc2_w, fc2_b; /* SwiGLU's second factor */
     int64_t out_w, out_b; /* back to the width: named fc2, or fc3 with SwiGLU */
+    int64_t end;          /* of the block's matrices, which begin at qkv_w; where the next begin */
 } BlockOffsets;
 
 typedef struct ParameterTable {
@@ -54,7 +58,8 @@ typedef struct ParameterTable {
     int64_t total;              /* elements of a flat buffer */
     int64_t values;             /* elements that are parameters */
     ParameterRange group[2][2]; /* [owner][0 decayed, 1 not] */
-    ParameterRange owner[2];    /* [owner] */
+    ParameterRange owner[2];    /* [owner], whole blocks */
+    ParameterRange matrices[2]; /* [owner], whole blocks, at its beginning */
     int64_t patch_w, patch_b;
     int64_t image_w, image_b;       /* patch embedding of pictures */
     int64_t video_mode, image_mode; /* modality embeddings */

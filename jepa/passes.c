@@ -1,11 +1,15 @@
 /* The passes of a training step: target encoder, context encoder, predictor, loss; and back.
  * See jepa/model.h for the letters. */
 #include "jepa/model.h"
+#include "jepa/ranks.h"
 
 void model_begin_step(Model *model) {
     Device *device = model->device;
     device->zero(model->gradients, (size_t)model->table.total * sizeof(float), device);
     device->zero(model->scalars, sizeof *model->scalars, device);
+    if (model->leaf_scalars)
+        device->zero(model->leaf_scalars, (size_t)model->plan.leaves * sizeof *model->leaf_scalars,
+                     device);
     model_weights_changed(model);
 }
 
@@ -285,18 +289,18 @@ static void compute_losses(Model *model, int samples, const LossWeights *weights
     const float *share = row_weights(model, samples, weights);
     for (int m = 0; m < model->plan.settings; m++) {
         int64_t from = model->cu_target[m * samples], to = model->cu_target[(m + 1) * samples];
-        op->loss_forward(&model->scalars->loss[m], model->z + from * width, model->h + from * width,
+        op->loss_forward(&model->leaf->loss[m], model->z + from * width, model->h + from * width,
                          to - from, width, weights->power, weights->element[m], offset(share, from),
                          op);
         from = model->cu_joined[m * samples];
         to = model->cu_joined[(m + 1) * samples];
         if (model->zc && weights->context[m] != 0)
-            op->loss_forward(&model->scalars->loss[MASK_SETTINGS_MAX + m], model->zc + from * width,
+            op->loss_forward(&model->leaf->loss[MASK_SETTINGS_MAX + m], model->zc + from * width,
                              model->hc + from * width, to - from, width, weights->power,
                              weights->context[m],
                              weights->by_distance ? model->seen_weight + from : NULL, op);
     }
-    op->spread_forward(&model->scalars->reg, model->spread, model->z, model->cu_target,
+    op->spread_forward(&model->leaf->reg, model->spread, model->z, model->cu_target,
                        model->plan.settings, samples, width, weights->reg_weight, op);
 }
 
@@ -437,7 +441,7 @@ void model_backward_context(Model *model, int samples) {
                                model->context_mean + k * rc, model->context_rstd + k * rc,
                                w + t->norm_w[norm], rc, d, op);
         stack_backward(dx, g, &model->scratch, &model->act_context, w, t->blocks,
-                       model->encoder_shape, &packed, from, to, op);
+                       model->encoder_shape, &packed, from, to, model->final, op);
     }
     if (c->class_token) { /* x[class rows] = class token: nothing of it reaches the patches */
         op->rows_sum(g + t->class_token, dx, model->class_rows, packed.sequences, d, op);
@@ -448,6 +452,8 @@ void model_backward_context(Model *model, int samples) {
     if (c->modality)
         op->rows_sum(g + (picture ? t->image_mode : t->video_mode), dx, NULL, rc, d, op);
     embed_backward(model, dx);
+    gradients_final(model->final, 0, t->blocks[0].qkv_w);
+    gradients_final(model->final, t->matrices[OWNER_ENCODER].end, t->owner[OWNER_ENCODER].end);
 }
 
 void model_backward(Model *model, int samples, const LossWeights *weights) {
@@ -457,9 +463,10 @@ void model_backward(Model *model, int samples, const LossWeights *weights) {
     float *g = model->gradients, *dx = model->dx;
     int64_t dp = c->pred_dim;
     losses_backward(model, samples, weights);
+    gradients_final(model->final, t->proj_w, t->matrices[OWNER_PREDICTOR].end);
     StackRows packed = predictor_stack(model, samples);
     stack_backward(dx, g, &model->scratch, &model->act_predictor, model->weights, t->pred_blocks,
-                   model->predictor_shape, &packed, 0, c->pred_depth, op);
+                   model->predictor_shape, &packed, 0, c->pred_depth, model->final, op);
     if (c->modality)
         op->rows_sum(g + (model->plan.picture ? t->pred_image_mode : t->pred_video_mode), dx, NULL,
                      packed.rows, dp, op);
@@ -479,37 +486,62 @@ void model_backward(Model *model, int samples, const LossWeights *weights) {
     }
     op->rows_narrow(model->dembedded, dembedded, model->context_rows * dp, op);
     embed_context_backward(model, model->dembedded);
+    gradients_final(model->final, t->matrices[OWNER_PREDICTOR].begin, t->pred_blocks[0].qkv_w);
+    gradients_final(model->final, t->matrices[OWNER_PREDICTOR].end, t->owner[OWNER_PREDICTOR].end);
     model_backward_context(model, samples);
+}
+
+/* The leaves' losses in the order of their numbers. */
+static void add_leaves(Model *model) {
+    const int width = sizeof(ModelScalars) / sizeof(double);
+    int leaves = model->plan.leaves;
+    if (model->leaf_scalars)
+        model->device->sums_add((double *)model->scalars, (const double *)model->leaf_scalars, 0,
+                                leaves, 1, leaves, width, model->device);
+}
+
+/* Norms: Σ g² of the own blocks, then of all blocks of a network in the order of their numbers. */
+static void add_norms(Model *model) {
+    Device *op = model->device;
+    Shard shard = model->plan.shard;
+    int64_t own = shard_blocks_of(shard, shard.rank, model->blocks);
+    double *sums = model->block_sums + shard.rank * model->shard_blocks;
+    op->square_sums(sums, model->own_gradients, own * SHARD_BLOCK, op);
+    if (shard_ranks(shard) > 1)
+        ranks_share_sums(model);
+    for (int owner = 0; owner < 2; owner++) {
+        ParameterRange range = model->table.owner[owner];
+        op->sums_add(&model->scalars->square_sum[owner], model->block_sums,
+                     range.begin / SHARD_BLOCK, range.end / SHARD_BLOCK, shard_ranks(shard),
+                     model->shard_blocks, 1, op);
+    }
 }
 
 void model_finish_gradients(Model *model, double reg_coeff) {
     ModelScalars *scalars = model->scalars;
-    Device *op = model->device;
-    if (model->plan.config.objective == OBJECTIVE_JEPA) {
-        op->loss_total(&scalars->total, scalars->loss, 2 * MASK_SETTINGS_MAX, &scalars->reg,
-                       reg_coeff, op);
-    }
-    for (int owner = 0; owner < 2; owner++) {
-        ParameterRange range = model->table.owner[owner];
-        op->square_sum(&scalars->square_sum[owner], model->gradients + range.begin,
-                       range.end - range.begin, op);
-    }
+    add_leaves(model);
+    if (model->plan.config.objective == OBJECTIVE_JEPA)
+        model->device->loss_total(&scalars->total, scalars->loss, 2 * MASK_SETTINGS_MAX,
+                                  &scalars->reg, reg_coeff, model->device);
+    add_norms(model);
 }
 
 void model_update(Model *model, const AdamwSettings *settings) {
-    bool follows = !model->plan.config.frozen;
+    Shard shard = model->plan.shard;
     for (int owner = 0; owner < 2; owner++)
         for (int group = 0; group < 2; group++) {
             ParameterRange range = model->table.group[owner][group];
+            int64_t from = shard_place(shard, range.begin), to = shard_place(shard, range.end);
             AdamwSettings own = *settings;
             if (group == 1)
                 own.weight_decay = 0;
             model->device->adamw_ema(
-                model->weights + range.begin, model->first_moment + range.begin,
-                model->second_moment + range.begin,
-                owner == OWNER_ENCODER && follows ? model->target + range.begin : NULL,
-                model->gradients + range.begin, range.end - range.begin,
-                &model->scalars->square_sum[owner], &model->scalars->total, &own, model->device);
+                model->own_weights + from, model->first_moment + from, model->second_moment + from,
+                owner == OWNER_ENCODER && model->own_target ? model->own_target + from : NULL,
+                model->own_gradients + from, to - from, &model->scalars->square_sum[owner],
+                &model->scalars->total, &own, model->device);
         }
+    if (shard_ranks(shard) > 1)
+        ranks_gather_weights(model);
     model_weights_changed(model);
 }

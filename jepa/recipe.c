@@ -83,6 +83,8 @@ void recipe_default(Recipe *r) {
     r->checkpoint.every_minutes = 10;
     r->checkpoint.keep = 2;
     r->logging.diagnostics_every = 10;
+    r->meta.deterministic = true;
+    r->ranks.timeout = 600;
 }
 
 void recipe_free(Recipe *r) {

@@ -8,7 +8,7 @@
  * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional}, loss.smooth_l1,
  * data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout, cache,
  * cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
- * logging.diagnostics_every. */
+ * logging.diagnostics_every, meta.{tf32, deterministic}, ranks.{exchange, timeout}. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
@@ -24,6 +24,9 @@
 
 /* "auto": what the published code of the recipe's family does. */
 typedef enum Choice3 { CHOICE_AUTO, CHOICE_OFF, CHOICE_ON } Choice3;
+
+/* How gradients of ranks are summed: to the bits of one rank, or by the library's own reduction. */
+typedef enum RanksExchange { RANKS_ORDERED, RANKS_FAST } RanksExchange;
 
 typedef struct RecipeMasks {
     int count;
@@ -104,7 +107,9 @@ typedef struct Recipe {
     } sigreg;
     struct {
         int64_t seed;
-        char *dtype; /* float32, bfloat16, float16; owned; NULL: float32 */
+        char *dtype;        /* float32, bfloat16, float16; owned; NULL: float32 */
+        bool tf32;          /* GPU: float32 products with 10 bits of mantissa */
+        bool deterministic; /* GPU: the same bits run after run; else what is faster */
     } meta;
     struct {
         char *model_name;                               /* owned; NULL: sizes are given */
@@ -144,6 +149,10 @@ typedef struct Recipe {
     struct {
         int diagnostics_every; /* steps */
     } logging;
+    struct {
+        int exchange;   /* RanksExchange */
+        double timeout; /* seconds that one may wait for another; 0: for ever */
+    } ranks;
 
     char *ignored;   /* "a, b": keys given that mean nothing here; owned; NULL: none */
     char *not_built; /* "model.use_rope: true; ...": features asked for that are not there; owned */

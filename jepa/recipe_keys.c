@@ -108,6 +108,8 @@ const RecipeKey recipe_keys[] = {
     {"sigreg.grayscale_prob", KEY_NUMBER, AT(sigreg.grayscale_prob), NULL},
     {"meta.seed", KEY_INT64, AT(meta.seed), NULL},
     {"meta.dtype", KEY_TEXT, AT(meta.dtype), NULL},
+    {"meta.tf32", KEY_BOOL, AT(meta.tf32), NULL},
+    {"meta.deterministic", KEY_BOOL, AT(meta.deterministic), NULL},
     {"meta.load_checkpoint", KEY_IGNORED, 0, NULL},
     {"meta.read_checkpoint", KEY_ONLY, 0, ""},
     {"meta.eval_freq", KEY_IGNORED, 0, NULL},
@@ -177,5 +179,7 @@ const RecipeKey recipe_keys[] = {
     {"optimization.loss_reg_min_epoch", KEY_IGNORED, 0, NULL},
     {"checkpoint.every", KEY_EVERY, 0, NULL},
     {"checkpoint.keep", KEY_INT, AT(checkpoint.keep), NULL},
+    {"ranks.exchange", KEY_CHOICE, AT(ranks.exchange), "ordered|fast"},
+    {"ranks.timeout", KEY_NUMBER, AT(ranks.timeout), NULL},
 };
 const size_t recipe_key_count = sizeof recipe_keys / sizeof *recipe_keys;

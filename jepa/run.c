@@ -279,6 +279,35 @@ int run_open(Run *run, const char *folder, const Recipe *recipe, bool resume, in
     return result;
 }
 
+static int join(Run *run, const Recipe *recipe, int64_t step, Error *error) {
+    if (!run_exists(run->folder))
+        return error_set(error, ERROR_RUN,
+                         "%s is not to be seen from this machine: all ranks need a file system in "
+                         "which it is the same folder",
+                         run->folder);
+    if (same_recipe(run, error) || load_index(&run->index, run, INDEX_NAME, error) ||
+        (recipe_image_groups(recipe) && load_index(&run->pictures, run, PICTURES_NAME, error)))
+        return -1;
+    if (step < 0)
+        return 0;
+    char *path = memory_text("%s/step-%" PRId64, run->folder, step);
+    int result = checkpoint_open(&run->checkpoint, path, error);
+    run->resumed = !result;
+    free(path);
+    return result;
+}
+
+int run_join(Run *run, const char *folder, const Recipe *recipe, int64_t step, Error *error) {
+    memset(run, 0, sizeof *run);
+    run->lock = -1;
+    run->folder = memory_text("%s", folder);
+    run->recipe_text = recipe_text(recipe);
+    int result = join(run, recipe, step, error);
+    if (result)
+        run_close(run);
+    return result;
+}
+
 int run_flush(Run *run, Error *error) {
     FILE *files[2] = {run->log, run->quarantine};
     for (int i = 0; i < 2; i++)

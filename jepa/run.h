@@ -23,8 +23,8 @@ typedef struct Run {
     char *recipe_text;     /* resolved */
     bool resumed;          /* a checkpoint was found */
     Checkpoint checkpoint; /* when resumed */
-    FILE *log;             /* log.csv, open for appending */
-    FILE *quarantine;
+    FILE *log;             /* log.csv, open for appending; NULL where another rank writes it */
+    FILE *quarantine;      /* likewise */
 } Run;
 
 /* Opens RUN for training with `recipe` (its data.datasets name the videos).
@@ -34,6 +34,11 @@ typedef struct Run {
  * known of them from earlier runs is taken from the cache (video_index_cache). */
 int run_open(Run *run, const char *folder, const Recipe *recipe, bool resume, int threads,
              Error *error);
+/* The same run for another rank, after rank 0 has opened it: reads what is frozen there, verifies
+ * that the videos are here as they are there, and takes the checkpoint of `step` (-1: none).
+ * Neither locks nor writes. ERROR_RUN: RUN or a video is not to be seen from this machine, or is
+ * another. */
+int run_join(Run *run, const char *folder, const Recipe *recipe, int64_t step, Error *error);
 void run_close(Run *run);
 
 /* The index of the recipe's data sets, kept in the cache from run to run. */

@@ -194,56 +194,54 @@ static void fill_weights(LossWeights *weights, const Training *t, Stream *s, int
     weights->length = (const double(*)[MASK_SETTINGS_MAX])s->shares;
 }
 
-/* Samples first .. first + count - 1 of a group: forward and backward. A micro-batch with more
- * tokens than are planned for goes in two halves, one after the other: nearly never, as the plan
- * has six standard deviations to spare; which ones do is a function of the masks alone. */
-static void run_samples(Training *t, Stream *s, const LoaderBatch *batch, int group, int first,
-                        int count, const LossWeights *weights, StepReport *report) {
-    MaskGroup *masks = &s->masks[group];
+/* A part at work: its clips, its group, its first sample there. */
+typedef struct Part {
+    const LoaderBatch *batch;
+    int group, first;
+} Part;
+
+/* Samples from .. from + count - 1 of a part's group: forward and backward; `last`: nothing of the
+ * part comes after them. A micro-batch with more tokens than are planned for goes in two halves,
+ * one after the other: nearly never, as the plan has six standard deviations to spare; which ones
+ * do is a function of the masks alone. */
+static void run_samples(Training *t, Stream *s, const Part *part, int from, int count, bool last,
+                        const LossWeights *weights, StepReport *report) {
+    MaskGroup *masks = &s->masks[part->group];
+    const LoaderBatch *batch = part->batch;
     if (s->micro < s->samples) {
-        if (!mask_group_part(&s->part, masks, s->samples, first, count, s->mask_recipe.settings)) {
+        if (!mask_group_part(&s->part, masks, s->samples, from, count, s->mask_recipe.settings)) {
             JEPA_ASSERT(count > 1);
-            run_samples(t, s, batch, group, first, count / 2, weights, report);
-            run_samples(t, s, batch, group, first + count / 2, count - count / 2, weights, report);
+            int half = count / 2;
+            run_samples(t, s, part, from, half, false, weights, report);
+            run_samples(t, s, part, from + half, count - half, last, weights, report);
             return;
         }
         masks = &s->part;
     }
     bool differ = lengths_differ(t, s);
-    size_t clip = (size_t)first * 3 * (size_t)s->clip.frames *
+    int own = from - part->first; /* of the part */
+    size_t clip = (size_t)own * 3 * (size_t)s->clip.frames *
                   (size_t)(s->clip.crop * clip_width(&s->clip));
-    int slot = group * s->samples + first;
+    int slot = part->group * s->samples + from;
     ModelInput input = {.samples = count,
                         .pixels = batch->clips ? batch->clips + clip : NULL,
                         .values = batch->values ? batch->values + clip : NULL, /* mirrored */
-                        .mirror = batch->values ? NULL : s->mirror + first,
+                        .mirror = batch->values ? NULL : s->mirror + own,
                         .frames = differ ? s->frames + slot : NULL};
     model_set_input(&s->model, &input);
     model_set_masks(&s->model, masks, count);
     if (differ)
         model_set_lengths(&s->model, s->length + slot, count);
-    model_set_drops(&s->model, first, count, s->samples, (uint64_t)t->recipe->meta.seed,
-                    (uint64_t)t->step, (uint64_t)(s->first_group + group));
+    model_set_drops(&s->model, from, count, s->samples, (uint64_t)t->recipe->meta.seed,
+                    (uint64_t)t->step, (uint64_t)(s->first_group + part->group));
     double started = time_now();
     model_forward_target(&s->model, count);
     model_forward_prediction(&s->model, count, weights);
+    s->model.final = last ? training_final(t) : NULL;
     model_backward(&s->model, count, weights);
     report->compute_ms += (time_now() - started) * 1e3;
     report->context_tokens += s->model.context_rows;
     report->target_tokens += s->model.target_rows;
-}
-
-static int run_group(Training *t, Stream *s, int group, const LossWeights *weights,
-                     StepReport *report, Error *error) {
-    const LoaderBatch *batch = stream_next(t, s, group, report, error);
-    if (!batch)
-        return -1;
-    for (int first = 0; first < s->samples; first += s->micro) {
-        s->model.gradients = reduce_place(&t->reduction);
-        run_samples(t, s, batch, group, first, s->micro, weights, report);
-        reduce_next(&t->reduction);
-    }
-    return 0;
 }
 
 /* Packed: one mean over the stream's groups, which count by their number. Truncated: a mean for
@@ -251,13 +249,21 @@ static int run_group(Training *t, Stream *s, int group, const LossWeights *weigh
 static int run_stream(Training *t, Stream *s, int all_groups, StepReport *report, Error *error) {
     bool packed = s->mask_recipe.batch == MASK_PACKED;
     LossWeights weights;
+    int parts = s->samples / s->micro, group = -1; /* parts of a group; the one at work */
     if (packed)
         fill_weights(&weights, t, s, 0, s->groups, (double)s->groups / all_groups);
-    for (int g = 0; g < s->groups; g++) {
-        if (!packed)
-            fill_weights(&weights, t, s, g, g + 1, 1.0 / all_groups);
-        if (run_group(t, s, g, &weights, report, error))
+    for (int p = s->first_part; p < s->first_part + s->parts; p++) {
+        Part part = {stream_next(t, s, p, report, error), p / parts, p % parts * s->micro};
+        if (!part.batch)
             return -1;
+        if (reduce_is_last(&t->reduction) && training_agree(t, 0, error))
+            return -1;
+        if (!packed && part.group != group)
+            fill_weights(&weights, t, s, part.group, part.group + 1, 1.0 / all_groups);
+        group = part.group;
+        training_begin_unit(t);
+        run_samples(t, s, &part, part.first, s->micro, true, &weights, report);
+        reduce_next(&t->reduction);
     }
     return 0;
 }
@@ -278,5 +284,5 @@ static int no_extras(ExtraTensor extras[EXTRA_TENSORS_MAX], const Training *t) {
     return 0;
 }
 
-const ObjectiveSteps objective_jepa = {"jepa",  plan, memory,    "masks", count,
-                                       prepare, step, no_extras, release};
+const ObjectiveSteps objective_jepa = {"jepa", false,   plan, memory,    "masks",
+                                       count,  prepare, step, no_extras, release};

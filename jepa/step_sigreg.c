@@ -8,7 +8,9 @@
  *
  * where a part is a micro-batch of a group. So a part's activations never live beside another's,
  * and the loss does not depend on how the batch was cut. With one part nothing is computed twice.
- * Source: MLO-lab/LeVJEPA main.py, module.py. */
+ * Of several ranks each has its own parts and the features of all, computes the loss from these,
+ * and goes back through its parts; the projector's gradients, which all have, count once. Source:
+ * MLO-lab/LeVJEPA main.py, module.py. */
 #include "base/log.h"
 #include "jepa/sigreg.h"
 #include "jepa/training.h"
@@ -37,15 +39,11 @@ typedef struct SigregTraining {
     float *features, *dfeatures; /* [1 + V][G][D] */
     float *directions, *drawn;   /* [K][M], device and host */
     SigregScalars *scalars;
-    int clips;       /* G */
-    uint8_t *pixels; /* [parts][micro][global, then local views] of the step; NULL: one part */
+    int clips; /* G */
+    /* [own parts][micro][global, then local views] of the step; NULL: one part */
+    uint8_t *pixels;
     size_t part_bytes, global_bytes;
 } SigregTraining;
-
-/* Micro-batches of a step; part p is one of group p / (samples / micro). */
-static int parts_of(const Stream *s) {
-    return s->groups * s->samples / s->micro;
-}
 
 static int views_of(const Training *t) {
     return t->recipe->sigreg.local_crops_number;
@@ -117,8 +115,7 @@ static void set_sizes(SigregTraining *own, const Training *t) {
 
 /* Pixels are kept for the second pass where there is one. */
 static size_t pixel_bytes(const SigregTraining *own, const Stream *s) {
-    int parts = parts_of(s);
-    return parts > 1 ? (size_t)parts * own->part_bytes : 0;
+    return s->parts > 1 ? (size_t)s->parts * own->part_bytes : 0;
 }
 
 /* The local views' model, the head, the pixels. */
@@ -264,8 +261,9 @@ static void backward_views(Training *t, Views *views) {
 static void forward_part(Training *t, const uint8_t *clips, const uint8_t *locals, int part) {
     SigregTraining *own = t->own;
     Stream *s = &t->stream[0];
+    const ClipDraw *draws = stream_draws(s, t->step);
     for (int b = 0; b < s->micro; b++)
-        s->mirror[b] = s->draws[part * s->micro + b].flip;
+        s->mirror[b] = draws[part * s->micro + b].flip;
     forward_views(t, &own->views[0], clips, s->mirror, part);
     forward_views(t, &own->views[1], locals, NULL, part);
 }
@@ -273,7 +271,7 @@ static void forward_part(Training *t, const uint8_t *clips, const uint8_t *local
 /* A part whose pixels were kept. */
 static void forward_kept(Training *t, int part) {
     const SigregTraining *own = t->own;
-    const uint8_t *kept = own->pixels + (size_t)part * own->part_bytes;
+    const uint8_t *kept = own->pixels + (size_t)(part - t->stream[0].first_part) * own->part_bytes;
     forward_part(t, kept, kept + own->global_bytes, part);
 }
 
@@ -302,45 +300,79 @@ static void head_step(Training *t) {
     op->loss_total(&model->scalars->sigreg, &own->scalars->sigreg, 1, &own->scalars->total, 0, op);
 }
 
-/* The parts of a group: their class tokens, their pixels for later. */
-static void forward_group(Training *t, const LoaderBatch *batch, int group, StepReport *report) {
+/* A part: its class tokens, its pixels for later. */
+static void forward_next(Training *t, const LoaderBatch *batch, int part, StepReport *report) {
     SigregTraining *own = t->own;
     Stream *s = &t->stream[0];
-    int parts = s->samples / s->micro;
-    size_t local_bytes = own->part_bytes - own->global_bytes;
-    for (int i = 0; i < parts; i++) {
-        int part = group * parts + i;
-        const uint8_t *clips = batch->clips + (size_t)i * own->global_bytes;
-        const uint8_t *locals = batch->locals + (size_t)i * local_bytes;
-        if (own->pixels) {
-            uint8_t *kept = own->pixels + (size_t)part * own->part_bytes;
-            memcpy(kept, clips, own->global_bytes);
-            memcpy(kept + own->global_bytes, locals, local_bytes);
-        }
-        double started = time_now();
-        forward_part(t, clips, locals, part);
-        report->compute_ms += (time_now() - started) * 1e3;
-        report->context_tokens += s->model.context_rows + own->local.context_rows;
+    if (own->pixels) {
+        uint8_t *kept = own->pixels + (size_t)(part - s->first_part) * own->part_bytes;
+        memcpy(kept, batch->clips, own->global_bytes);
+        memcpy(kept + own->global_bytes, batch->locals, own->part_bytes - own->global_bytes);
     }
+    double started = time_now();
+    forward_part(t, batch->clips, batch->locals, part);
+    report->compute_ms += (time_now() - started) * 1e3;
+    report->context_tokens += s->model.context_rows + own->local.context_rows;
+}
+
+/* The class tokens of all clips, from the ranks that have computed them: of each view, a range of
+ * clips. */
+static void share_features(Training *t) {
+    const SigregTraining *own = t->own;
+    const Stream *s = &t->stream[0];
+    Exchange *x = t->exchange;
+    int64_t row = s->model.out_width * (int64_t)sizeof(float);
+    ExchangePart parts[REDUCE_LEAVES_MAX];
+    for (int r = 0; r < x->ranks; r++) { /* the first rank has the last parts */
+        int from = reduce_first_unit(t->units, t->leaves, r * t->own_leaves);
+        int to = reduce_first_unit(t->units, t->leaves, (r + 1) * t->own_leaves);
+        parts[r] = (ExchangePart){.first = (int64_t)(t->units - to) * s->micro * row,
+                                  .bytes = (int64_t)(to - from) * s->micro * row,
+                                  .stride = own->clips * row,
+                                  .count = own->head.shape.views};
+    }
+    x->doing = "the exchange of features";
+    x->share(own->features, parts, s->model.device, x);
+}
+
+/* Its gradients are in the leaf of unit 0 alone. */
+static void drop_head_gradients(Training *t) {
+    const Model *model = &t->stream[0].model;
+    ParameterRange head = model->table.owner[OWNER_PREDICTOR];
+    model->device->zero(model->gradients + head.begin,
+                        (size_t)(head.end - head.begin) * sizeof(float), model->device);
 }
 
 static int step(Training *t, StepReport *report, Error *error) {
     SigregTraining *own = t->own;
     Stream *s = &t->stream[0];
-    for (int g = 0; g < s->groups; g++) {
-        const LoaderBatch *batch = stream_next(t, s, g, report, error);
+    int first = s->first_part, last = s->first_part + s->parts - 1;
+    for (int part = first; part <= last; part++) {
+        const LoaderBatch *batch = stream_next(t, s, part, report, error);
         if (!batch)
             return -1;
-        forward_group(t, batch, g, report);
+        forward_next(t, batch, part, report);
     }
+    if (training_agree(t, 0, error))
+        return -1;
     double started = time_now();
+    if (shard_ranks(t->shard) > 1)
+        share_features(t);
     head_step(t);
-    int last = parts_of(s) - 1;
-    for (int part = last; part >= 0; part--) { /* the last one's activations are still there */
+    if (t->first_leaf > 0)
+        drop_head_gradients(t);
+    for (int part = last; part >= first; part--) { /* the last one's activations are still there */
         if (part < last)
             forward_kept(t, part);
-        s->model.gradients = own->local.gradients = reduce_place(&t->reduction);
+        training_begin_unit(t);
+        own->local.gradients = s->model.gradients;
+        s->model.final = NULL;
         backward_views(t, &own->views[0]);
+        own->local.final = training_final(t);
+        if (own->local.final) { /* the head's have been for long */
+            ParameterRange head = s->model.table.owner[OWNER_PREDICTOR];
+            gradients_final(own->local.final, head.begin, head.end);
+        }
         backward_views(t, &own->views[1]);
         reduce_next(&t->reduction);
     }
@@ -358,5 +390,5 @@ static int extras(ExtraTensor list[EXTRA_TENSORS_MAX], const Training *t) {
     return 2;
 }
 
-const ObjectiveSteps objective_sigreg = {"sigreg", plan, memory, "views", count,
-                                         prepare,  step, extras, release};
+const ObjectiveSteps objective_sigreg = {"sigreg", true,    plan, memory, "views",
+                                         count,    prepare, step, extras, release};

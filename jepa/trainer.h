@@ -25,8 +25,8 @@ typedef struct StepReport {
     int64_t context_tokens, target_tokens;
     int replaced;       /* slots of this step whose clip was re-drawn */
     int mask_redraws;   /* groups whose masks exceeded the planned memory */
-    double decode_rate; /* clips that one second of a worker decodes */
-    double ring;        /* whole groups that waited in the ring, mean over the step's groups */
+    double decode_rate; /* clips that one second of a worker decodes; seconds while it is summed */
+    double ring;        /* whole micro-batches that waited in the ring, mean over the step's */
     bool measure;       /* a step at which `measures` are wanted */
     Measures measures;
     const Model *model; /* the last micro-batch's activations are still there */
@@ -36,7 +36,9 @@ typedef enum TrainDecision { TRAIN_CONTINUE, TRAIN_STOP } TrainDecision;
 
 typedef struct TrainerHooks {
     void *context;
-    /* Called after every step, before its row is logged. */
+    /* Called after every step, before its row is logged, on the rank that had the step's last
+     * micro-batch. Where the device is not the host the losses are in the report only if it asks
+     * for measures. */
     TrainDecision (*observe)(void *context, StepReport *report);
 } TrainerHooks;
 
@@ -45,6 +47,8 @@ typedef struct TrainerConfig {
     Run *run;
     Device *device;
     int loader_threads; /* 0: chosen from recipe and machine */
+    Exchange *exchange; /* with the other ranks; to plan alone: NULL */
+    int ranks;          /* to plan for, without an exchange; 0: one */
     TrainerHooks hooks;
 } TrainerConfig;
 
@@ -56,8 +60,8 @@ typedef struct TrainerResult {
 } TrainerResult;
 
 /* Trains from where the run stands to its end, or until SIGINT, SIGTERM or SIGUSR1, after which a
- * checkpoint is written. Prints the memory plan first. A loss that is not finite is an error that
- * names step, slots and files; the last checkpoint stays. */
+ * checkpoint is written; all ranks after the same step. Prints the memory plan first. A loss that
+ * is not finite is an error that names step, slots and files; the last checkpoint stays. */
 int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error);
 
 #endif

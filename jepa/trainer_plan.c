@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_BATCHES 3  /* groups decoded ahead, at least: one in work, two waiting */
-#define LOADER_NICE  10 /* experiments/results/2026-11-21-priority.md */
+#define LOADER_NICE 10 /* experiments/results/2026-11-21-priority.md */
 
 int training_slots(const Training *t) {
     int slots = 0;
@@ -16,11 +15,8 @@ int training_slots(const Training *t) {
     return slots;
 }
 
-int training_units(const Training *t) {
-    int units = 0;
-    for (int i = 0; i < t->streams; i++)
-        units += t->stream[i].groups * t->stream[i].samples / t->stream[i].micro;
-    return units;
+static int parts_of(const Stream *s) {
+    return s->groups * s->samples / s->micro;
 }
 
 /* The sizes of a stream. */
@@ -35,13 +31,47 @@ static Stream stream_of(const Recipe *r, bool picture) {
                     .mask_recipe = picture ? recipe_image_mask(r) : recipe_mask(r)};
 }
 
-void training_start(Training *t) {
+/* The parts of a stream, which are units first .. of the step, among units [from, to). */
+static void share_parts(Stream *s, int first, int from, int to) {
+    int parts = parts_of(s), begin = from - first, end = to - first;
+    begin = begin < 0 ? 0 : begin > parts ? parts : begin;
+    end = end < 0 ? 0 : end > parts ? parts : end;
+    s->first_part = begin;
+    s->parts = end - begin;
+}
+
+/* This rank's leaves, and with them its parts of every stream. */
+static int share_out(Training *t, Error *error) {
+    int ranks = shard_ranks(t->shard), first = 0;
+    t->units = 0;
+    for (int i = 0; i < t->streams; i++)
+        t->units += parts_of(&t->stream[i]);
+    t->leaves = reduce_leaves(t->units, t->recipe->optimization.reduce_leaves);
+    if (ranks_check(t->units, t->leaves, ranks, error))
+        return -1;
+    t->own_leaves = t->leaves / ranks;
+    t->first_leaf = t->shard.rank * t->own_leaves;
+    int from = reduce_first_unit(t->units, t->leaves, t->first_leaf);
+    int to = reduce_first_unit(t->units, t->leaves, t->first_leaf + t->own_leaves);
+    for (int i = t->streams - 1; i >= 0; first += parts_of(&t->stream[i--]))
+        share_parts(&t->stream[i], first, from, to);
+    if (t->objective->backwards) /* one stream: unit u is part U - 1 - u */
+        share_parts(&t->stream[0], 0, t->units - to, t->units - from);
+    return 0;
+}
+
+int training_start(Training *t, Error *error) {
     const Recipe *r = t->recipe;
+    const TrainerConfig *c = t->config;
+    t->exchange = c->exchange;
+    t->shard = t->exchange ? (Shard){t->exchange->rank, t->exchange->ranks}
+                           : (Shard){0, c->ranks > 1 ? c->ranks : 1};
     t->objective = r->objective == OBJECTIVE_SIGREG ? &objective_sigreg : &objective_jepa;
     t->length_count = recipe_lengths(t->lengths, r);
     t->streams = recipe_image_groups(r) ? 2 : 1;
     for (int i = 0; i < t->streams; i++)
         t->stream[i] = stream_of(r, i == 1);
+    return share_out(t, error);
 }
 
 void training_forget(Training *t) {
@@ -49,28 +79,32 @@ void training_forget(Training *t) {
         free(t->stream[i].capacity);
 }
 
+/* Cores for this rank. */
+static int cores_of(const Training *t) {
+    return t->exchange ? t->exchange->cores : machine_cores();
+}
+
 /* Recipes of clusters ask for more than this machine has cores; only --workers is taken at its
  * word. */
 static int loader_threads(const Training *t) {
-    int cores = machine_cores(), wanted = t->recipe->data.num_workers;
+    int cores = cores_of(t), wanted = t->recipe->data.num_workers;
     if (t->config->loader_threads)
         return t->config->loader_threads;
     return wanted >= 1 && wanted < cores ? wanted : cores;
 }
 
-/* A group in work, one that waits whole, and as many as keep every worker at a clip: where groups
- * are small against the workers these would wait for a place. */
+/* A micro-batch in work, one that waits whole, and two clips for every worker: one it is at, and
+ * one that is done before the place of another becomes free. */
 static int ring_batches(int threads, int samples) {
-    int ring = 2 + (threads + samples - 1) / samples;
-    return ring > RING_BATCHES ? ring : RING_BATCHES;
+    return 2 + (2 * threads + samples - 1) / samples;
 }
 
 LoaderConfig stream_loader(const Training *t, const Stream *s) {
     int threads = loader_threads(t);
     return (LoaderConfig){.index = s->index,
                           .spec = s->clip,
-                          .batch = s->samples,
-                          .ring = ring_batches(threads, s->samples),
+                          .batch = s->micro,
+                          .ring = ring_batches(threads, s->micro),
                           .threads = threads,
                           .nice = LOADER_NICE,
                           .timeout = t->recipe->data.timeout,
@@ -84,8 +118,9 @@ static void plan_stream(Training *t, Stream *s) {
                           .picture = s->picture,
                           .training = true,
                           .checkpointing = r->model.use_activation_checkpointing,
-                          .gradient_sums = reduce_buffers(
-                              reduce_leaves(training_units(t), r->optimization.reduce_leaves)),
+                          .gradient_sums = reduce_buffers(t->own_leaves),
+                          .leaves = t->leaves,
+                          .shard = t->shard,
                           .float_input = s->clip.interpolation == CLIP_PUBLISHED};
     t->objective->plan(&s->plan, t, s);
 }
@@ -96,10 +131,11 @@ void training_measure(TrainerPlan *plan, Training *t) {
     Model weights = {0}; /* only its plan and pointers are read while measuring */
     *plan = (TrainerPlan){.clips = t->stream[0].groups * t->stream[0].samples,
                           .micro_batch = t->stream[0].micro,
-                          .units = training_units(t),
+                          .units = t->units,
+                          .leaves = t->leaves,
+                          .sums = reduce_buffers(t->own_leaves),
+                          .ranks = shard_ranks(t->shard),
                           .cache = r->data.cache_folder ? 0 : (size_t)r->data.cache_bytes};
-    plan->leaves = reduce_leaves(plan->units, r->optimization.reduce_leaves);
-    plan->sums = reduce_buffers(plan->leaves);
     for (int i = 0; i < t->streams; i++) {
         Stream *s = &t->stream[i];
         LoaderConfig loader = stream_loader(t, s);
@@ -115,7 +151,7 @@ void training_measure(TrainerPlan *plan, Training *t) {
         for (int k = 0; k < MEMORY_KINDS; k++)
             plan->by_kind[k] += arena.by_kind[k];
         plan->scratch = scratch > plan->scratch ? scratch : plan->scratch;
-        plan->ring += loader_bytes(&loader);
+        plan->ring += s->parts ? loader_bytes(&loader) : 0;
         if (i) {
             plan->pictures = s->groups * s->samples;
             plan->picture_batch = s->micro;
@@ -124,21 +160,27 @@ void training_measure(TrainerPlan *plan, Training *t) {
         ParameterTable table;
         parameter_table_new(&table, &own.config);
         plan->parameters = table.values;
+        if (plan->ranks > 1 && !t->shard.rank) /* weights, both moments, target */
+            plan->checkpoint = (size_t)(3 * table.total + table.owner[OWNER_ENCODER].end) *
+                               sizeof(float);
         parameter_table_free(&table);
         plan->context = own.context;
         plan->target = own.target;
     }
     plan->own_name = t->objective->memory_name;
     plan->own = t->objective->memory(t);
-    plan->total = plan->scratch + plan->ring + plan->cache + plan->own;
+    plan->total = plan->scratch + plan->ring + plan->cache + plan->own + plan->checkpoint;
     for (int k = 0; k < MEMORY_KINDS; k++)
         plan->total += plan->by_kind[k];
 }
 
-void trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int threads) {
-    TrainerConfig config = {.recipe = recipe, .device = device, .loader_threads = threads};
+int trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int threads, int ranks,
+                 Error *error) {
+    TrainerConfig config = {
+        .recipe = recipe, .device = device, .loader_threads = threads, .ranks = ranks};
     Training t = {.config = &config, .recipe = recipe};
-    training_start(&t);
+    if (training_start(&t, error))
+        return -1;
     training_measure(plan, &t);
     t.objective->count(plan, &t);
     if (recipe->optimization.ipe > 0) {
@@ -146,28 +188,31 @@ void trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int t
         plan->steps = schedule_steps(&schedule);
     }
     training_forget(&t);
+    return 0;
 }
 
 /* Pictures go along: the most that divide their groups. */
-static void cut_streams(Training *t, int micro) {
+static int cut_streams(Training *t, int micro) {
     Recipe cut = *t->recipe; /* its texts stay the recipe's */
     cut.optimization.micro_batch = micro;
     t->stream[0].micro = recipe_micro_batch(&cut);
     if (t->streams > 1)
         t->stream[1].micro = recipe_image_micro_batch(&cut);
+    return share_out(t, NULL);
 }
 
 int trainer_choices(TrainerChoice choices[TRAINER_CHOICES_MAX], const Recipe *recipe,
-                    Device *device, int threads) {
-    TrainerConfig config = {.recipe = recipe, .device = device, .loader_threads = threads};
+                    Device *device, int threads, int ranks) {
+    TrainerConfig config = {
+        .recipe = recipe, .device = device, .loader_threads = threads, .ranks = ranks};
     Training t = {.config = &config, .recipe = recipe};
     int count = 0;
-    training_start(&t);
+    if (training_start(&t, NULL))
+        return 0;
     for (int slots = t.stream[0].samples, n = slots; n >= 1 && count < TRAINER_CHOICES_MAX; n--) {
-        if (slots % n)
-            continue;
         TrainerPlan plan;
-        cut_streams(&t, n);
+        if (slots % n || cut_streams(&t, n))
+            continue;
         training_measure(&plan, &t);
         choices[count++] = (TrainerChoice){n, plan.total};
     }
@@ -182,6 +227,8 @@ void trainer_plan_kinds(char *text, size_t room, const TrainerPlan *p) {
                                mib(p->by_kind[k]));
     if (at < room)
         at += (size_t)snprintf(text + at, room - at, "%s %.1f, ", p->own_name, mib(p->own));
+    if (p->checkpoint && at < room)
+        at += (size_t)snprintf(text + at, room - at, "checkpoint %.1f, ", mib(p->checkpoint));
     if (p->cache && at < room)
         at += (size_t)snprintf(text + at, room - at, "cache of frames %.1f, ", mib(p->cache));
     if (at < room)
@@ -190,18 +237,21 @@ void trainer_plan_kinds(char *text, size_t room, const TrainerPlan *p) {
 }
 
 int training_fits(const TrainerPlan *plan, const Training *t, Error *error) {
-    size_t machine = machine_memory();
+    const Exchange *x = t->exchange;
+    size_t machine = machine_memory() / (size_t)(x ? x->node_ranks : 1);
     if (!machine || plan->total <= machine)
         return 0;
     TrainerChoice choices[TRAINER_CHOICES_MAX];
     const TrainerConfig *c = t->config;
-    int count = trainer_choices(choices, t->recipe, c->device, c->loader_threads), fits = 0;
+    int fits = 0, count = trainer_choices(choices, t->recipe, c->device, c->loader_threads,
+                                          shard_ranks(t->shard));
     while (fits < count && choices[fits].bytes > machine)
         fits++;
     const TrainerChoice *choice = &choices[fits < count ? fits : count - 1];
     return error_set(error, ERROR_RUN,
-                     "the recipe needs %.0f MiB, this machine has %.0f: "
+                     "the recipe needs %.0f MiB, this machine has %.0f%s: "
                      "optimization.micro_batch: %d needs %.0f MiB%s; jepa plan says more",
-                     mib(plan->total), mib(machine), choice->micro_batch, mib(choice->bytes),
+                     mib(plan->total), mib(machine), x && x->node_ranks > 1 ? " for a rank" : "",
+                     choice->micro_batch, mib(choice->bytes),
                      fits < count ? "" : ", still too much: lower crop_size or the model");
 }

@@ -13,6 +13,7 @@ typedef struct TrainerPlan {
     int clips, pictures;            /* in a step */
     int micro_batch, picture_batch; /* clips, pictures of a micro-batch */
     int units, leaves, sums;        /* micro-batches of a step, leaves of their sum, its buffers */
+    int ranks;                      /* sizes are those of one of them */
     int64_t steps;                  /* 0: it takes the videos to know (optimization.ipe: 0) */
     int64_t context, target;        /* most tokens of a micro-batch of clips */
     double step_context, step_target; /* tokens of a step, on average */
@@ -20,13 +21,16 @@ typedef struct TrainerPlan {
     /* bytes */
     size_t by_kind[MEMORY_KINDS], scratch; /* of the device */
     size_t ring, cache;                    /* clips ahead, decoded frames */
+    size_t checkpoint;                     /* of rank 0 while it writes one, with several ranks */
     size_t own;                            /* the objective's: own_name */
     const char *own_name;
     size_t total;
 } TrainerPlan;
 
-/* The recipe must have passed recipe_check. */
-void trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int loader_threads);
+/* Rank 0 of `ranks`. The recipe must have passed recipe_check. ERROR_USAGE for a number of ranks
+ * that does not fit it. */
+int trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int loader_threads,
+                 int ranks, Error *error);
 
 /* What the run takes with this micro-batch. */
 typedef struct TrainerChoice {
@@ -35,9 +39,10 @@ typedef struct TrainerChoice {
 } TrainerChoice;
 #define TRAINER_CHOICES_MAX 64
 
-/* For every micro-batch that divides a group, the largest first; returns how many. */
+/* For every micro-batch that divides a group and that the ranks can share out, the largest first;
+ * returns how many. */
 int trainer_choices(TrainerChoice choices[TRAINER_CHOICES_MAX], const Recipe *recipe,
-                    Device *device, int loader_threads);
+                    Device *device, int loader_threads, int ranks);
 
 /* "weights 1.0, gradients 2.0, ..., clips ahead 3.0", in MiB */
 void trainer_plan_kinds(char *text, size_t room, const TrainerPlan *plan);

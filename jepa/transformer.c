@@ -195,7 +195,7 @@ static void block_backward(float *dx, float *g, StackScratch *scratch, const Blo
 void stack_backward(float *dx, float *gradients, StackScratch *scratch,
                     const StackActivations *activations, const float *weights,
                     const BlockOffsets *blocks, StackShape shape, const StackRows *r, int from,
-                    int to, Device *op) {
+                    int to, const GradientsFinal *final, Device *op) {
     if (scratch->narrow)
         op->rows_narrow(scratch->narrow, dx, r->rows * shape.width, op);
     for (int i = to - 1; i >= from; i--) {
@@ -205,5 +205,6 @@ void stack_backward(float *dx, float *gradients, StackScratch *scratch,
             block_forward(NULL, a, scratch, weights, &blocks[i], shape, activations->keep, r, i,
                           op);
         block_backward(dx, gradients, scratch, a, weights, &blocks[i], shape, r, i, op);
+        gradients_final(final, blocks[i].qkv_w, blocks[i].end);
     }
 }

@@ -86,11 +86,23 @@ void stack_forward(StackActivations *activations, StackScratch *scratch, const f
                    int to, Device *device);
 /* Output of block i, [R][D]. Of stacks that share memory only the last computed one is there. */
 float *stack_output(const StackActivations *activations, StackShape shape, int i);
+/* Who wants to know that gradients are final while a backward pass goes on: elements [from, to) of
+ * the flat buffer will not change any more. A whole backward pass names every element once. */
+typedef struct GradientsFinal {
+    void (*call)(void *context, int64_t from, int64_t to);
+    void *context;
+} GradientsFinal;
+
+static inline void gradients_final(const GradientsFinal *final, int64_t from, int64_t to) {
+    if (final)
+        final->call(final->context, from, to);
+}
+
 /* Blocks to-1 .. from: dx[R][D], the gradient of stack_output(to - 1), becomes that of
- * blocks[from].x; parameter gradients += */
+ * blocks[from].x; parameter gradients += . `final` (or NULL) hears of each block's matrices. */
 void stack_backward(float *dx, float *gradients, StackScratch *scratch,
                     const StackActivations *activations, const float *weights,
                     const BlockOffsets *blocks, StackShape shape, const StackRows *rows, int from,
-                    int to, Device *device);
+                    int to, const GradientsFinal *final, Device *device);
 
 #endif

@@ -1,4 +1,4 @@
-/* Gradient norm, and AdamW with the target encoder's moving average in one pass over flat buffers.
+/* AdamW with the target encoder's moving average in one pass over flat buffers.
  *     g ← clip g,   clip = min(1, max_norm / (norm + 1e-6))     (max_norm = 0: no clipping)
  *     p ← p (1 - lr wd)
  *     m ← m + (1 - β1)(g - m),   v ← β2 v + (1 - β2) g²
@@ -20,16 +20,12 @@ typedef struct AdamwSettings {
     int64_t step;    /* t, 1 at the first update */
 } AdamwSettings;
 
-/* *sum += Σ x² over x[count], in blocks of fixed size added in order */
-typedef void SquareSum(double *sum, const float *x, int64_t count, Device *device);
-
 /* One update of [count] parameters. `square_sum` is Σ g² of the whole network (device memory).
  * target NULL: no moving average. When *loss or *square_sum is not finite nothing is changed. */
 typedef void AdamwEma(float *parameters, float *first_moment, float *second_moment, float *target,
                       const float *gradients, int64_t count, const double *square_sum,
                       const double *loss, const AdamwSettings *settings, Device *device);
 
-SquareSum cpu_square_sum, cuda_square_sum, reference_square_sum;
 AdamwEma cpu_adamw_ema, cuda_adamw_ema, reference_adamw_ema;
 
 #endif

@@ -17,4 +17,11 @@ void cuda_device_close(Device *device);
  * driver is installed. */
 int cuda_device_count(Error *why);
 
+typedef struct Exchange Exchange;
+
+/* Gives `exchange`, which joins several ranks already, NCCL's way for what lies in device memory;
+ * all else stays as it was. Nothing is changed, and `why` says the reason, where ranks share a GPU
+ * or one of them has none. All ranks call it together. ERROR_RUN where NCCL does not work. */
+int cuda_exchange_join(Exchange *exchange, Device *device, Error *why, Error *error);
+
 #endif

@@ -45,6 +45,10 @@ static void host_zero(void *memory, size_t bytes, Device *device) {
     memset(memory, 0, bytes);
 }
 
+static void host_wait(Device *device) {
+    (void)device;
+}
+
 static size_t host_scratch(const Device *device, const ScratchNeeds *needs) {
     int64_t attention = needs->longest ? cpu_attention_scratch(needs->longest, needs->head) : 0;
     /* a tile of whole rows may be half as large as a flat one */
@@ -63,7 +67,8 @@ static size_t host_memory(const Device *device) {
 #define HOST_MEMORY                                                                                \
     .on_host = true, .rows_at_once = HOST_ROWS, .allocate = host_allocate,                         \
     .release = host_release, .upload = host_upload, .download = host_download, .zero = host_zero,  \
-    .scratch_needed = host_scratch, .memory = host_memory
+    .post = host_download, .wait = host_wait, .scratch_needed = host_scratch,                      \
+    .memory = host_memory
 
 static const Device cpu_table = {.name = "cpu", HOST_MEMORY, OPERATIONS(cpu)};
 static const Device reference_table = {.name = "reference", HOST_MEMORY, OPERATIONS(reference)};

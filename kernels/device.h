@@ -36,7 +36,9 @@
 #include "kernels/patches.h"
 #include "kernels/rope.h"
 #include "kernels/rows.h"
+#include "kernels/shard.h"
 #include "kernels/sigreg.h"
+#include "kernels/sums.h"
 #include "kernels/swiglu.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,6 +57,7 @@ struct Device {
     int threads;         /* threads that operations may use */
     Precision precision; /* of activations */
     Device *exact;       /* the same device in float32; itself where it is */
+    bool tf32, fast;     /* cuda: products of float32 in TF32; attention's gradients in any order */
     struct Gemm *gemm;   /* the CPU's GEMM library (kernels/cpu/gemm.h) */
     struct Cuda *cuda;   /* cuda: streams, libraries (kernels/cuda/cuda.h); else NULL */
     char own_name[24];   /* cuda: what `name` points to */
@@ -70,6 +73,10 @@ struct Device {
     void (*upload)(void *to, const void *host, size_t bytes, Device *device);
     void (*download)(void *host, const void *from, size_t bytes, Device *device);
     void (*zero)(void *memory, size_t bytes, Device *device);
+    /* Starts a copy to the host, after all that was asked for before; its end, with all others that
+     * were started. */
+    void (*post)(void *host, const void *from, size_t bytes, Device *device);
+    void (*wait)(Device *device);
     size_t (*scratch_needed)(const Device *device, const ScratchNeeds *needs);
     int rows_at_once; /* of a pass that keeps nothing: enough for GEMM, few enough for caches */
     size_t (*memory)(const Device *device); /* bytes that could be allocated now; 0: unknown */
@@ -106,6 +113,7 @@ struct Device {
     RowsColumns *rows_columns;
     RowsAdd *rows_add;
     RowsNarrow *rows_narrow;
+    RowsWiden *rows_widen;
     LossForward *loss_forward;
     LossBackward *loss_backward;
     LossTotal *loss_total;
@@ -116,7 +124,8 @@ struct Device {
     SigregForward *sigreg_forward;
     SigregBackward *sigreg_backward;
     Add *add;
-    SquareSum *square_sum;
+    SquareSums *square_sums;
+    SumsAdd *sums_add;
     AdamwEma *adamw_ema;
 };
 

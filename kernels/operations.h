@@ -27,9 +27,9 @@
     .rows_sum = device##_rows_sum, .rows_mean = device##_rows_mean,                                \
     .loss_forward = device##_loss_forward, .loss_backward = device##_loss_backward,                \
     .loss_total = device##_loss_total, .spread_forward = device##_spread_forward,                  \
-    .spread_backward = device##_spread_backward, .square_sum = device##_square_sum,                \
-    .add = device##_add, .adamw_ema = device##_adamw_ema,                                          \
-    .batchnorm_forward = device##_batchnorm_forward,                                               \
+    .spread_backward = device##_spread_backward, .square_sums = device##_square_sums,              \
+    .sums_add = device##_sums_add, .rows_widen = device##_rows_widen, .add = device##_add,         \
+    .adamw_ema = device##_adamw_ema, .batchnorm_forward = device##_batchnorm_forward,              \
     .batchnorm_backward = device##_batchnorm_backward,                                             \
     .invariance_forward = device##_invariance_forward,                                             \
     .invariance_backward = device##_invariance_backward,                                           \

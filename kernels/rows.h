@@ -38,6 +38,9 @@ typedef void RowsAdd(Activation *y, const Activation *x, int64_t count, Device *
 /* y[count] = x[count] as activations; nothing is done where y is x, on a float32 device. */
 typedef void RowsNarrow(Activation *y, const float *x, int64_t count, Device *device);
 
+/* y[count] = x[count] as float32: what rows_narrow has lost is lost. y is not x. */
+typedef void RowsWiden(float *y, const Activation *x, int64_t count, Device *device);
+
 RowsGather cpu_rows_gather, cuda_rows_gather, reference_rows_gather;
 RowsScatterAdd cpu_rows_scatter_add, cuda_rows_scatter_add, reference_rows_scatter_add;
 RowsSum cpu_rows_sum, cuda_rows_sum, reference_rows_sum;
@@ -46,5 +49,6 @@ RowsBlend cpu_rows_blend, cuda_rows_blend, reference_rows_blend;
 RowsColumns cpu_rows_columns, cuda_rows_columns, reference_rows_columns;
 RowsAdd cpu_rows_add, cuda_rows_add, reference_rows_add;
 RowsNarrow cpu_rows_narrow, cuda_rows_narrow, reference_rows_narrow;
+RowsWiden cpu_rows_widen, cuda_rows_widen, reference_rows_widen;
 
 #endif

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test through ctest: once as released, once under
-# AddressSanitizer and UndefinedBehaviorSanitizer. This is what CI runs.
+# AddressSanitizer and UndefinedBehaviorSanitizer; then the kernels' tests and check-reference once more
+# in a program without FFmpeg, oneDNN, MPI and CUDA. This is what CI runs.
 #   tests/run.sh            everything
-#   JEPA_BUILD=DIR          where to build (default: build, and build-asan beside it)
+#   JEPA_BUILD=DIR          where to build (default: build, and build-asan and build-bare beside it)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source experiments/packages.sh
@@ -26,3 +27,15 @@ echo "== AddressSanitizer and UndefinedBehaviorSanitizer"
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 export UBSAN_OPTIONS="print_stacktrace=1"
 run "$build-asan" -DCMAKE_BUILD_TYPE=Debug -DJEPA_SANITIZE=ON
+
+echo "== without FFmpeg, oneDNN, MPI and CUDA"
+bare=(jepa)
+for test in tests/kernels/test_*.c; do
+    bare+=("kernels_$(basename "$test" .c)")
+done
+cmake -S . -B "$build-bare" -DCMAKE_BUILD_TYPE=Release -DJEPA_FFMPEG=OFF -DJEPA_ONEDNN=OFF -DJEPA_MPI=OFF \
+    -DJEPA_CUDA=OFF >"$build-bare.log" 2>&1 || { cat "$build-bare.log"; exit 1; }
+cmake --build "$build-bare" -j "$jobs" --target "${bare[@]}" >>"$build-bare.log" 2>&1 ||
+    { tail -60 "$build-bare.log"; exit 1; }
+grep -E "warning:" "$build-bare.log" | sort -u || true
+(cd "$build-bare" && ctest --output-on-failure --no-tests=error -R "^kernels_|_check_reference$|_without_ffmpeg$")

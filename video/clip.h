@@ -167,5 +167,9 @@ int clip_decode_values(float *clip, ClipDecoder *decoder, const VideoFile *file,
  * frees. Matrix and range are the frame's own. */
 int clip_frame_rgb(uint8_t **rgb, int *width, int *height, const struct AVFrame *frame,
                    int rotation, Error *error);
+/* Its planes in its own pixel format, one after another without padding between lines: what
+ * rawvideo is. *planes[*bytes], caller frees; *format: libavutil's name, static. */
+int clip_frame_native(uint8_t **planes, size_t *bytes, const char **format,
+                      const struct AVFrame *frame, Error *error);
 
 #endif

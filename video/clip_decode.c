@@ -3,6 +3,9 @@
 #include "video/frame_cache.h"
 #include "video/resize.h"
 #include "video/scale.h"
+#include <libavutil/frame.h>
+#include <libavutil/imgutils.h>
+#include <libavutil/pixdesc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -244,4 +247,19 @@ int clip_frame_rgb(uint8_t **rgb, int *width, int *height, const AVFrame *frame,
     }
     clip_decoder_free(d);
     return result;
+}
+
+int clip_frame_native(uint8_t **planes, size_t *bytes, const char **format, const AVFrame *frame,
+                      Error *error) {
+    enum AVPixelFormat of = (enum AVPixelFormat)frame->format;
+    int size = av_image_get_buffer_size(of, frame->width, frame->height, 1);
+    *planes = NULL;
+    *format = av_get_pix_fmt_name(of);
+    if (size < 0)
+        return error_set(error, ERROR_RUN, "pictures of format %s have no raw form", *format);
+    *bytes = (size_t)size;
+    *planes = memory_new(*bytes, 1);
+    av_image_copy_to_buffer(*planes, size, (const uint8_t *const *)frame->data, frame->linesize, of,
+                            frame->width, frame->height, 1);
+    return 0;
 }

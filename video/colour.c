@@ -1,5 +1,6 @@
 /* The colours of a stream. See video/colour.h. */
 #include "video/colour.h"
+#include <libavutil/frame.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 

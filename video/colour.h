@@ -4,8 +4,9 @@
 #define JEPA_VIDEO_COLOUR_H
 
 #include "base/error.h"
-#include <libavutil/frame.h>
 #include <stdbool.h>
+
+struct AVFrame;
 
 typedef enum VideoTransfer { VIDEO_SDR, VIDEO_PQ, VIDEO_HLG } VideoTransfer;
 
@@ -20,6 +21,6 @@ typedef struct VideoColour {
 /* Fallbacks: a matrix that is not said is BT.709 from 720 lines or 1280 columns on, else BT.601; a
  * range that is not said is limited, but full for RGB and the yuvj formats. Errors: matrices that
  * libswscale cannot turn into RGB (YCgCo, ICtCp and other rare ones) are refused, not guessed. */
-int video_colour_of(VideoColour *colour, const AVFrame *frame, Error *error);
+int video_colour_of(VideoColour *colour, const struct AVFrame *frame, Error *error);
 
 #endif

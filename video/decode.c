@@ -9,14 +9,15 @@
 #include "base/log.h"
 #include "video/input.h"
 #include <inttypes.h>
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define KEYS_BACK    3 /* keyframes that are tried, each further back, before the start is */
 #define PACKET_SLACK 64
-#define TIME_SLACK   1e-6 /* seconds: a time that was printed and read back still means its frame */
-#define JUMP         32   /* frames to the next keyframe that make a jump worth its cost */
+#define JUMP         32 /* frames to the next keyframe that make a jump worth its cost */
 
 struct VideoReader {
     const VideoFile *file;
@@ -284,16 +285,4 @@ int video_reader_frames(VideoReader *reader, const int64_t *frames, size_t count
 
 bool video_reader_timed_out(const VideoReader *reader) {
     return reader && reader->input.timed_out;
-}
-
-int64_t video_file_frame_at(const VideoFile *file, double seconds) {
-    int64_t low = 0, high = file->frames - 1;
-    while (low < high) {
-        int64_t middle = low + (high - low + 1) / 2;
-        if (video_file_seconds(file, middle) <= seconds + TIME_SLACK)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return low;
 }

@@ -62,6 +62,10 @@ static const AVCodec *candidate(int i, int *end) {
     return avcodec_find_encoder_by_name("mpeg4");
 }
 
+static AVRational rational(VideoFraction of) {
+    return (AVRational){of.num, of.den};
+}
+
 /* An opened encoder, or NULL where this codec does not open (a wrapper without its library). */
 static AVCodecContext *encoder_open(const AVCodec *codec, const VideoWriterSpec *spec,
                                     int global_header) {
@@ -72,24 +76,25 @@ static AVCodecContext *encoder_open(const AVCodec *codec, const VideoWriterSpec 
     encoder->width = spec->width;
     encoder->height = spec->height;
     encoder->pix_fmt = AV_PIX_FMT_YUV420P;
-    encoder->time_base = spec->time_base;
-    encoder->framerate = spec->rate;
-    encoder->sample_aspect_ratio = spec->aspect.num > 0 ? spec->aspect : (AVRational){1, 1};
+    encoder->time_base = rational(spec->time_base);
+    encoder->framerate = rational(spec->rate);
+    encoder->sample_aspect_ratio = spec->aspect.num > 0 ? rational(spec->aspect)
+                                                        : (AVRational){1, 1};
     encoder->gop_size = spec->gop;
     encoder->max_b_frames = strcmp(codec->name, "libx264") ? 0 : spec->b_frames;
     encoder->thread_count = 1;
     encoder->flags |= AV_CODEC_FLAG_BITEXACT | (global_header ? AV_CODEC_FLAG_GLOBAL_HEADER : 0);
     encoder->color_range = AVCOL_RANGE_MPEG;
     encoder->chroma_sample_location = AVCHROMA_LOC_LEFT;
-    encoder->colorspace = spec->matrix;
-    encoder->color_primaries = spec->primaries;
-    encoder->color_trc = spec->transfer;
+    encoder->colorspace = (enum AVColorSpace)spec->matrix;
+    encoder->color_primaries = (enum AVColorPrimaries)spec->primaries;
+    encoder->color_trc = (enum AVColorTransferCharacteristic)spec->transfer;
     AVDictionary *options = NULL;
     if (strcmp(codec->name, "libx264") == 0) {
         av_dict_set_int(&options, "crf", spec->crf, 0);
         av_dict_set(&options, "preset", "fast", 0);
     } else if (codec->id == AV_CODEC_ID_H264) { /* others know a bit rate only: 0.5 bit per pixel */
-        double fps = spec->rate.num > 0 ? av_q2d(spec->rate) : 25;
+        double fps = spec->rate.num > 0 ? av_q2d(rational(spec->rate)) : 25;
         encoder->bit_rate = (int64_t)(spec->width * spec->height * fps / 2) + 100000;
     } else {
         encoder->flags |= AV_CODEC_FLAG_QSCALE;
@@ -221,7 +226,9 @@ int video_writer_open_spec(VideoWriter **out, const char *path, const VideoWrite
     writer->width = width;
     writer->height = height;
     /* one frame at the average rate */
-    double ticks = spec->rate.num > 0 ? 1 / (av_q2d(spec->rate) * av_q2d(spec->time_base)) : 1;
+    double ticks = spec->rate.num > 0
+                       ? 1 / (av_q2d(rational(spec->rate)) * av_q2d(rational(spec->time_base)))
+                       : 1;
     writer->duration = ticks >= 1 && ticks < 1e9 ? (int64_t)(ticks + 0.5) : 1;
     int result = muxer_open(writer, spec, error);
     if (result == 0)

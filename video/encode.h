@@ -5,25 +5,26 @@
 #define JEPA_VIDEO_ENCODE_H
 
 #include "base/error.h"
-#include <libavutil/frame.h>
-#include <libavutil/rational.h>
 #include <stdint.h>
 
+struct AVFrame;
 typedef struct VideoWriter VideoWriter;
+
+typedef struct VideoFraction {
+    int num, den;
+} VideoFraction;
 
 /* How a video is written. */
 typedef struct VideoWriterSpec {
-    int width, height;    /* even */
-    AVRational time_base; /* of the time stamps, seconds */
-    AVRational rate;      /* average frames per second; {0, 1}: unknown */
-    AVRational aspect;    /* of a pixel, width / height; {0, 1}: square */
-    int gop;              /* frames from keyframe to keyframe, at most */
-    int b_frames;         /* at most this many in a row, with libx264 */
-    int crf;              /* quality of libx264: 0 lossless, 18 fine, 51 worst */
-    enum AVColorSpace matrix;
-    enum AVColorPrimaries primaries;
-    enum AVColorTransferCharacteristic transfer;
-    const char *encoder; /* its name; NULL: the best there is */
+    int width, height;               /* even */
+    VideoFraction time_base;         /* of the time stamps, seconds */
+    VideoFraction rate;              /* average frames per second; {0, 1}: unknown */
+    VideoFraction aspect;            /* of a pixel, width / height; {0, 1}: square */
+    int gop;                         /* frames from keyframe to keyframe, at most */
+    int b_frames;                    /* at most this many in a row, with libx264 */
+    int crf;                         /* quality of libx264: 0 lossless, 18 fine, 51 worst */
+    int matrix, primaries, transfer; /* ITU-T H.273 numbers, as libavutil has them */
+    const char *encoder;             /* its name; NULL: the best there is */
 } VideoWriterSpec;
 
 /* Limited range, 8-bit 4:2:0. `path` ends in .mp4. */
@@ -31,7 +32,7 @@ int video_writer_open_spec(VideoWriter **writer, const char *path, const VideoWr
                            Error *error);
 /* The writer's own picture (yuv420p, width x height, limited range): fill its planes, then hand it
  * on with its time stamp, which must ascend. */
-AVFrame *video_writer_picture(VideoWriter *writer, Error *error);
+struct AVFrame *video_writer_picture(VideoWriter *writer, Error *error);
 int video_writer_put(VideoWriter *writer, int64_t pts, Error *error);
 
 /* `path` ends in .mp4; width and height even; fps frames per second. */

@@ -5,6 +5,8 @@
 #include "video/input.h"
 #include <dirent.h>
 #include <fcntl.h>
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 #include <libavutil/imgutils.h>
 #include <libavutil/pixdesc.h>
 #include <pthread.h>

@@ -2,10 +2,10 @@
 #include "video/index.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "video/ffmpeg.h"
 #include "video/index_columns.h"
 #include "video/index_journal.h"
 #include "video/sources.h"
-#include <libavutil/log.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -339,7 +339,7 @@ int video_index_make(VideoIndex *index, const IndexSettings *settings, Error *er
     IndexAbout about = {.check = settings->scan.check};
     memset(index, 0, sizeof *index);
     JEPA_ASSERT(settings->sources_count >= 1 && settings->sources_count <= INDEX_SOURCES_MAX);
-    av_log_set_level(AV_LOG_QUIET); /* what is wrong with a file becomes its reason */
+    ffmpeg_quiet(); /* what is wrong with a file becomes its reason */
     for (int s = 0; s < settings->sources_count; s++)
         if (columns_is(settings->sources[s])) {
             if (settings->sources_count == 1)
@@ -349,6 +349,8 @@ int video_index_make(VideoIndex *index, const IndexSettings *settings, Error *er
                              "the folders",
                              settings->sources[s]);
         }
+    if (ffmpeg_needed(error))
+        return -1;
     int result = list_sources(&m, &about, error);
     if (!result) {
         VideoFile *journalled;
@@ -420,7 +422,7 @@ int video_index_save(const VideoIndex *index, const char *path, Error *error) {
 int video_index_load(VideoIndex *index, const char *path, Error *error) {
     ColumnFile file;
     memset(index, 0, sizeof *index);
-    av_log_set_level(AV_LOG_QUIET);
+    ffmpeg_quiet();
     if (columns_open(&file, path, INDEX_FORMAT, INDEX_VERSION, error))
         return -1;
     return index_take(index, &file, error);

@@ -26,6 +26,8 @@
 #define INDEX_PTS_MAX  (INT64_MAX / 8)
 #define INDEX_STEP_MAX (INT64_MAX / 8 / 10000001)
 
+#define VIDEO_FPS_GUESS 25. /* of a file that tells neither times nor a rate */
+
 typedef struct VideoKey {
     int64_t pts; /* stream time base; AV_NOPTS_VALUE if unknown */
     int64_t dts;

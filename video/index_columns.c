@@ -10,12 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCANNER "2" /* changes when scanning finds something else in the same file */
-
-const char *index_scanner(void) {
-    return "scan " SCANNER ", " LIBAVFORMAT_IDENT ", " LIBAVCODEC_IDENT;
-}
-
 /* ---- packing ---- */
 
 typedef struct Texts {

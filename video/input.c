@@ -2,6 +2,8 @@
 #include "video/input.h"
 #include "base/log.h"
 #include "video/sniff.h"
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 #include <libavutil/display.h>
 #include <math.h>
 #include <stdlib.h>

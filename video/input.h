@@ -4,9 +4,15 @@
 #define JEPA_VIDEO_INPUT_H
 
 #include "base/error.h"
-#include <libavcodec/avcodec.h>
-#include <libavformat/avformat.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct AVFormatContext;
+struct AVStream;
+struct AVCodecContext;
+struct AVPacket;
+struct AVFrame;
 
 /* Limits for strangers' files. What a file is judged to be depends on its bytes alone: budgets are
  * packets and frames. Seconds (VideoInput.deadline) only ever stop work, they never drop a file
@@ -33,11 +39,11 @@
 #define INPUT_PROBE_USEC        "5000000"
 
 typedef struct VideoInput {
-    AVFormatContext *format;
-    AVStream *stream;      /* the first video stream that is no attached picture */
-    AVCodecContext *codec; /* one thread */
-    AVPacket *packet;
-    AVFrame *frame;
+    struct AVFormatContext *format;
+    struct AVStream *stream;      /* the first video stream that is no attached picture */
+    struct AVCodecContext *codec; /* one thread */
+    struct AVPacket *packet;
+    struct AVFrame *frame;
     int64_t packets;      /* read since the file was opened or searched */
     int64_t packet_limit; /* of them; 0: INPUT_PACKETS_MAX */
     double deadline;      /* time_now() at which to give up; 0: never */
@@ -55,7 +61,7 @@ typedef struct VideoInput {
     const int64_t *wanted;
     size_t wanted_count, wanted_sent;
     /* Is shown every packet of the stream before it is decoded; may be NULL. */
-    void (*see_packet)(void *context, const AVPacket *packet);
+    void (*see_packet)(void *context, const struct AVPacket *packet);
     void *see_context;
 } VideoInput;
 
@@ -79,11 +85,11 @@ int video_input_seek(VideoInput *input, int64_t timestamp, Error *error);
 int video_input_packet(VideoInput *input, Error *error);
 
 /* Is this frame known to be damaged? */
-bool video_frame_damaged(const AVFrame *frame);
-bool video_frame_is_key(const AVFrame *frame);
+bool video_frame_damaged(const struct AVFrame *frame);
+bool video_frame_is_key(const struct AVFrame *frame);
 /* Is it a pair of fields, which may have come in two packets with a time stamp each? */
-bool video_frame_interlaced(const AVFrame *frame);
+bool video_frame_interlaced(const struct AVFrame *frame);
 /* Degrees clockwise that show the stream upright: 0, 90, 180, 270. */
-int video_stream_rotation(const AVStream *stream);
+int video_stream_rotation(const struct AVStream *stream);
 
 #endif

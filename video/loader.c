@@ -5,6 +5,7 @@
  * free, that is when batch n - R has been handed back. */
 #include "video/loader.h"
 #include "base/log.h"
+#include "video/ffmpeg.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -175,7 +176,7 @@ static void reset_place(Loader *loader, uint64_t number) {
 int loader_open(Loader **loader, const LoaderConfig *config, Error *error) {
     JEPA_ASSERT(config->batch >= 1 && config->ring >= 2 && config->threads >= 1 &&
                 config->jobs >= config->first_job);
-    if (clip_check_views(&config->spec, error))
+    if (clip_check_views(&config->spec, error) || ffmpeg_needed(error))
         return -1;
     Loader *made = memory_new(1, sizeof *made);
     made->config = *config;

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/words.h"
+#include "video/ffmpeg.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -412,7 +413,7 @@ static int prepare(Prepare *p, int threads, Error *error) {
 int prepare_videos(PrepareSummary *summary, const char *out, const VideoIndex *index,
                    const TranscodeSettings *settings, int threads, Error *error) {
     Prepare p = {.out = out, .index = index, .settings = settings};
-    if (folder_make(out, error))
+    if (ffmpeg_needed(error) || folder_make(out, error))
         return -1;
     char *path = path_join(out, "lock");
     int lock = lock_take(path, error);

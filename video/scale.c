@@ -5,6 +5,7 @@
  * experiments/results). HDR goes through 16 bits (video/tonemap.h). */
 #include "video/scale.h"
 #include "video/tonemap.h"
+#include <libavutil/frame.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 #include <stdlib.h>

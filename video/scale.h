@@ -18,7 +18,7 @@ typedef struct ScaleWindow {
  * `stride` bytes apart (64 more bytes must be writable behind each plane). Colours are the stream's
  * own (video/colour.h); HDR is tone-mapped or refused. For formats with shared chroma a window that
  * begins at an odd pixel begins one pixel earlier. */
-int scaler_apply(uint8_t *const planes[3], int stride, Scaler *scaler, const AVFrame *frame,
+int scaler_apply(uint8_t *const planes[3], int stride, Scaler *scaler, const struct AVFrame *frame,
                  ScaleWindow window, int out_width, int out_height, ClipHdr hdr, Error *error);
 
 /* Turns width x height bytes clockwise: out is height x width for 90 and 270 degrees. */

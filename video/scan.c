@@ -7,10 +7,12 @@
  * order, by distinct time stamps, is later read from the start, by count. */
 #include "base/log.h"
 #include "video/colour.h"
-#include "video/index.h"
+#include "video/index_columns.h"
 #include "video/input.h"
 #include "video/sniff.h"
 #include <errno.h>
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 #include <libavutil/pixdesc.h>
 #include <libswscale/swscale.h>
 #include <math.h>
@@ -19,7 +21,11 @@
 #include <sys/stat.h>
 
 #define TRIAL_FRAMES 48  /* decoded to see whether packets tell the frames */
-#define FPS_GUESS    25. /* of a file that tells neither times nor a rate */
+#define SCANNER      "2" /* changes when scanning finds something else in the same file */
+
+const char *index_scanner(void) {
+    return "scan " SCANNER ", " LIBAVFORMAT_IDENT ", " LIBAVCODEC_IDENT;
+}
 
 typedef struct Stamp {
     int64_t pts, dts;
@@ -293,7 +299,7 @@ static void keep_times(Scan *scan) {
 }
 
 static void find_duration(VideoFile *file) {
-    double fps = file->fps > 0 ? file->fps : FPS_GUESS;
+    double fps = file->fps > 0 ? file->fps : VIDEO_FPS_GUESS;
     if (file->timed && file->frames > 1 && file->time_base[0] > 0 && file->time_base[1] > 0) {
         double shown = video_file_seconds(file, file->frames - 1);
         file->duration = shown * (double)file->frames / (double)(file->frames - 1);
@@ -355,61 +361,4 @@ void video_file_scan(VideoFile *file, const char *path, const ScanSettings *sett
     free(scan.stamps);
     free(scan.keys);
     free(scan.pts);
-}
-
-static void drop(const void *owned) {
-    free((void *)(uintptr_t)owned);
-}
-
-void video_file_free(VideoFile *file) {
-    drop(file->path);
-    drop(file->name);
-    drop(file->reason);
-    drop(file->pts);
-    drop(file->key_pts);
-    drop(file->key_dts);
-    drop(file->key_frame);
-    memset(file, 0, sizeof *file);
-}
-
-static const int64_t *copy_list(const int64_t *list, size_t rows) {
-    if (!list)
-        return NULL;
-    int64_t *own = memory_new(rows, sizeof *own);
-    if (rows)
-        memcpy(own, list, rows * sizeof *own);
-    return own;
-}
-
-VideoFile video_file_copy(const VideoFile *file) {
-    VideoFile copy = *file;
-    copy.path = file->path ? memory_text("%s", file->path) : NULL;
-    copy.name = file->name ? memory_text("%s", file->name) : NULL;
-    copy.reason = file->reason ? memory_text("%s", file->reason) : NULL;
-    copy.pts = copy_list(file->pts, (size_t)file->frames);
-    copy.key_pts = copy_list(file->key_pts, file->key_count);
-    copy.key_dts = copy_list(file->key_dts, file->key_count);
-    copy.key_frame = copy_list(file->key_frame, file->key_count);
-    return copy;
-}
-
-double video_file_seconds(const VideoFile *file, int64_t frame) {
-    if (file->timed && file->time_base[0] > 0 && file->time_base[1] > 0)
-        /* unsigned: a damaged index must not make it overflow */
-        return (double)(int64_t)((uint64_t)video_file_pts(file, frame) -
-                                 (uint64_t)video_file_pts(file, 0)) *
-               file->time_base[0] / file->time_base[1];
-    return (double)frame / (file->fps > 0 ? file->fps : FPS_GUESS);
-}
-
-bool video_file_is_hdr(const VideoFile *file) {
-    return file->colour[2] == AVCOL_TRC_SMPTE2084 || file->colour[2] == AVCOL_TRC_ARIB_STD_B67;
-}
-
-int video_file_width(const VideoFile *file) {
-    return file->rotation % 180 ? file->height : file->width;
-}
-
-int video_file_height(const VideoFile *file) {
-    return file->rotation % 180 ? file->width : file->height;
 }

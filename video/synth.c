@@ -22,6 +22,7 @@
 #include "base/log.h"
 #include "base/record.h"
 #include "video/encode.h"
+#include "video/ffmpeg.h"
 #include "video/synth_scene.h"
 #include <dirent.h>
 #include <errno.h>
@@ -291,7 +292,7 @@ static void out_clear(const char *out, const SynthSpec *spec, int existed) {
 int synth_write(const char *out, const SynthSpec *spec, Error *error) {
     JEPA_ASSERT(spec->videos >= 1 && spec->frames >= 1 && spec->threads >= 1);
     int existed;
-    if (out_check(out, &existed, error))
+    if (ffmpeg_needed(error) || out_check(out, &existed, error))
         return -1;
     int result = folder_make(out, error);
     for (int label = 0; label < SYNTH_CLASSES && result == 0; label++) {

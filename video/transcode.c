@@ -6,6 +6,8 @@
 #include "video/encode.h"
 #include "video/input.h"
 #include "video/scale.h"
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 #include <libavutil/opt.h>
 #include <libswscale/swscale.h>
 #include <math.h>
@@ -14,7 +16,6 @@
 #include <sys/stat.h>
 
 #define B_FRAMES   2
-#define FPS_GUESS  25
 #define TICK_SLACK 1e-6 /* seconds */
 
 typedef struct Transcoder {
@@ -38,6 +39,10 @@ static int even(double pixels) {
     return rounded < 2 ? 2 : rounded;
 }
 
+static VideoFraction fraction(AVRational of) {
+    return (VideoFraction){of.num, of.den};
+}
+
 static bool through_rgb(const Transcoder *t) {
     return t->from->rotation || t->colour.transfer != VIDEO_SDR;
 }
@@ -54,14 +59,14 @@ static void choose(Transcoder *t, const AVFrame *first) {
                               .gop = t->settings->gop,
                               .b_frames = t->settings->gop > B_FRAMES ? B_FRAMES : 0,
                               .crf = t->settings->crf};
-    double fps = f->fps > 0 ? f->fps : FPS_GUESS;
-    spec->rate = av_d2q(t->settings->fps > 0 ? t->settings->fps : fps, 1000000);
-    spec->time_base = av_inv_q(spec->rate);
+    double fps = f->fps > 0 ? f->fps : VIDEO_FPS_GUESS;
+    spec->rate = fraction(av_d2q(t->settings->fps > 0 ? t->settings->fps : fps, 1000000));
+    spec->time_base = (VideoFraction){spec->rate.den, spec->rate.num};
     if (t->settings->fps <= 0 && f->timed && f->time_base[0] > 0 && f->time_base[1] > 0)
-        spec->time_base = (AVRational){f->time_base[0], f->time_base[1]};
+        spec->time_base = (VideoFraction){f->time_base[0], f->time_base[1]};
     if (first->sample_aspect_ratio.num > 0 && first->sample_aspect_ratio.den > 0)
-        spec->aspect = f->rotation % 180 ? av_inv_q(first->sample_aspect_ratio)
-                                         : first->sample_aspect_ratio;
+        spec->aspect = fraction(f->rotation % 180 ? av_inv_q(first->sample_aspect_ratio)
+                                                  : first->sample_aspect_ratio);
     /* the matrix that the pixels have; guesses are written down */
     int matrix = t->colour.transfer != VIDEO_SDR ? SWS_CS_ITU709 : t->colour.matrix;
     spec->matrix = matrix == SWS_CS_ITU709      ? AVCOL_SPC_BT709
@@ -167,7 +172,7 @@ static double time_of(const Transcoder *t, int64_t number) {
 
 /* The picture that the writer holds, at every tick before `until` seconds that has none. */
 static int write_ticks(Transcoder *t, double until, Error *error) {
-    double fps = av_q2d(t->spec.rate);
+    double fps = (double)t->spec.rate.num / t->spec.rate.den;
     while ((double)t->ticks / fps < until - TICK_SLACK)
         if (video_writer_put(t->writer, t->ticks++, error))
             return -1;

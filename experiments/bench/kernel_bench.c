@@ -50,7 +50,7 @@ typedef struct Buffers {
     int32_t *tokens, *clips;
     int32_t cu[CLIPS_MAX + 1], cu_short[SHORT_MAX + 1];
     uint8_t *pixels;
-    double *scalars;
+    double *scalars, *block_sums;
 } Buffers;
 
 typedef void Run(Buffers *b);
@@ -157,7 +157,7 @@ static void loss_back(Buffers *b) {
                              b->device);
 }
 static void gradient_norm(Buffers *b) {
-    b->device->square_sum(b->scalars + 1, b->real[0], b->parameters, b->device);
+    b->device->square_sums(b->block_sums, b->real[0], b->parameters, b->device);
 }
 static void update(Buffers *b) {
     AdamwSettings settings = {1e-9, 0.04, 0.9, 0.999, 1e-8, 0.998, 10, 5};
@@ -288,7 +288,8 @@ static int open_buffers(Buffers *b, Error *error) {
         take(b, &b->gradient, b->parameters, 0, error) || take(b, &b->bias, b->hidden, 0, error) ||
         take(b, &b->lse, b->rows * b->heads, 0, error) || take(b, &b->mean, b->rows, 0, error) ||
         take(b, &b->rstd, b->rows, 0, error) || take(b, &b->pixels, pixels, 0, error) ||
-        take(b, &b->scalars, 8, 0, error) || open_lists(b, error))
+        take(b, &b->scalars, 8, 0, error) ||
+        take(b, &b->block_sums, shard_blocks(b->parameters), 0, error) || open_lists(b, error))
         return -1;
     /* as a model does: the device may keep packed forms */
     const LinearWeights known[MATRICES] = {{weights_of(b, QKV), b->width, 3 * b->width, true},

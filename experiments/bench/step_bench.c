@@ -308,7 +308,8 @@ static StepFlops run_step(Bench *b, int64_t step, double parts[PARTS], ModelScal
     LossWeights weights = loss_weights(b);
     model->gradients = b->reduction.buffer[0];
     model_begin_step(model);
-    reduce_begin(&b->reduction, samples / b->micro, r->optimization.reduce_leaves);
+    int leaves = reduce_leaves(samples / b->micro, r->optimization.reduce_leaves);
+    reduce_begin(&b->reduction, samples / b->micro, leaves, 0, leaves);
     lap(parts, PART_INPUT, &started);
     for (int first = 0; first < samples; first += b->micro) {
         model->gradients = reduce_place(&b->reduction);

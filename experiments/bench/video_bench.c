@@ -16,6 +16,8 @@
 #include "video/loader.h"
 #include "video/sampler.h"
 #include <inttypes.h>
+#include <libavcodec/avcodec.h>
+#include <libavformat/avformat.h>
 #include <libavutil/imgutils.h>
 #include <libswscale/swscale.h>
 #include <math.h>

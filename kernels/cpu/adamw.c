@@ -1,33 +1,7 @@
-/* Gradient norm and the AdamW + EMA pass on the CPU. See kernels/adamw.h. */
+/* The AdamW + EMA pass on the CPU. See kernels/adamw.h. */
 #include "kernels/cpu/parallel.h"
 #include "kernels/device.h"
 #include <math.h>
-#include <stddef.h>
-
-MANY_CPUS static double square_tile(const float *x, int64_t count) {
-    double sum[8] = {0};
-    int64_t whole = count / 8 * 8;
-    for (int64_t i = 0; i < whole; i += 8)
-        for (int k = 0; k < 8; k++)
-            sum[k] += (double)x[i + k] * x[i + k];
-    for (int64_t i = whole; i < count; i++)
-        sum[i - whole] += (double)x[i] * x[i];
-    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
-}
-
-void cpu_square_sum(double *sum, const float *x, int64_t count, Device *device) {
-    double *partial = device->scratch;
-    JEPA_ASSERT(TILES(count, FLAT_TILE) * (int64_t)sizeof(double) <=
-                (int64_t)device->scratch_bytes);
-#pragma omp parallel for schedule(static) num_threads(device->threads)
-    for (int64_t tile = 0; tile < TILES(count, FLAT_TILE); tile++)
-        partial[tile] = square_tile(x + tile * FLAT_TILE,
-                                    min_i64(FLAT_TILE, count - tile * FLAT_TILE));
-    double total = 0;
-    for (int64_t tile = 0; tile < TILES(count, FLAT_TILE); tile++)
-        total += partial[tile];
-    *sum += total;
-}
 
 typedef struct Factors {
     float clip, decay, beta1_rest, beta2, beta2_rest, rate, root, eps, momentum, momentum_rest;

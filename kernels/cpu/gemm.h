@@ -7,7 +7,8 @@
  * float32 and bfloat16 on AVX-512 (kernels/cpu/onednn.c);
  *   - otherwise float32 through oneDNN's sgemm where the second factor is transposed, and through
  *     OpenBLAS where it is not: each is ahead there on AVX2;
- *   - bfloat16 without instructions for it: float32 products of the rounded values, for tests. */
+ *   - bfloat16 without instructions for it: float32 products of the rounded values, for tests.
+ * Without oneDNN (kernels/cpu/onednn_absent.c) everything is OpenBLAS's. */
 #ifndef JEPA_KERNELS_CPU_GEMM_H
 #define JEPA_KERNELS_CPU_GEMM_H
 

@@ -122,3 +122,19 @@ void cpu_rows_narrow(Activation *y, const float *x, int64_t count, Device *devic
             memcpy((float *)y + i, x + i, (size_t)length * sizeof *x);
     }
 }
+
+MANY_CPUS static void widen_tile(float *y, const uint16_t *x, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        y[i] = bf16_to_float(x[i]);
+}
+
+void cpu_rows_widen(float *y, const Activation *x, int64_t count, Device *device) {
+#pragma omp parallel for schedule(static) num_threads(device->threads)
+    for (int64_t tile = 0; tile < TILES(count, FLAT_TILE); tile++) {
+        int64_t i = tile * FLAT_TILE, length = min_i64(FLAT_TILE, count - i);
+        if (device->precision == PRECISION_BFLOAT16)
+            widen_tile(y + i, (const uint16_t *)x + i, length);
+        else
+            memcpy(y + i, (const float *)x + i, (size_t)length * sizeof *y);
+    }
+}

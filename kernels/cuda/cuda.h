@@ -25,6 +25,21 @@ typedef struct CudaRing {
     size_t used; /* bytes of the segment at work */
 } CudaRing;
 
+/* Copies to the host that are waited for later: they arrive in pinned memory, and are handed on by
+ * `wait`. */
+#define CUDA_POSTS      32
+#define CUDA_POST_BYTES ((size_t)64 << 10) /* of all that are under way */
+typedef struct CudaPosts {
+    char *pinned;
+    cudaEvent_t arrived; /* the last of them */
+    struct CudaPost {
+        void *host;
+        size_t at, bytes;
+    } post[CUDA_POSTS];
+    int count;
+    size_t used;
+} CudaPosts;
+
 /* Packed lengths on the device: cu_seqlens comes in host memory to every layer, mostly the same. */
 #define CUDA_LENGTHS 8
 typedef struct CudaLengths {
@@ -40,10 +55,13 @@ typedef struct Cuda {
     cudaStream_t stream; /* all arithmetic */
     cudaStream_t copy;   /* uploads */
     CudaRing ring;
+    CudaPosts posts;
     CudaLengths lengths[CUDA_LENGTHS];
     uint64_t clock; /* counts uses of `lengths` */
     int multiprocessors;
-    size_t shared_bytes; /* most dynamic shared memory of a block */
+    size_t shared_bytes;         /* most dynamic shared memory of a block */
+    struct CudaGemm *gemm;       /* matrix products (kernels/cuda/gemm.h) */
+    struct CudaWeights *weights; /* 16-bit copies (kernels/cuda/weights.h) */
 } Cuda;
 
 /* Ends the process with file, line and the runtime's words: after a failed launch nothing that the

@@ -5,7 +5,9 @@
  * `post` and `wait` bring scalars back later. */
 #include "kernels/device.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/scratch.h"
+#include "kernels/cuda/weights.h"
 #include "kernels/cuda_device.h"
 #include "kernels/operations.h"
 #include <stdio.h>
@@ -118,6 +120,27 @@ static void download(void *host, const void *from, size_t bytes, Device *device)
     CUDA_CHECK(cudaStreamSynchronize(device->cuda->stream));
 }
 
+static void wait(Device *device) {
+    CudaPosts *posts = &device->cuda->posts;
+    if (!posts->count)
+        return;
+    CUDA_CHECK(cudaEventSynchronize(posts->arrived));
+    for (int i = 0; i < posts->count; i++)
+        memcpy(posts->post[i].host, posts->pinned + posts->post[i].at, posts->post[i].bytes);
+    posts->count = 0;
+    posts->used = 0;
+}
+
+static void post(void *host, const void *from, size_t bytes, Device *device) {
+    CudaPosts *posts = &device->cuda->posts;
+    JEPA_ASSERT(posts->count < CUDA_POSTS && posts->used + bytes <= CUDA_POST_BYTES);
+    posts->post[posts->count++] = (struct CudaPost){host, posts->used, bytes};
+    CUDA_CHECK(cudaMemcpyAsync(posts->pinned + posts->used, from, bytes, cudaMemcpyDeviceToHost,
+                               device->cuda->stream));
+    CUDA_CHECK(cudaEventRecord(posts->arrived, device->cuda->stream));
+    posts->used += (bytes + 63) / 64 * 64;
+}
+
 static size_t available(const Device *device) {
     size_t free_now = 0, all = 0;
     (void)device;
@@ -191,7 +214,12 @@ void cuda_device_close(Device *device) {
         return;
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
+    cuda_weights_close(device);
+    cuda_gemm_close(device);
     free_ring(&cuda->ring);
+    if (cuda->posts.arrived)
+        cudaEventDestroy(cuda->posts.arrived);
+    cudaFreeHost(cuda->posts.pinned);
     for (int i = 0; i < CUDA_LENGTHS; i++) {
         free(cuda->lengths[i].host);
         cudaFree(cuda->lengths[i].device);
@@ -207,16 +235,26 @@ void cuda_device_close(Device *device) {
 static int open_streams(Cuda *cuda) {
     return cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking) != cudaSuccess ||
            cudaStreamCreateWithFlags(&cuda->copy, cudaStreamNonBlocking) != cudaSuccess ||
-           make_ring(&cuda->ring) || make_lengths(cuda);
+           make_ring(&cuda->ring) || make_lengths(cuda) ||
+           cudaHostAlloc((void **)&cuda->posts.pinned, CUDA_POST_BYTES, cudaHostAllocDefault) !=
+               cudaSuccess ||
+           cudaEventCreateWithFlags(&cuda->posts.arrived, cudaEventDisableTiming) != cudaSuccess;
 }
 
 /* 32 clips of 1568 tokens: GEMMs of that height fill the largest cards (not measured) */
 #define CUDA_ROWS 50176
 
-static const Device table = {
-    OPERATIONS(cuda),          .allocate = allocate,           .release = release,
-    .upload = upload,          .download = download,           .zero = zero,
-    .rows_at_once = CUDA_ROWS, .scratch_needed = cuda_scratch, .memory = available};
+static const Device table = {OPERATIONS(cuda),
+                             .allocate = allocate,
+                             .release = release,
+                             .upload = upload,
+                             .download = download,
+                             .zero = zero,
+                             .post = post,
+                             .wait = wait,
+                             .rows_at_once = CUDA_ROWS,
+                             .scratch_needed = cuda_scratch,
+                             .memory = available};
 
 int cuda_device_open(Device *device, int ordinal, Error *error) {
     Error why = {0};
@@ -240,6 +278,10 @@ int cuda_device_open(Device *device, int ordinal, Error *error) {
         cudaGetDeviceProperties(&card, ordinal) != cudaSuccess || open_streams(cuda)) {
         error_set(error, ERROR_RUN, "--device cuda:%d does not work: %s; use --device cpu", ordinal,
                   cudaGetErrorString(cudaGetLastError()));
+        cuda_device_close(device);
+        return -1;
+    }
+    if (cuda_gemm_open(device, card.major, error)) {
         cuda_device_close(device);
         return -1;
     }

@@ -16,6 +16,7 @@
 #include "kernels/cuda/exchange_nccl.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/nccl_library.h"
+#include "kernels/cuda_device.h"
 #include "kernels/device.h"
 #include "kernels/exchange.h"
 #include <inttypes.h>
@@ -349,7 +350,7 @@ int exchange_nccl_use(Exchange *x, Device *device, Error *error) {
     return 0;
 }
 
-int exchange_nccl_join(Exchange *x, Device *device, Error *why, Error *error) {
+int cuda_exchange_join(Exchange *x, Device *device, Error *why, Error *error) {
     if (x->ranks == 1)
         return 0;
     if (!cards_differ(x, device)) {

@@ -7,11 +7,8 @@
 typedef struct Exchange Exchange;
 typedef struct Device Device;
 
-/* Gives `exchange`, which joins several ranks already, NCCL's way for what lies in device memory;
- * all else stays as it was. Nothing is changed, and `why` says the reason, where ranks share a GPU
- * or one of them has none. All ranks call it together. ERROR_RUN where NCCL does not work. */
-int exchange_nccl_join(Exchange *exchange, Device *device, Error *why, Error *error);
-/* The same without asking whether it makes sense: for one rank too, in tests. */
+/* Gives `exchange` NCCL's way for what lies in device memory (cuda_exchange_join) without asking
+ * whether it makes sense: for one rank too, in tests. */
 int exchange_nccl_use(Exchange *exchange, Device *device, Error *error);
 
 #endif

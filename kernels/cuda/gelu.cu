@@ -1,5 +1,8 @@
 /* GELU on the GPU. See kernels/gelu.h. */
 #include "kernels/cuda/launch.h"
+extern "C" {
+#include "kernels/cuda/gelu.h"
+}
 
 #define THREADS 256
 
@@ -81,9 +84,14 @@ extern "C" void cuda_gelu_forward(Activation *y, const Activation *x, int64_t co
         ACTIVATION(device, forward<T>((T *)y, (const T *)x, count, device));
 }
 
-extern "C" void cuda_gelu_backward(Activation *dx, const Activation *dy, const Activation *x,
-                                   int64_t count, Device *device) {
+extern "C" void cuda_gelu_backward_again(Activation *dx, Activation *y, const Activation *dy,
+                                         const Activation *x, int64_t count, Device *device) {
     if (count)
         ACTIVATION(device,
-                   backward<T>((T *)dx, (T *)NULL, (const T *)dy, (const T *)x, count, device));
+                   backward<T>((T *)dx, (T *)y, (const T *)dy, (const T *)x, count, device));
+}
+
+extern "C" void cuda_gelu_backward(Activation *dx, const Activation *dy, const Activation *x,
+                                   int64_t count, Device *device) {
+    cuda_gelu_backward_again(dx, NULL, dy, x, count, device);
 }

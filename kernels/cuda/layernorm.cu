@@ -10,12 +10,12 @@
  *     dx += rstd (g - mean(g) - n mean(g n)),   g = dy w,   n = (x - mean) rstd
  * needs one barrier for all of them, and the columns' dw += dy n and db += dy stay in the registers
  * of their thread until the block has seen all its rows. What it then holds is a partial sum, added
- * to those of other blocks by kernels/cuda/partials.h. The next rows are on their way while these
- * are worked on.
+ * to those of other blocks by kernels/cuda/row_partials.h. The next rows are on their way while
+ * these are worked on.
  *
  * Widths that are no multiple of 4 and pointers that are not aligned take the general kernels. */
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/partials.h"
+#include "kernels/cuda/row_partials.h"
 
 #define THREADS 128 /* forward: 4 warps */
 #define LANES4  (4 * WARP)

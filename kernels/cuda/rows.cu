@@ -7,10 +7,11 @@
  * Sums over rows: a block has 128 columns, 4 to a lane, and WARPS warps that take turns at the
  * rows; then the first warp adds up the warps. The mean of a sequence has a block for each tile of
  * columns. A sum over all rows is cut into slices whose number depends on the shape alone, and
- * kernels/cuda/partials.h adds them. Bytes for an element: gather 8 or 12, scatter-add 12, sums 4.
+ * kernels/cuda/row_partials.h adds them. Bytes for an element: gather 8 or 12, scatter-add 12,
+ * sums 4.
  */
 #include "kernels/cuda/launch.h"
-#include "kernels/cuda/partials.h"
+#include "kernels/cuda/row_partials.h"
 
 #define THREADS 128
 #define BATCH   4
@@ -324,4 +325,29 @@ extern "C" void cuda_rows_narrow(Activation *y, const float *x, int64_t count, D
     else
         CUDA_LAUNCH(rows_narrow_kernel<1>, blocks_for(count, FLAT), FLAT, 0, device, (Bf16 *)y, x,
                     count);
+}
+
+template <int V> __global__ void rows_widen_kernel(float *y, const Bf16 *x, int64_t count) {
+    int64_t i = ((int64_t)blockIdx.x * FLAT + threadIdx.x) * V;
+    if (i >= count)
+        return;
+    Pack<Bf16, V> in = load<Bf16, V>(x + i);
+    Pack<float, V> out;
+    for (int k = 0; k < V; k++)
+        out.at[k] = widen(in.at[k]);
+    store<float, V>(y + i, out);
+}
+
+extern "C" void cuda_rows_widen(float *y, const Activation *x, int64_t count, Device *device) {
+    if (!count)
+        return;
+    if (device->precision == PRECISION_FLOAT32)
+        CUDA_CHECK(cudaMemcpyAsync(y, x, (size_t)count * sizeof *y, cudaMemcpyDeviceToDevice,
+                                   device->cuda->stream));
+    else if ((uintptr_t)x % 8 == 0 && vectors_fit(y, count, sizeof *y))
+        CUDA_LAUNCH(rows_widen_kernel<4>, blocks_for(count, 4 * FLAT), FLAT, 0, device, y,
+                    (const Bf16 *)x, count);
+    else
+        CUDA_LAUNCH(rows_widen_kernel<1>, blocks_for(count, FLAT), FLAT, 0, device, y,
+                    (const Bf16 *)x, count);
 }

@@ -1,6 +1,7 @@
 /* What the CUDA operations put into the device's scratch (device->scratch), one at a time:
  *   sums over rows (LayerNorm's and biases' gradients)  [2][cuda_partials(width)][width] float
  *   sums over flat buffers                              [elements / CUDA_SUM_TILE + 1] double
+ *   batch normalisation's sums                          [2][at most 65][width] double
  *   attention's own backward pass                       delta[rows][heads] float */
 #ifndef JEPA_KERNELS_CUDA_SCRATCH_H
 #define JEPA_KERNELS_CUDA_SCRATCH_H

@@ -189,10 +189,20 @@ void reference_add(float *y, const float *x, int64_t count, Device *device) {
         y[i] += x[i];
 }
 
-void reference_square_sum(double *sum, const float *x, int64_t count, Device *device) {
+void reference_square_sums(double *sums, const float *x, int64_t count, Device *device) {
     (void)device;
+    for (int64_t b = 0; b < shard_blocks(count); b++)
+        sums[b] = 0;
     for (int64_t i = 0; i < count; i++)
-        *sum += (double)x[i] * x[i];
+        sums[i / SHARD_BLOCK] += (double)x[i] * x[i];
+}
+
+void reference_sums_add(double *sum, const double *x, int64_t from, int64_t to, int64_t parts,
+                        int64_t rows, int64_t width, Device *device) {
+    (void)device;
+    for (int64_t i = from; i < to; i++)
+        for (int64_t d = 0; d < width; d++)
+            sum[d] += x[((i % parts) * rows + i / parts) * width + d];
 }
 
 void reference_adamw_ema(float *parameters, float *first_moment, float *second_moment,
@@ -222,4 +232,10 @@ void reference_rows_narrow(Activation *y, const float *x, int64_t count, Device 
     (void)device;
     for (int64_t i = 0; i < count; i++)
         ((float *)y)[i] = x[i];
+}
+
+void reference_rows_widen(float *y, const Activation *x, int64_t count, Device *device) {
+    (void)device;
+    for (int64_t i = 0; i < count; i++)
+        y[i] = ((const float *)x)[i];
 }

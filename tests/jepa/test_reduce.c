@@ -53,7 +53,8 @@ static void reduce(float *sum, Device *device, int units, int most) {
         r.buffer[i] = malloc(VALUES * sizeof(float));
         memset(r.buffer[i], i ? 0xFF : 0, VALUES * sizeof(float)); /* NaN */
     }
-    reduce_begin(&r, units, most);
+    int leaves = reduce_leaves(units, most);
+    reduce_begin(&r, units, leaves, 0, leaves);
     for (int u = 0; u < units; u++) {
         add_unit(reduce_place(&r), u);
         reduce_next(&r);

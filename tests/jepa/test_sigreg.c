@@ -1,9 +1,10 @@
 /* The head of the teacher-free objective: losses, embeddings and every gradient against float64
- * values of the published definition (data/sigreg.py), the same bits for any number of threads, and
- * the directions. */
+ * values of the published definition (data/sigreg.py), the same bits in every variant of the device
+ * under test (tests/kernels/under_test.h), and the directions. */
 #include "base/random.h"
 #include "base/safetensors.h"
 #include "jepa/sigreg.h"
+#include "tests/kernels/under_test.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +40,7 @@ static void lay_out(Fixture *f, Arena *arena) {
     f->scalars = arena_take(arena, 1, sizeof *f->scalars);
 }
 
-static Fixture make(SigregHeadShape s, const char *name, int threads) {
+static Fixture make(SigregHeadShape s, const char *name, int variant) {
     Fixture f = {.head.shape = s};
     Error error = {0};
     int64_t *offsets[] = {&f.at.w0, &f.at.b0, &f.at.bn_w, &f.at.bn_b, &f.at.w3, &f.at.b3};
@@ -49,7 +50,9 @@ static Fixture make(SigregHeadShape s, const char *name, int threads) {
         *offsets[i] = f.total + 3; /* not where the buffer begins */
         f.total += counts[i] + 3;
     }
-    assert_int_equal(device_open(&f.device, name, threads, &error), 0);
+    assert_int_equal(strcmp(name, UNDER_TEST) ? device_open(&f.device, name, 1, &error)
+                                              : under_test_open(&f.device, variant, &error),
+                     0);
     size_t scratch = device_scratch_bytes(f.device, &(ScratchNeeds){.elements = s.clips * s.output,
                                                                     .rows = s.views * s.clips,
                                                                     .width = s.hidden});
@@ -57,17 +60,19 @@ static Fixture make(SigregHeadShape s, const char *name, int threads) {
     Arena arena = {.kind = MEMORY_INPUT};
     lay_out(&f, &arena);
     assert_int_equal(arena.kind, MEMORY_INPUT);
-    assert_int_equal(f.device->allocate(&f.memory, arena.used, f.device, &error), 0);
     size_t planned = arena.used;
+    f.memory = shared_new(planned);
+    memset(f.memory, 0, planned);
     arena = (Arena){.base = f.memory};
     lay_out(&f, &arena);
     assert_int_equal(arena.used, planned);
     sigreg_head_start(&f.head, f.device);
+    under_test_settle();
     return f;
 }
 
 static void done(Fixture *f) {
-    f->device->release(f->memory, f->device);
+    shared_free(f->memory);
     device_close(f->device);
 }
 
@@ -76,6 +81,7 @@ static void run(Fixture *f, double lambda) {
                         lambda, f->device);
     sigreg_head_backward(f->dfeatures, f->gradients, &f->head, f->features, f->weights, &f->at,
                          f->directions, lambda, f->device);
+    under_test_settle();
 }
 
 /* ---- published values ---- */
@@ -132,9 +138,9 @@ static void matches_published_values(void **state) {
     Error error = {0};
     if (safetensors_open(&file, JEPA_SOURCE_DIR "/tests/jepa/data/sigreg.safetensors", &error))
         fail_msg("%s", error.text);
-    const char *const names[] = {"cpu", "reference"};
+    const char *const names[] = {UNDER_TEST, "reference"};
     for (int i = 0; i < 2; i++) {
-        Fixture f = make(s, names[i], 2);
+        Fixture f = make(s, names[i], 1);
         read_inputs(&f, &file);
         run(&f, lambda);
         double *scalars = golden(&file, "scalars", 3);
@@ -172,9 +178,9 @@ static void normalises_by_clips(void **state) {
     Error error = {0};
     if (safetensors_open(&file, JEPA_SOURCE_DIR "/tests/jepa/data/sigreg.safetensors", &error))
         fail_msg("%s", error.text);
-    Fixture with = make(s, "cpu", 1);
+    Fixture with = make(s, UNDER_TEST, 0);
     s.normalize_by_n = true;
-    Fixture without = make(s, "cpu", 1);
+    Fixture without = make(s, UNDER_TEST, 0);
     read_inputs(&with, &file);
     read_inputs(&without, &file);
     run(&with, 0.5);
@@ -188,7 +194,7 @@ static void normalises_by_clips(void **state) {
     safetensors_close(&file);
 }
 
-/* ---- threads, steps ---- */
+/* ---- variants, steps ---- */
 
 static void fill(float *x, int64_t count, double scale, uint64_t slot) {
     Random random = random_at(3, RANDOM_TEST, 0, slot);
@@ -196,22 +202,22 @@ static void fill(float *x, int64_t count, double scale, uint64_t slot) {
         x[i] = (float)(scale * random_normal(&random));
 }
 
-static Fixture larger(int threads) {
+static Fixture larger(int variant) {
     SigregHeadShape s = {4, 40, 48, 150, 40, 200, SIGREG_KNOTS, false};
-    Fixture f = make(s, "cpu", threads);
+    Fixture f = make(s, UNDER_TEST, variant);
     fill(f.features, s.views * s.clips * s.width, 1, 0);
     fill(f.weights, f.total, 0.2, 1);
     sigreg_directions(f.directions, s.output, s.directions, 7, 3);
     return f;
 }
 
-static void threads_change_nothing(void **state) {
+static void variants_agree(void **state) {
     (void)state;
-    Fixture one = larger(1);
+    Fixture one = larger(0);
     run(&one, SIGREG_LAMBDA);
     const SigregHeadShape *s = &one.head.shape;
-    for (int threads = 2; threads <= 4; threads += 2) {
-        Fixture many = larger(threads);
+    for (int variant = 1; variant < UNDER_TEST_VARIANTS; variant++) {
+        Fixture many = larger(variant);
         run(&many, SIGREG_LAMBDA);
         assert_memory_equal(one.scalars, many.scalars, sizeof *one.scalars);
         assert_memory_equal(one.gradients, many.gradients, (size_t)one.total * sizeof(float));
@@ -228,7 +234,7 @@ static void threads_change_nothing(void **state) {
  * of 1e-2, weights being some 23 long: float32 leaves 1e-4 of it, the third derivative less. */
 static void loss_changes_along_the_gradient(void **state) {
     (void)state;
-    Fixture f = larger(2);
+    Fixture f = larger(1);
     run(&f, SIGREG_LAMBDA);
     float *g = malloc((size_t)f.total * sizeof *g);
     memcpy(g, f.gradients, (size_t)f.total * sizeof *g);
@@ -250,7 +256,7 @@ static void loss_changes_along_the_gradient(void **state) {
 /* Gradients of parameters are added to, that of the features is not. */
 static void gradients_are_added_to(void **state) {
     (void)state;
-    Fixture f = larger(2);
+    Fixture f = larger(1);
     run(&f, SIGREG_LAMBDA);
     float once = f.gradients[f.at.bn_w], feature = f.dfeatures[5];
     run(&f, SIGREG_LAMBDA);
@@ -292,14 +298,16 @@ static void directions_are_unit_and_recomputable(void **state) {
     free(a), free(b);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(matches_published_values),
         cmocka_unit_test(normalises_by_clips),
-        cmocka_unit_test(threads_change_nothing),
+        cmocka_unit_test(variants_agree),
         cmocka_unit_test(loss_changes_along_the_gradient),
         cmocka_unit_test(gradients_are_added_to),
         cmocka_unit_test(directions_are_unit_and_recomputable),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

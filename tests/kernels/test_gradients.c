@@ -1,11 +1,13 @@
 /* The backward passes of the operations against differences of their plain formulas, both in double
- * precision, for one table of sizes: one row, odd widths, more rows than a tile's remainder.
- * (Attention has the same in test_attention.c, SIGReg's operations in test_sigreg.c.)
+ * precision, on the reference device and the one under test (under_test.h), for one table of sizes:
+ * one row, odd widths, more rows than a tile's remainder. (Attention has the same in
+ * test_attention.c, SIGReg's operations in test_sigreg.c.)
  *
  * Tolerance: 2e-6 of the largest entry of a gradient. Central differences with a step of 1e-5 are
  * off by some 1e-10 here, float32 sums of a few hundred terms by 1e-6. */
 #include "base/random.h"
 #include "kernels/device.h"
+#include "tests/kernels/under_test.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,11 +80,12 @@ static double gelu_linear_loss(const Values *v) {
     return loss;
 }
 static void gelu_linear_gradient(Values *v, Device *d) {
-    float *x = malloc(sizeof *x * (size_t)(v->s.rows * v->s.in));
+    float *x = shared_new(sizeof *x * (size_t)(v->s.rows * v->s.in));
     d->linear_gelu_backward_input(v->gradient[0], x, v->fdy, v->f[1], v->f[0], v->s.rows, v->s.in,
                                   v->s.out, d);
     d->linear_backward_weight(v->gradient[1], NULL, v->fdy, x, v->s.rows, v->s.in, v->s.out, d);
-    free(x);
+    under_test_settle();
+    shared_free(x);
 }
 
 static double layernorm_loss(const Values *v) {
@@ -103,12 +106,14 @@ static double layernorm_loss(const Values *v) {
 }
 static void layernorm_gradient(Values *v, Device *d) {
     int64_t rows = v->s.rows, n = v->s.in;
-    float *y = malloc(sizeof *y * (size_t)(rows * n)), *mean = malloc(sizeof *mean * (size_t)rows),
-          *rstd = malloc(sizeof *rstd * (size_t)rows);
+    float *y = shared_new(sizeof *y * (size_t)(rows * n)),
+          *mean = shared_new(sizeof *mean * (size_t)rows),
+          *rstd = shared_new(sizeof *rstd * (size_t)rows);
     d->layernorm_forward(y, mean, rstd, v->f[0], v->f[1], v->f[2], rows, n, 1e-6, d);
     d->layernorm_backward(v->gradient[0], NULL, v->gradient[1], v->gradient[2], v->fdy, v->f[0],
                           mean, rstd, v->f[1], rows, n, d);
-    free(y), free(mean), free(rstd);
+    under_test_settle();
+    shared_free(y), shared_free(mean), shared_free(rstd);
 }
 
 static double gelu_loss(const Values *v) {
@@ -154,8 +159,8 @@ static double rope_loss(const Values *v) {
 }
 static void rope_gradient(Values *v, Device *d) {
     int64_t head = v->s.in / 2 * 2;
-    float *angles = malloc(sizeof *angles * (size_t)(v->s.rows * 2 * head));
-    int32_t *token = malloc(sizeof *token * (size_t)v->s.rows);
+    float *angles = shared_new(sizeof *angles * (size_t)(v->s.rows * 2 * head));
+    int32_t *token = shared_new(sizeof *token * (size_t)v->s.rows);
     for (int64_t r = 0; r < v->s.rows; r++) {
         token[r] = (int32_t)r;
         for (int64_t j = 0; j < head; j++) {
@@ -165,7 +170,8 @@ static void rope_gradient(Values *v, Device *d) {
     }
     memcpy(v->gradient[0], v->fdy, sizeof(float) * (size_t)v->count[0]);
     d->rope_backward(v->gradient[0], angles, token, v->s.rows, head, 1, d);
-    free(angles), free(token);
+    under_test_settle();
+    shared_free(angles), shared_free(token);
 }
 
 /* |z - h|^p / p, or smooth L1, with dy for h. */
@@ -186,8 +192,9 @@ static void new_part(Values *v, int part, int64_t count) {
     Random random = random_at(11, RANDOM_TEST, 0, (uint64_t)part);
     v->count[part] = count;
     v->x[part] = malloc(sizeof(double) * (size_t)count);
-    v->f[part] = malloc(sizeof(float) * (size_t)count);
-    v->gradient[part] = calloc((size_t)count, sizeof(float));
+    v->f[part] = shared_new(sizeof(float) * (size_t)count);
+    v->gradient[part] = shared_new(sizeof(float) * (size_t)count);
+    memset(v->gradient[part], 0, sizeof(float) * (size_t)count);
     for (int64_t i = 0; i < count; i++)
         v->x[part][i] = v->f[part][i] = (float)random_normal(&random);
 }
@@ -199,7 +206,7 @@ static Values new_values(Sizes s, const int64_t *counts, int64_t outputs) {
         if (counts[k])
             new_part(&v, k, counts[k]);
     v.dy = malloc(sizeof(double) * (size_t)outputs);
-    v.fdy = malloc(sizeof(float) * (size_t)outputs);
+    v.fdy = shared_new(sizeof(float) * (size_t)outputs);
     for (int64_t i = 0; i < outputs; i++)
         v.dy[i] = v.fdy[i] = (float)random_normal(&random);
     return v;
@@ -207,13 +214,14 @@ static Values new_values(Sizes s, const int64_t *counts, int64_t outputs) {
 
 static void drop(Values *v) {
     for (int k = 0; k < PARTS; k++)
-        free(v->x[k]), free(v->f[k]), free(v->gradient[k]);
-    free(v->dy), free(v->fdy);
+        free(v->x[k]), shared_free(v->f[k]), shared_free(v->gradient[k]);
+    free(v->dy), shared_free(v->fdy);
 }
 
 /* Every entry of every input that has a gradient. */
 static void check(const char *name, Values *v, Loss *loss, Backward *backward, Device *d) {
     backward(v, d);
+    under_test_settle();
     for (int k = 0; k < PARTS && v->x[k]; k++) {
         double largest = 1e-30, worst = 0;
         for (int64_t i = 0; i < v->count[k]; i++) {
@@ -234,50 +242,108 @@ static void check(const char *name, Values *v, Loss *loss, Backward *backward, D
     drop(v);
 }
 
-static void check_device(Device *d) {
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        Sizes s = table[i];
-        int64_t x = s.rows * s.in, y = s.rows * s.out, w = s.in * s.out, head = s.in / 2 * 2;
-        Values v = new_values(s, (int64_t[]){x, w, s.out}, y);
-        check("linear", &v, linear_loss, linear_gradient, d);
-        v = new_values(s, (int64_t[]){x, w, 0}, y);
-        check("gelu and linear", &v, gelu_linear_loss, gelu_linear_gradient, d);
-        v = new_values(s, (int64_t[]){x, s.in, s.in}, x);
-        check("layernorm", &v, layernorm_loss, layernorm_gradient, d);
-        v = new_values(s, (int64_t[]){x, 0, 0}, x);
-        check("gelu", &v, gelu_loss, gelu_gradient, d);
-        v = new_values(s, (int64_t[]){x, x, 0}, x);
-        check("swiglu", &v, swiglu_loss, swiglu_gradient, d);
-        v = new_values(s, (int64_t[]){s.rows * 3 * head, 0, 0}, s.rows * 3 * head);
-        check("rope", &v, rope_loss, rope_gradient, d);
-        const double powers[] = {2, 3, LOSS_SMOOTH_L1};
-        for (int p = 0; p < 3; p++) {
-            v = new_values(s, (int64_t[]){x, 0, 0}, x);
-            v.power = powers[p];
-            check("loss", &v, power_loss, power_gradient, d);
-        }
+typedef void Check(Sizes s, Device *d);
+
+static void check_linear(Sizes s, Device *d) {
+    Values v = new_values(s, (int64_t[]){s.rows * s.in, s.in * s.out, s.out}, s.rows * s.out);
+    check("linear", &v, linear_loss, linear_gradient, d);
+}
+
+static void check_gelu_linear(Sizes s, Device *d) {
+    Values v = new_values(s, (int64_t[]){s.rows * s.in, s.in * s.out, 0}, s.rows * s.out);
+    check("gelu and linear", &v, gelu_linear_loss, gelu_linear_gradient, d);
+}
+
+static void check_layernorm(Sizes s, Device *d) {
+    Values v = new_values(s, (int64_t[]){s.rows * s.in, s.in, s.in}, s.rows * s.in);
+    check("layernorm", &v, layernorm_loss, layernorm_gradient, d);
+}
+
+static void check_gelu(Sizes s, Device *d) {
+    Values v = new_values(s, (int64_t[]){s.rows * s.in, 0, 0}, s.rows * s.in);
+    check("gelu", &v, gelu_loss, gelu_gradient, d);
+}
+
+static void check_swiglu(Sizes s, Device *d) {
+    Values v = new_values(s, (int64_t[]){s.rows * s.in, s.rows * s.in, 0}, s.rows * s.in);
+    check("swiglu", &v, swiglu_loss, swiglu_gradient, d);
+}
+
+static void check_rope(Sizes s, Device *d) {
+    int64_t head = s.in / 2 * 2;
+    Values v = new_values(s, (int64_t[]){s.rows * 3 * head, 0, 0}, s.rows * 3 * head);
+    check("rope", &v, rope_loss, rope_gradient, d);
+}
+
+static void check_loss(Sizes s, Device *d) {
+    const double powers[] = {2, 3, LOSS_SMOOTH_L1};
+    for (int p = 0; p < 3; p++) {
+        Values v = new_values(s, (int64_t[]){s.rows * s.in, 0, 0}, s.rows * s.in);
+        v.power = powers[p];
+        check("loss", &v, power_loss, power_gradient, d);
     }
 }
 
-static void gradients_are_differences(void **state) {
-    (void)state;
-    const char *names[] = {"reference", "cpu"};
+static void on_devices(Check *check_sizes) {
     for (int i = 0; i < 2; i++) {
         Device *d;
         Error error = {0};
-        assert_int_equal(device_open(&d, names[i], 2, &error), 0);
+        assert_int_equal(
+            i ? under_test_open(&d, 1, &error) : device_open(&d, "reference", 1, &error), 0);
         assert_int_equal(device_reserve(d,
                                         device_scratch_bytes(d, &(ScratchNeeds){.elements = 1 << 16,
                                                                                 .rows = 1 << 10,
                                                                                 .width = 1 << 10}),
                                         &error),
                          0);
-        check_device(d);
+        for (size_t k = 0; k < sizeof table / sizeof *table; k++)
+            check_sizes(table[k], d);
         device_close(d);
     }
 }
 
-int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(gradients_are_differences)};
+static void linear(void **state) {
+    (void)state;
+    on_devices(check_linear);
+}
+
+static void gelu_linear(void **state) {
+    (void)state;
+    on_devices(check_gelu_linear);
+}
+
+static void layernorm(void **state) {
+    (void)state;
+    on_devices(check_layernorm);
+}
+
+static void gelu(void **state) {
+    (void)state;
+    on_devices(check_gelu);
+}
+
+static void swiglu(void **state) {
+    (void)state;
+    on_devices(check_swiglu);
+}
+
+static void rope(void **state) {
+    (void)state;
+    on_devices(check_rope);
+}
+
+static void loss(void **state) {
+    (void)state;
+    on_devices(check_loss);
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linear), cmocka_unit_test(gelu_linear), cmocka_unit_test(layernorm),
+        cmocka_unit_test(gelu),   cmocka_unit_test(swiglu),      cmocka_unit_test(rope),
+        cmocka_unit_test(loss),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -650,7 +650,7 @@ static Outcome run_adamw(Device *d, const int64_t *s) {
     for (int64_t i = 0; i < count; i++)
         v[i] = v[i] * v[i];
     double *square = number(0), *loss = number(s[2] ? NAN : 1);
-    d->square_sum(square, g, count, d);
+    d->square_sums(square, g, count, d);
     AdamwSettings settings = {.lr = 1e-2,
                               .weight_decay = 0.1,
                               .beta1 = 0.9,
@@ -667,6 +667,63 @@ static Outcome run_adamw(Device *d, const int64_t *s) {
     keep(&o, 2, v, count);
     keep(&o, 3, target, count);
     return o;
+}
+
+/* sizes: elements, parts */
+static Outcome run_sums(Device *d, const int64_t *s) {
+    int64_t blocks = shard_blocks(s[0]), rows = (blocks + s[1] - 1) / s[1];
+    size_t bytes = (size_t)(rows * s[1]) * sizeof(double);
+    float *x = fill(s[0], 1, 1), *found = shared_new((size_t)(blocks + 2) * sizeof *found);
+    double *sums = shared_new(bytes), *shared = shared_new(bytes);
+    double *total = number(0), *some = number(0);
+    d->square_sums(sums, x, s[0], d);
+    under_test_settle();
+    for (int64_t b = 0; b < blocks; b++) { /* as the ranks have them */
+        found[b] = (float)sums[b];
+        shared[b % s[1] * rows + b / s[1]] = sums[b];
+    }
+    d->sums_add(total, shared, 0, blocks, s[1], rows, 1, d);
+    d->sums_add(some, shared, 1, blocks, s[1], rows, 1, d);
+    under_test_settle();
+    double in_order = 0;
+    for (int64_t b = 0; b < blocks; b++)
+        in_order += sums[b];
+    assert_true(*total == in_order);
+    found[blocks] = (float)*total, found[blocks + 1] = (float)*some;
+    shared_free(x), shared_free(sums), shared_free(shared), shared_free(total), shared_free(some);
+    Outcome o = {0};
+    keep(&o, 0, found, blocks + 2);
+    return o;
+}
+
+static void sums(void **state) {
+    (void)state;
+    const int64_t sizes[][2] = {{1, 1}, {65536, 1}, {65537, 2}, {400000, 1}, {400000, 3}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        compare("sums", run_sums, sizes[i]);
+}
+
+/* What a rank owns: every element once, in flat order. */
+static void shards(void **state) {
+    (void)state;
+    for (int ranks = 1; ranks <= 5; ranks++)
+        for (int64_t blocks = 1; blocks <= 12; blocks++) {
+            int64_t all = 0;
+            for (int r = 0; r < ranks; r++) {
+                Shard s = {r, ranks};
+                int64_t own = shard_blocks_of(s, r, blocks), at = 0;
+                assert_true(own <= shard_most(s, blocks));
+                for (int64_t e = 0; e < blocks * SHARD_BLOCK; e += SHARD_BLOCK / 4) {
+                    assert_int_equal(shard_place(s, e), at);
+                    if (e / SHARD_BLOCK % ranks == r)
+                        at += SHARD_BLOCK / 4;
+                }
+                assert_int_equal(shard_place(s, blocks * SHARD_BLOCK), at);
+                assert_int_equal(at, own * SHARD_BLOCK);
+                all += own;
+            }
+            assert_int_equal(all, blocks);
+        }
 }
 
 static Outcome run_add(Device *device, const int64_t *sizes) {
@@ -723,6 +780,8 @@ int main(int count, char **arguments) {
         cmocka_unit_test(losses),
         cmocka_unit_test(adamw),
         cmocka_unit_test(add),
+        cmocka_unit_test(sums),
+        cmocka_unit_test(shards),
     };
     return cmocka_run_group_tests(tests, NULL, close_compared);
 }

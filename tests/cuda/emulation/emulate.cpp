@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <ucontext.h>
+#include <vector>
 
 #define THREADS_MAX 1024
 #define WARPS_MAX   (THREADS_MAX / 32)
@@ -17,6 +18,12 @@ dim3 blockDim, gridDim;
 
 namespace {
 
+struct Copy {
+    void *to;
+    const void *from;
+    size_t bytes, taken;
+};
+
 struct Fiber {
     void *sp;
     char *stack;
@@ -24,6 +31,7 @@ struct Fiber {
     unsigned value;
     bool over;
     unsigned shuffles; /* of this thread so far */
+    std::vector<Copy> copies; /* under way */
 };
 
 struct Warp {
@@ -94,6 +102,8 @@ void back_to_scheduler() {
 
 void entry() {
     (*body)();
+    if (!fibers[running].copies.empty())
+        fail("left with copies under way");
     fibers[running].over = true;
     back_to_scheduler();
     abort();
@@ -246,6 +256,21 @@ void emulation_shuffle(unsigned mask, int from, const void *mine, void *theirs, 
         wait_for(&w->generation, generation);
     }
     memcpy(theirs, slot[mask >> from & 1 ? from : lane], bytes);
+}
+
+void emulation_copy_later(void *to, const void *from, size_t bytes, size_t taken) {
+    if ((uintptr_t)to % bytes || (uintptr_t)from % bytes)
+        fail("a copy that is not aligned");
+    memset(to, 0xff, bytes);
+    fibers[running].copies.push_back({to, from, bytes, taken});
+}
+
+void emulation_copies_arrive(void) {
+    for (const Copy &c : fibers[running].copies) {
+        memset(c.to, 0, c.bytes);
+        memcpy(c.to, c.from, c.taken);
+    }
+    fibers[running].copies.clear();
 }
 
 void *emulation_shared(void) {

@@ -30,6 +30,10 @@ void emulation_barrier(void);
 /* Waits for the lanes of `mask`; gives the `bytes` that lane `from` (0..31) brought. */
 void emulation_shuffle(unsigned mask, int from, const void *mine, void *theirs, size_t bytes);
 int emulation_lane(void);
+/* A copy that is under way until this thread waits for its copies: until then `to` holds NaN
+ * patterns. Beyond the first `taken` bytes it becomes 0. */
+void emulation_copy_later(void *to, const void *from, size_t bytes, size_t taken);
+void emulation_copies_arrive(void);
 void *emulation_shared(void);
 void emulation_poison(void *shared, size_t bytes); /* once for each block */
 
@@ -48,6 +52,7 @@ extern "C" void emulation_order(int order);
     static type name extent;                                                                       \
     emulation_poison(name, sizeof name)
 #define CUDA_SHARED_DYNAMIC(type, name) type *name = (type *)emulation_shared()
+#define __launch_bounds__(...)
 
 static inline void __syncthreads(void) {
     emulation_barrier();

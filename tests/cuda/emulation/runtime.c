@@ -1,6 +1,7 @@
 /* The part of the CUDA runtime that kernels/cuda uses, on the CPU: one device, whose memory is the
  * host's and whose streams do everything at once. For tests; linked instead of the runtime. */
 #include <cuda_runtime_api.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,13 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *card, int device) {
 }
 cudaError_t cudaDriverGetVersion(int *version) {
     *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+/* Each rank has a card of its own; JEPA_EMULATE_ONE_CARD: all have the same one. */
+cudaError_t cudaDeviceGetPCIBusId(char *id, int room, int device) {
+    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    snprintf(id, (size_t)room, "0000:%02x:%02x.0",
+             rank && !getenv("JEPA_EMULATE_ONE_CARD") ? atoi(rank) + 1 : 1, device);
     return cudaSuccess;
 }
 cudaError_t cudaMemGetInfo(size_t *available, size_t *all) {

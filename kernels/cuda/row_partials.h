@@ -7,8 +7,8 @@
  * A block of the second step has 32 columns and 8 threads for each: thread g adds the partials g,
  * g + 8, ..., then the first adds the eight. Its input is a few MiB that still lie in the L2 cache.
  */
-#ifndef JEPA_KERNELS_CUDA_PARTIALS_H
-#define JEPA_KERNELS_CUDA_PARTIALS_H
+#ifndef JEPA_KERNELS_CUDA_ROW_PARTIALS_H
+#define JEPA_KERNELS_CUDA_ROW_PARTIALS_H
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/scratch.h"

@@ -1,0 +1,25 @@
+/* Weights and biases in 16 bits, as bfloat16 products read them.
+ *
+ * A weight that was registered (kernels/linear.h) has a copy, and room for a copy of the bias that
+ * it is used with, which need not be known before. When something is read that is not current, all
+ * that is not current is converted in one launch: once per step of the optimiser. A weight that
+ * nobody registered is converted for each product, into memory that is taken when it is first
+ * needed and grows: slower, for tests and single products.
+ *
+ * Why biases too: cuBLASLt adds a bias in the result's type. PyTorch's autocast rounds it as well.
+ */
+#ifndef JEPA_KERNELS_CUDA_WEIGHTS_H
+#define JEPA_KERNELS_CUDA_WEIGHTS_H
+
+#include <stdint.h>
+
+typedef struct Device Device;
+
+/* The 16-bit copy of w[out][in], in device memory. */
+const void *cuda_weight(const float *w, int64_t in, int64_t out, Device *device);
+/* That of b[out], the bias that is used with w. */
+const void *cuda_bias(const float *b, const float *w, int64_t out, Device *device);
+
+void cuda_weights_close(Device *device);
+
+#endif
