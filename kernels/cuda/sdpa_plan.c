@@ -194,6 +194,8 @@ static int make_plan(SdpaPlan *made, const Sdpa *sdpa, const SdpaGraphShape *sha
         free(key);
         return -1;
     }
+    if (sdpa->dry)
+        made->plan.workspace = ds_bytes(sdpa, shape);
     made->dq_sum = round_up(sdpa_delta_bytes(shape), PART_ALIGNMENT);
     made->work = made->dq_sum + round_up(sdpa_dq_sum_bytes(shape), PART_ALIGNMENT);
     made->bytes = made->work + round_up(made->plan.workspace, PART_ALIGNMENT);
