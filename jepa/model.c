@@ -373,6 +373,50 @@ static size_t scratch_for(const Model *model) {
     return device_scratch_bytes(model->device, &needs);
 }
 
+/* What each stack's attention will meet. */
+static int attention_needs(AttentionNeed needs[3], const Model *model) {
+    const ModelPlan *plan = &model->plan;
+    const ModelConfig *c = &plan->config;
+    const StackShape *t = &model->teacher_shape, *e = &model->encoder_shape,
+                     *p = &model->predictor_shape;
+    bool predicts = plan->settings > 0 && c->objective == OBJECTIVE_JEPA;
+    int count = 0;
+    if (!plan->settings || predicts)
+        needs[count++] = (AttentionNeed){.width = t->width,
+                                         .heads = t->heads,
+                                         .sequences = model->target_chunk,
+                                         .rows = (int64_t)model->target_chunk * model->rows,
+                                         .longest = model->rows,
+                                         .causal = c->causal};
+    if (plan->settings)
+        needs[count++] = (AttentionNeed){.width = e->width,
+                                         .heads = e->heads,
+                                         .sequences = (int64_t)plan->contexts * plan->samples,
+                                         .rows = plan->context,
+                                         .longest = model->rows,
+                                         .varies = true,
+                                         .backward = plan->training,
+                                         .causal = c->causal};
+    if (predicts)
+        needs[count++] = (AttentionNeed){.width = p->width,
+                                         .heads = p->heads,
+                                         .sequences = (int64_t)plan->settings * plan->samples,
+                                         .rows = plan->joined + plan->target,
+                                         .longest = (c->plane ? 2 : 1) * (int64_t)model->tokens,
+                                         .varies = true,
+                                         .backward = plan->training};
+    return count;
+}
+
+static int plan_attention(size_t *bytes, const Model *model, bool take, Error *error) {
+    AttentionNeed needs[3];
+    Device *device = model->device;
+    *bytes = 0;
+    if (!device->attention_plan)
+        return 0;
+    return device->attention_plan(bytes, needs, attention_needs(needs, model), take, device, error);
+}
+
 void model_measure(Arena *arena, size_t *scratch, const ModelPlan *plan, Device *device) {
     Model model;
     prepare(&model, plan, device);
@@ -381,7 +425,10 @@ void model_measure(Arena *arena, size_t *scratch, const ModelPlan *plan, Device 
     size_t kept = model_weights_bytes(&model);
     arena->by_kind[MEMORY_WEIGHTS] += kept;
     arena->used += kept;
-    *scratch = scratch_for(&model);
+    size_t attention;
+    Error ignored = {0};
+    plan_attention(&attention, &model, false, &ignored);
+    *scratch = scratch_for(&model) + attention;
     free_host(&model);
 }
 
@@ -437,8 +484,10 @@ int model_new(Model *model, const ModelPlan *plan, Device *device, Error *error)
     prepare(model, plan, device);
     plan = &model->plan;
     Arena measure = {0};
+    size_t attention;
     lay_out(model, &measure);
-    if (device_reserve(device, scratch_for(model), error) ||
+    if (plan_attention(&attention, model, true, error) ||
+        device_reserve(device, scratch_for(model), error) ||
         device->allocate(&model->memory, measure.used, device, error)) {
         model_free(model);
         return error_prefix(error, "planning the model's memory");

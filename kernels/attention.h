@@ -9,7 +9,10 @@
 #ifndef JEPA_KERNELS_ATTENTION_H
 #define JEPA_KERNELS_ATTENTION_H
 
+#include "base/error.h"
 #include "kernels/activation.h"
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct Device Device;
@@ -27,6 +30,20 @@ typedef void AttentionBackward(Activation *dqkv, const Activation *dout, const A
                                const Activation *out, const float *lse, const int32_t *cu_seqlens,
                                const int32_t *block, int64_t sequences, int64_t width,
                                int64_t heads, Device *device);
+
+/* The attention of a network that will run, for devices that prepare theirs. */
+typedef struct AttentionNeed {
+    int64_t width, heads;    /* D, H */
+    int64_t sequences, rows; /* most in a batch */
+    int64_t longest;         /* most tokens of a sequence */
+    bool varies;             /* the longest of a batch differs from batch to batch */
+    bool backward, causal;
+} AttentionNeed;
+
+/* *bytes: device memory that this takes beside the scratch. With `take` it is taken and all is
+ * prepared: a second or several. ERROR_RUN where there is not enough memory. */
+typedef int AttentionPlan(size_t *bytes, const AttentionNeed *needs, int count, bool take,
+                          Device *device, Error *error);
 
 AttentionForward cpu_attention_forward, cuda_attention_forward, reference_attention_forward;
 AttentionBackward cpu_attention_backward, cuda_attention_backward, reference_attention_backward;

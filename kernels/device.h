@@ -102,6 +102,7 @@ struct Device {
     SwigluBackward *swiglu_backward;
     RopeForward *rope_forward;
     RopeBackward *rope_backward;
+    AttentionPlan *attention_plan; /* NULL: nothing need be prepared */
     AttentionForward *attention_forward;
     AttentionBackward *attention_backward;
     PatchesCut *patches_cut;

@@ -47,7 +47,8 @@ typedef struct CudaLengths {
     int32_t *device; /* the same on the device */
     int64_t sequences, room;
     int32_t longest;
-    uint64_t used; /* when it was asked for last */
+    uint64_t used;   /* when it was asked for last */
+    uint64_t serial; /* a number of its own for every list that was uploaded */
 } CudaLengths;
 
 typedef struct Cuda {
@@ -58,10 +59,13 @@ typedef struct Cuda {
     CudaPosts posts;
     CudaLengths lengths[CUDA_LENGTHS];
     uint64_t clock; /* counts uses of `lengths` */
+    uint64_t lists; /* uploaded so far */
     int multiprocessors;
-    size_t shared_bytes;         /* most dynamic shared memory of a block */
-    struct CudaGemm *gemm;       /* matrix products (kernels/cuda/gemm.h) */
-    struct CudaWeights *weights; /* 16-bit copies (kernels/cuda/weights.h) */
+    int capability;                  /* 10 major + minor */
+    size_t shared_bytes;             /* most dynamic shared memory of a block */
+    struct CudaAttention *attention; /* kernels/cuda/attention_cudnn.c; NULL: not planned */
+    struct CudaGemm *gemm;           /* matrix products (kernels/cuda/gemm.h) */
+    struct CudaWeights *weights;     /* 16-bit copies (kernels/cuda/weights.h) */
 } Cuda;
 
 /* Ends the process with file, line and the runtime's words: after a failed launch nothing that the

@@ -4,6 +4,7 @@
  * their own way (kernels/cuda/cuda.h), arithmetic is queued on one stream. Only `download` waits;
  * `post` and `wait` bring scalars back later. */
 #include "kernels/device.h"
+#include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/scratch.h"
@@ -109,6 +110,7 @@ const CudaLengths *cuda_lengths(const int32_t *cu_seqlens, int64_t sequences, De
         if (cu_seqlens[s + 1] - cu_seqlens[s] > oldest->longest)
             oldest->longest = cu_seqlens[s + 1] - cu_seqlens[s];
     oldest->used = ++cuda->clock;
+    oldest->serial = ++cuda->lists;
     upload(oldest->device, cu_seqlens, bytes, device);
     return oldest;
 }
@@ -216,6 +218,7 @@ void cuda_device_close(Device *device) {
         cudaStreamSynchronize(cuda->stream);
     cuda_weights_close(device);
     cuda_gemm_close(device);
+    cuda_attention_close(device);
     free_ring(&cuda->ring);
     if (cuda->posts.arrived)
         cudaEventDestroy(cuda->posts.arrived);
@@ -250,6 +253,7 @@ static const Device table = {OPERATIONS(cuda),
                              .upload = upload,
                              .download = download,
                              .zero = zero,
+                             .attention_plan = cuda_attention_plan,
                              .post = post,
                              .wait = wait,
                              .rows_at_once = CUDA_ROWS,
@@ -286,6 +290,7 @@ int cuda_device_open(Device *device, int ordinal, Error *error) {
         return -1;
     }
     cuda->multiprocessors = card.multiProcessorCount;
+    cuda->capability = 10 * card.major + card.minor;
     cuda->shared_bytes = card.sharedMemPerBlockOptin;
     snprintf(device->what, sizeof device->what, "%.100s, %d multiprocessors, %.1f GiB", card.name,
              card.multiProcessorCount, (double)card.totalGlobalMem / (1 << 30));

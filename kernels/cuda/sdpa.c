@@ -118,6 +118,11 @@ static int run(SdpaPass pass, const Tensors *t, const SdpaBatch *b, void *worksp
     return 0;
 }
 
+bool sdpa_has(const Sdpa *sdpa, bool backward, const SdpaBatch *b) {
+    SdpaPass pass = !backward ? SDPA_FORWARD : sdpa->fast ? SDPA_BACKWARD_FAST : SDPA_BACKWARD;
+    return sdpa_find(sdpa, pass, b->heads, b->head, b->sequences, b->longest) != NULL;
+}
+
 int sdpa_forward(void *out, float *lse, const void *qkv, const SdpaBatch *batch, void *workspace,
                  const Sdpa *sdpa, Error *error) {
     Tensors t = {.qkv = qkv, .out = out, .lse = lse};

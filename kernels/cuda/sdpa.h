@@ -94,6 +94,9 @@ typedef struct SdpaBatch {
     const int32_t *index; /* device */
 } SdpaBatch;
 
+/* Is there a plan that such a batch can run with? Of the batch lengths and heads are looked at. */
+bool sdpa_has(const Sdpa *sdpa, bool backward, const SdpaBatch *batch);
+
 /* Device memory, launched on the target's stream; nothing is allocated on the device. lse NULL: not
  * wanted. workspace: sdpa->workspace bytes. */
 int sdpa_forward(void *out, float *lse, const void *qkv, const SdpaBatch *batch, void *workspace,
