@@ -166,10 +166,8 @@ int plan_print(const Recipe *recipe, Device *device, int loader_threads, int ran
     print_step(recipe, &plan);
     print_operations(&plan);
     if (ranks > 1)
-        printf(
-            "ranks            %d, each %d of %d micro-batches; the optimiser's state and the sums "
-            "of gradients are shared out\n",
-            ranks, plan.units / ranks, plan.units);
+        printf("ranks            %d, each with %d of the %d leaves of the sum\n", ranks,
+               plan.leaves / ranks, plan.leaves);
     printf("memory           %s: %.1f MiB%s\n", kinds, mib(plan.total),
            ranks > 1 ? " for rank 0" : "");
     if (machine)

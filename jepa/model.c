@@ -46,6 +46,11 @@ static void lay_out_weights(Model *model, Arena *arena) {
         model->second_moment = plan->beside->second_moment;
         model->scalars = model->leaf = plan->beside->scalars;
         model->leaf_scalars = plan->beside->leaf_scalars;
+        model->own_weights = plan->beside->own_weights;
+        model->own_target = plan->beside->own_target;
+        model->own_gradients = plan->beside->own_gradients;
+        model->pieces = plan->beside->pieces;
+        model->block_sums = plan->beside->block_sums;
         return;
     }
     arena->kind = MEMORY_WEIGHTS;
