@@ -1,6 +1,7 @@
 /* Attention's backward pass on the GPU in bfloat16, on tensor cores. Formulas: kernels/attention.h.
  * The same two kernels as attention_float32_backward.cu; products by attention_mma.h, with P and dS
- * rounded to bfloat16, as PyTorch's and cuDNN's kernels do. All sums are float32. */
+ * rounded to bfloat16, as PyTorch's and cuDNN's kernels do. All sums are float32. Bound as the
+ * forward pass, with 7 d FMAs for each pair of tokens. */
 #include "kernels/cuda/attention_mma.h"
 
 /* What a tile of queries brings by dK and dV, in shared memory: Q, dO, lse and delta. */
@@ -83,7 +84,7 @@ __global__ void __launch_bounds__(THREADS)
             Pack<float, 2> delta = load<float, 2>(its.delta + column_of(n));
 #pragma unroll
             for (int i = 0; i < 4; i++) {
-                s[n][i] = exp2f(s[n][i] * a.scale2 - lse.at[i % 2] * (float)LOG2_E);
+                s[n][i] = power_of_two(s[n][i] * a.scale2 - lse.at[i % 2] * (float)LOG2_E);
                 ds[n][i] = s[n][i] * (ds[n][i] - delta.at[i % 2]);
             }
         }
@@ -146,7 +147,8 @@ __global__ void __launch_bounds__(THREADS)
         for (int n = 0; n < COLUMNS / 8; n++)
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                ds[n][i] = exp2f(s[n][i] * a.scale2 - lse2[i / 2]) * (ds[n][i] - delta[i / 2]);
+                ds[n][i] = power_of_two(s[n][i] * a.scale2 - lse2[i / 2]) *
+                           (ds[n][i] - delta[i / 2]);
         accumulate<HD, COLUMNS>(dq, ds, k);
         t = next;
     }

@@ -6,7 +6,7 @@
  *     dS = P (dP - delta),        dP = dO Vᵀ,  delta_i = Σ_d dO_i O_i
  * and sum   dV = Pᵀ dO,  dK = dSᵀ Q / √d,     dQ = dS K / √d
  * in the order of the tokens. delta is found first, once, into device->scratch: [R][H] floats.
- * Bound by FMAs: 14 d for each pair of tokens (7 products, two of them twice). */
+ * Bound by FMAs: 7 d for each pair of tokens (7 products, two of them twice). */
 #include "kernels/cuda/attention_tile.h"
 
 /* ---- dK and dV ---- */

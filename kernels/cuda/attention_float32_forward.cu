@@ -6,7 +6,7 @@
  *     S = Q Kᵀ,  m' = max(m, max_j S c),  P = 2^(S c - m')
  *     l = l 2^(m - m') + Σ_j P,           O = O 2^(m - m') + P V
  * and at the end O / l and lse = ln(2^m l). A thread sums l over its own columns; the 16 threads of
- * a row meet when all keys have passed. Bound by FMAs: 4 d for each pair of tokens, against
+ * a row meet when all keys have passed. Bound by FMAs: 2 d for each pair of tokens, against
  * 8 d / ROWS bytes from memory or L2 in float32. */
 #include "kernels/cuda/attention_tile.h"
 

@@ -12,7 +12,11 @@
  * the rows' direction. Rows of a tile are 8 values longer than their contents, an odd number of 16
  * bytes: eight rows lie in different banks.
  *
- * In the tests' emulation of the grid the two instructions are plain loops. */
+ * Tiles arrive by cp.async: a kernel has two stages, and while it computes with one the next tile
+ * is copied into the other, so that one barrier a tile is enough.
+ *
+ * In the tests' emulation of the grid these instructions are plain loops; copies stay away until
+ * they are waited for. */
 #ifndef JEPA_KERNELS_CUDA_ATTENTION_MMA_H
 #define JEPA_KERNELS_CUDA_ATTENTION_MMA_H
 
@@ -70,6 +74,13 @@ INLINE void copies_arrive(void) {
     asm volatile("cp.async.wait_all;" ::: "memory");
 }
 
+/* 2^x, off by up to 2^-22 of it */
+INLINE float power_of_two(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
 INLINE uint32_t pair_of(float low, float high) {
     uint32_t x;
     asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(high), "f"(low));
@@ -88,26 +99,21 @@ template <bool TURNED> INLINE void load_blocks(uint32_t x[4], const Bf16 *from, 
     }
 }
 
-INLINE float half_of(uint32_t pair, int high) {
-    return widen(Bf16{(uint16_t)(high ? pair >> 16 : pair)});
-}
-
 INLINE void mma_16x8x16(float d[4], const uint32_t a[4], uint32_t b0, uint32_t b1) {
-    static uint32_t all[32][WARP][6]; /* what the lanes of each warp bring */
+    static float all[32][WARP][12]; /* what the lanes of each warp bring: 8 of A, 4 of B */
     int lane = (int)threadIdx.x % WARP, g = lane / 4, t = lane % 4;
-    uint32_t(*warp)[6] = all[threadIdx.x / WARP];
+    float(*warp)[12] = all[threadIdx.x / WARP];
+    const uint32_t mine[6] = {a[0], a[1], a[2], a[3], b0, b1};
     __syncwarp(); /* the last product has been read */
-    for (int i = 0; i < 4; i++)
-        warp[lane][i] = a[i];
-    warp[lane][4] = b0;
-    warp[lane][5] = b1;
+    for (int i = 0; i < 12; i++)
+        warp[lane][i] = widen(Bf16{(uint16_t)(mine[i / 2] >> i % 2 * 16)});
     __syncwarp();
-    for (int i = 0; i < 4; i++) /* row g + 8 (i / 2), column 2 t + i % 2 */
-        for (int k = 0; k < 16; k++) {
-            uint32_t of_a = warp[4 * g + k % 8 / 2][i / 2 + k / 8 * 2];
-            uint32_t of_b = warp[4 * (2 * t + i % 2) + k % 8 / 2][4 + k / 8];
-            d[i] += half_of(of_a, k % 2) * half_of(of_b, k % 2);
-        }
+    for (int i = 0; i < 4; i++) { /* row g + 8 (i / 2), column 2 t + i % 2 */
+        const float *row = warp[4 * g] + i / 2 * 2, *column = warp[4 * (2 * t + i % 2)] + 8;
+        for (int k = 0; k < 16; k++) /* pairs of 4 lanes, then those 8 further */
+            d[i] += row[k % 8 / 2 * 12 + k / 8 * 4 + k % 2] *
+                    column[k % 8 / 2 * 12 + k / 8 * 2 + k % 2];
+    }
 }
 
 template <int BYTES> INLINE void copy_later(void *to, const void *from, bool is) {
@@ -115,6 +121,10 @@ template <int BYTES> INLINE void copy_later(void *to, const void *from, bool is)
 }
 INLINE void copies_arrive(void) {
     emulation_copies_arrive();
+}
+
+INLINE float power_of_two(float x) {
+    return exp2f(x);
 }
 
 INLINE uint32_t pair_of(float low, float high) {

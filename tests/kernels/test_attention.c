@@ -37,7 +37,8 @@
 #else
 #define LONGEST 2001
 #endif
-#define ROWS_MOST 4096 /* of a case, all sequences */
+#define ROWS_MOST      4096 /* of a case, all sequences */
+#define SEQUENCES_MOST 3000
 
 /* ---- a case ---- */
 
@@ -47,11 +48,13 @@ typedef struct Case {
     int sequences;
     int32_t length[6];
     double scale; /* of q, k and v; 0: 1 */
+    int more;     /* times that these sequences follow once more */
 } Case;
 
 typedef struct Tensors {
     int64_t rows, width;
-    int32_t cu[7], *block;
+    int64_t sequences;
+    int32_t cu[SEQUENCES_MOST + 1], *block;
     float *qkv, *dout;       /* rounded to bfloat16 where the case is in bfloat16 */
     float *out, *lse, *dqkv; /* results, widened */
 } Tensors;
@@ -82,10 +85,11 @@ static float *fill(int64_t count, double scale, uint64_t seed, Precision precisi
 }
 
 static Tensors make(const Case *c, Precision precision) {
-    Tensors t = {.width = c->heads * c->head};
-    for (int i = 0; i < c->sequences; i++)
-        t.cu[i + 1] = t.cu[i] + c->length[i];
-    t.rows = t.cu[c->sequences];
+    Tensors t = {.width = c->heads * c->head, .sequences = c->sequences * (1 + c->more)};
+    assert_true(t.sequences <= SEQUENCES_MOST);
+    for (int64_t i = 0; i < t.sequences; i++)
+        t.cu[i + 1] = t.cu[i] + c->length[i % c->sequences];
+    t.rows = t.cu[t.sequences];
     t.qkv = fill(t.rows * 3 * t.width, c->scale > 0 ? c->scale : 1, 1, precision);
     t.dout = fill(t.rows * t.width, 1, 2, precision);
     t.out = zeros(t.rows * t.width, sizeof *t.out);
@@ -95,7 +99,7 @@ static Tensors make(const Case *c, Precision precision) {
     t.block = zeros(t.rows, sizeof *t.block);
     for (int64_t i = 0; i < t.rows; i++)
         t.block[i] = (int32_t)(c->causal == 1 ? i / 60 : i * 7 % 5);
-    for (int i = 0; i < c->sequences && c->causal; i++)
+    for (int64_t i = 0; i < t.sequences && c->causal; i++)
         t.block[t.cu[i]] = INT32_MAX;
     return t;
 }
@@ -190,15 +194,15 @@ static void run(Tensors *t, const Case *c, Device *d) {
     int64_t values = t->rows * t->width;
     void *qkv = narrow(t->qkv, 3 * values, precision), *dout = narrow(t->dout, values, precision);
     void *out = narrow(t->out, values, precision), *dqkv = narrow(t->dqkv, 3 * values, precision);
-    d->attention_forward(out, t->lse, qkv, t->cu, block, c->sequences, t->width, c->heads, d);
-    d->attention_backward(dqkv, dout, qkv, out, t->lse, t->cu, block, c->sequences, t->width,
+    d->attention_forward(out, t->lse, qkv, t->cu, block, t->sequences, t->width, c->heads, d);
+    d->attention_backward(dqkv, dout, qkv, out, t->lse, t->cu, block, t->sequences, t->width,
                           c->heads, d);
     under_test_settle();
     widen(t->out, out, values, precision);
     widen(t->dqkv, dqkv, 3 * values, precision);
     /* inference: no lse, the same bits */
     void *again = narrow(t->qkv, values, precision);
-    d->attention_forward(again, NULL, qkv, t->cu, block, c->sequences, t->width, c->heads, d);
+    d->attention_forward(again, NULL, qkv, t->cu, block, t->sequences, t->width, c->heads, d);
     under_test_settle();
     assert_memory_equal(again, out, (size_t)values * activation_size(precision));
     shared_free(qkv), shared_free(dout), shared_free(out), shared_free(dqkv), shared_free(again);
@@ -275,10 +279,10 @@ static void against_the_reference(void **state) {
     for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
         for (int causal = 0; causal < 3; causal++) {
             int64_t d = widths[w];
-            compare(&b, &(Case){1, d, causal, 1, {1}, 0});
-            compare(&b, &(Case){3, d, causal, 6, {5, 0, 12, 1, 0, 2}, 0});
-            compare(&b, &(Case){1, d, causal, 3, {65, 129, 50}, 0});
-            compare(&b, &(Case){2, d, causal, 2, {193, 131}, 0});
+            compare(&b, &(Case){1, d, causal, 1, {1}, 0, 0});
+            compare(&b, &(Case){3, d, causal, 6, {5, 0, 12, 1, 0, 2}, 0, 0});
+            compare(&b, &(Case){1, d, causal, 3, {65, 129, 50}, 0, 0});
+            compare(&b, &(Case){2, d, causal, 2, {193, 131}, 0, 0});
         }
     close_bench(&b);
 }
@@ -287,8 +291,17 @@ static void against_the_reference(void **state) {
 static void long_sequences(void **state) {
     (void)state;
     Bench b = open_bench();
-    compare(&b, &(Case){1, 33, 0, 1, {LONGEST}, 0});
-    compare(&b, &(Case){1, 20, 1, 2, {LONGEST / 3, LONGEST / 5}, 0});
+    compare(&b, &(Case){1, 33, 0, 1, {LONGEST}, 0, 0});
+    compare(&b, &(Case){1, 20, 1, 2, {LONGEST / 3, LONGEST / 5}, 0, 0});
+    close_bench(&b);
+}
+
+/* As many as local views have. */
+static void many_sequences(void **state) {
+    (void)state;
+    Bench b = open_bench();
+    compare(&b, &(Case){1, 32, 0, 3, {1, 0, 2}, 0, SEQUENCES_MOST / 3 - 1});
+    compare(&b, &(Case){2, 16, 1, 2, {7, 2}, 0, 99});
     close_bench(&b);
 }
 
@@ -297,17 +310,17 @@ static void sharp(void **state) {
     (void)state;
     Bench b = open_bench();
     for (int causal = 0; causal < 2; causal++)
-        compare(&b, &(Case){2, 24, causal, 1, {140}, 8});
+        compare(&b, &(Case){2, 24, causal, 1, {140}, 8, 0});
     close_bench(&b);
 }
 
 /* Any number of threads, any order of the threads of a block, and every run. */
 static void the_same_bits(void **state) {
     (void)state;
-    const Case cases[] = {{2, 20, 1, 4, {LONGEST / 4, 0, 1, 130}, 0},
-                          {1, 64, 0, 2, {130, 3}, 0},
-                          {1, 88, 2, 1, {99}, 0},
-                          {1, 128, 0, 1, {99}, 0}};
+    const Case cases[] = {{2, 20, 1, 4, {LONGEST / 4, 0, 1, 130}, 0, 0},
+                          {1, 64, 0, 2, {130, 3}, 0, 0},
+                          {1, 88, 2, 1, {99}, 0, 0},
+                          {1, 128, 0, 1, {99}, 0, 0}};
     Way ways[8];
     size_t count = list_ways(ways);
     for (const Case *c = cases; c < cases + 4; c++)
@@ -335,7 +348,7 @@ static void the_same_bits(void **state) {
 /* A key that a query may not see has probability 0: whatever it holds, no bit changes. */
 static void the_hidden_has_no_weight(void **state) {
     (void)state;
-    Case c = {1, 16, 1, 1, {200}, 0}; /* blocks of 60 */
+    Case c = {1, 16, 1, 1, {200}, 0, 0}; /* blocks of 60 */
     Way ways[8];
     size_t count = list_ways(ways);
     for (const Way *way = ways; way < ways + count; way++)
@@ -357,7 +370,7 @@ static void the_hidden_has_no_weight(void **state) {
 /* What is not a number stays so: a diverged run must be noticed. */
 static void nan_is_kept(void **state) {
     (void)state;
-    Case c = {1, 16, 0, 1, {100}, 0};
+    Case c = {1, 16, 0, 1, {100}, 0, 0};
     Way ways[8];
     size_t count = list_ways(ways);
     for (const Way *way = ways; way < ways + count; way++)
@@ -409,7 +422,7 @@ static void gradients_are_differences(void **state) {
     size_t count = list_ways(ways);
     for (int causal = 0; causal < 3; causal += 2)
         for (const Way *way = ways; way < ways + count; way++) {
-            Case c = {2, 5, causal, 1, {9}, 0};
+            Case c = {2, 5, causal, 1, {9}, 0, 0};
             Device *d = open_way(way, 0, PRECISION_FLOAT32);
             Tensors t = make(&c, PRECISION_FLOAT32);
             run(&t, &c, d);
@@ -520,18 +533,13 @@ static void the_best_comes_first(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
 #ifndef JEPA_TEST_CUDA
-        cmocka_unit_test(the_best_comes_first),
-        cmocka_unit_test(exponential),
-        cmocka_unit_test(to_bfloat16),
-        cmocka_unit_test(products),
+        cmocka_unit_test(the_best_comes_first),  cmocka_unit_test(exponential),
+        cmocka_unit_test(to_bfloat16),           cmocka_unit_test(products),
 #endif
-        cmocka_unit_test(against_the_reference),
-        cmocka_unit_test(long_sequences),
-        cmocka_unit_test(sharp),
-        cmocka_unit_test(the_same_bits),
-        cmocka_unit_test(the_hidden_has_no_weight),
-        cmocka_unit_test(nan_is_kept),
-        cmocka_unit_test(gradients_are_differences),
+        cmocka_unit_test(against_the_reference), cmocka_unit_test(long_sequences),
+        cmocka_unit_test(many_sequences),        cmocka_unit_test(sharp),
+        cmocka_unit_test(the_same_bits),         cmocka_unit_test(the_hidden_has_no_weight),
+        cmocka_unit_test(nan_is_kept),           cmocka_unit_test(gradients_are_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
