@@ -127,7 +127,7 @@ static const Variant variants[] = {{"MiB", keep_activations}, {"checkpointing", 
 
 static void print_choices(const Recipe *recipe, Device *device, int loader_threads, int ranks) {
     TrainerChoice choices[VARIANTS][TRAINER_CHOICES_MAX];
-    size_t machine = machine_memory();
+    size_t machine = device->memory(device);
     int count = 0;
     for (size_t k = 0; k < VARIANTS; k++) {
         Recipe changed = *recipe; /* its texts stay the recipe's */
@@ -137,8 +137,8 @@ static void print_choices(const Recipe *recipe, Device *device, int loader_threa
     }
     if (machine)
         printf("\nMemory of %s for each optimization.micro_batch, and with\n"
-               "model.use_activation_checkpointing (!: more than this machine has)",
-               ranks > 1 ? "a rank" : "a run");
+               "model.use_activation_checkpointing (!: more than %s has)",
+               ranks > 1 ? "a rank" : "a run", device->on_host ? "this machine" : device->name);
     printf("\n%-16s", "micro_batch");
     for (size_t k = 0; k < VARIANTS; k++)
         printf(" %13s%s", variants[k].title, k + 1 < VARIANTS ? " " : "");
@@ -170,9 +170,14 @@ int plan_print(const Recipe *recipe, Device *device, int loader_threads, int ran
                plan.leaves / ranks, plan.leaves);
     printf("memory           %s: %.1f MiB%s\n", kinds, mib(plan.total),
            ranks > 1 ? " for rank 0" : "");
+    if (!device->on_host)
+        printf("%-16s %.1f MiB of it, of %.1f that are free%s\n", device->name, mib(plan.device),
+               mib(device->memory(device)),
+               plan.device > device->memory(device) ? ": too little" : "");
     if (machine)
         printf("machine          %.1f MiB%s, %d cores\n", mib(machine),
-               plan.total > machine ? ": too little" : "", machine_cores());
+               plan.total - (device->on_host ? 0 : plan.device) > machine ? ": too little" : "",
+               machine_cores());
     print_choices(recipe, device, loader_threads, ranks);
     return 0;
 }

@@ -11,6 +11,8 @@
 
 #define INDEX_NAME    "videos.index"
 #define PICTURES_NAME "pictures.index"
+#define PLANS_NAME    "plans.txt"
+#define PLANS_LIMIT   ((size_t)16 << 20)
 #define LOG_LIMIT     ((size_t)1 << 30) /* bytes of log.csv that are read back */
 
 /* The published columns first (facebookresearch/jepa app/vjepa/train.py), then ours. */
@@ -331,4 +333,35 @@ void run_close(Run *run) {
     free(run->folder);
     memset(run, 0, sizeof *run);
     run->lock = -1;
+}
+
+int run_save_plans(const Run *run, const Device *device, Error *error) {
+    char *text = NULL, *path = path_join(run->folder, PLANS_NAME);
+    size_t size = 0;
+    int result = 0;
+    FILE *file = device->report ? open_memstream(&text, &size) : NULL;
+    if (file) {
+        device->report(file, device);
+        fclose(file);
+        result = file_write(path, text, size, error);
+    }
+    free(text);
+    free(path);
+    return result;
+}
+
+int run_load_plans(const Run *run, Device *device, Error *error) {
+    char *path = path_join(run->folder, PLANS_NAME);
+    uint8_t *bytes = NULL;
+    size_t count;
+    int result = 0;
+    if (device->report && file_exists(path))
+        result = file_read(&bytes, &count, path, PLANS_LIMIT, error);
+    if (bytes && !result) {
+        free(device->chosen);
+        device->chosen = memory_text("%s", (const char *)bytes);
+    }
+    free(bytes);
+    free(path);
+    return result;
 }

@@ -6,6 +6,8 @@
  *   RUN/pictures.index  that of the pictures beside them (img_data), if there are any
  *   RUN/log.csv         a row for each step
  *   RUN/quarantine.csv  files that could not be used and slots that were re-drawn, with reasons
+ *   RUN/plans.txt       with a GPU: what its libraries were told to use, shape by shape; a resumed
+ *                       run takes the same
  *   RUN/step-N/         checkpoints (jepa/checkpoint.h)
  */
 #ifndef JEPA_JEPA_RUN_H
@@ -49,5 +51,10 @@ bool run_exists(const char *folder);
 
 /* Everything written so far to the disk; before a checkpoint. */
 int run_flush(Run *run, Error *error);
+
+/* plans.txt of the device's choices, and back into the device (before anything is planned). Nothing
+ * where the device chooses nothing, or there is no such file. */
+int run_save_plans(const Run *run, const Device *device, Error *error);
+int run_load_plans(const Run *run, Device *device, Error *error);
 
 #endif

@@ -160,7 +160,7 @@ void training_measure(TrainerPlan *plan, Training *t) {
         ParameterTable table;
         parameter_table_new(&table, &own.config);
         plan->parameters = table.values;
-        if (plan->ranks > 1 && !t->shard.rank) /* weights, both moments, target */
+        if ((plan->ranks > 1 || !device->on_host) && !t->shard.rank) /* weights, moments, target */
             plan->checkpoint = (size_t)(3 * table.total + table.owner[OWNER_ENCODER].end) *
                                sizeof(float);
         parameter_table_free(&table);
@@ -170,8 +170,15 @@ void training_measure(TrainerPlan *plan, Training *t) {
     plan->own_name = t->objective->memory_name;
     plan->own = t->objective->memory(t);
     plan->total = plan->scratch + plan->ring + plan->cache + plan->own + plan->checkpoint;
-    for (int k = 0; k < MEMORY_KINDS; k++)
+    plan->device = plan->scratch;
+    for (int k = 0; k < MEMORY_KINDS; k++) {
         plan->total += plan->by_kind[k];
+        plan->device += plan->by_kind[k];
+    }
+    if (device->on_host)
+        plan->device = plan->total;
+    else if (r->objective == OBJECTIVE_SIGREG) /* views: pixels here, their model there */
+        plan->device += plan->own;
 }
 
 int trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int threads, int ranks,
@@ -214,7 +221,7 @@ int trainer_choices(TrainerChoice choices[TRAINER_CHOICES_MAX], const Recipe *re
         if (slots % n || cut_streams(&t, n))
             continue;
         training_measure(&plan, &t);
-        choices[count++] = (TrainerChoice){n, plan.total};
+        choices[count++] = (TrainerChoice){n, plan.device};
     }
     training_forget(&t);
     return count;
@@ -238,20 +245,30 @@ void trainer_plan_kinds(char *text, size_t room, const TrainerPlan *p) {
 
 int training_fits(const TrainerPlan *plan, const Training *t, Error *error) {
     const Exchange *x = t->exchange;
-    size_t machine = machine_memory() / (size_t)(x ? x->node_ranks : 1);
-    if (!machine || plan->total <= machine)
+    const TrainerConfig *c = t->config;
+    bool host = c->device->on_host;
+    size_t sharing = (size_t)(x ? x->node_ranks : 1), machine = machine_memory() / sharing,
+           room = host ? machine : c->device->memory(c->device);
+    const char *each = x && x->node_ranks > 1 ? " for a rank" : "";
+    if (!host && machine && plan->total - plan->device > machine)
+        return error_set(
+            error, ERROR_RUN,
+            "the recipe needs %.0f MiB of this machine's own memory, which has %.0f%s, "
+            "for clips, frames and checkpoints: a smaller data.cache or fewer "
+            "--workers would help",
+            mib(plan->total - plan->device), mib(machine), each);
+    if (!room || plan->device <= room)
         return 0;
     TrainerChoice choices[TRAINER_CHOICES_MAX];
-    const TrainerConfig *c = t->config;
     int fits = 0, count = trainer_choices(choices, t->recipe, c->device, c->loader_threads,
                                           shard_ranks(t->shard));
-    while (fits < count && choices[fits].bytes > machine)
+    while (fits < count && choices[fits].bytes > room)
         fits++;
     const TrainerChoice *choice = &choices[fits < count ? fits : count - 1];
     return error_set(error, ERROR_RUN,
-                     "the recipe needs %.0f MiB, this machine has %.0f%s: "
+                     "the recipe needs %.0f MiB, %s has %.0f%s: "
                      "optimization.micro_batch: %d needs %.0f MiB%s; jepa plan says more",
-                     mib(plan->total), mib(machine), x && x->node_ranks > 1 ? " for a rank" : "",
+                     mib(plan->device), host ? "this machine" : c->device->name, mib(room), each,
                      choice->micro_batch, mib(choice->bytes),
                      fits < count ? "" : ", still too much: lower crop_size or the model");
 }

@@ -21,10 +21,12 @@ typedef struct TrainerPlan {
     /* bytes */
     size_t by_kind[MEMORY_KINDS], scratch; /* of the device */
     size_t ring, cache;                    /* clips ahead, decoded frames */
-    size_t checkpoint;                     /* of rank 0 while it writes one, with several ranks */
-    size_t own;                            /* the objective's: own_name */
+    size_t
+        checkpoint; /* host copies while one is written: with a GPU, of rank 0 of several ranks */
+    size_t own;     /* the objective's: own_name */
     const char *own_name;
     size_t total;
+    size_t device; /* of it in the device's memory; the rest in the host's. A host device: all */
 } TrainerPlan;
 
 /* Rank 0 of `ranks`. The recipe must have passed recipe_check. ERROR_USAGE for a number of ranks
@@ -35,7 +37,7 @@ int trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int lo
 /* What the run takes with this micro-batch. */
 typedef struct TrainerChoice {
     int micro_batch;
-    size_t bytes;
+    size_t bytes; /* of the device's memory (TrainerPlan.device) */
 } TrainerChoice;
 #define TRAINER_CHOICES_MAX 64
 

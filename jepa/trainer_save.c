@@ -44,6 +44,8 @@ int trainer_save(Trainer *trainer, Error *error) {
                              .recipe = t->run->recipe_text,
                              .index = t->run->index.hash};
     state.extra_count = t->objective->extras(state.extra, t);
+    if (!t->exchange->rank && run_save_plans(t->run, t->config->device, error))
+        log_warn("%s", error->text); /* nothing hangs on it */
     if (t->exchange->ranks > 1) {
         if (save_collected(trainer, &state, error))
             return -1;

@@ -31,6 +31,8 @@ static int make_models(Training *t, Error *error) {
     TrainerPlan plan;
     Device *device = t->config->device;
     char kinds[400];
+    if (run_load_plans(t->run, device, error))
+        return -1;
     training_measure(&plan, t);
     if (training_fits(&plan, t, error))
         return -1;

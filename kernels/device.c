@@ -121,6 +121,7 @@ void device_close(Device *device) {
         gemm_close(device->gemm);
     if (device->exact != device)
         free(device->exact);
+    free(device->chosen);
     free(device);
 }
 

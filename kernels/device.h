@@ -43,6 +43,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* What the operations will meet, for their scratch; 0: nothing of the kind. */
 typedef struct ScratchNeeds {
@@ -80,6 +81,11 @@ struct Device {
     size_t (*scratch_needed)(const Device *device, const ScratchNeeds *needs);
     int rows_at_once; /* of a pass that keeps nothing: enough for GEMM, few enough for caches */
     size_t (*memory)(const Device *device); /* bytes that could be allocated now; 0: unknown */
+
+    /* What libraries were told to use, a line for each shape, and what an earlier report said,
+     * which is taken again (owned). NULL: nothing is chosen. */
+    void (*report)(FILE *file, const Device *device);
+    char *chosen;
 
     LinearForward *linear_forward;
     LinearResidualForward *linear_residual_forward;

@@ -49,12 +49,18 @@ static CudaAttention *state_of(Device *device) {
 /* False where cuDNN cannot be had; said once. */
 static bool ready(CudaAttention *a, Device *device) {
     Error error = {0};
-    SdpaSettings settings = {.fast = device->fast};
+    SdpaSettings settings = {.fast = device->fast, .chosen = device->chosen};
     if (a->open || a->failed)
         return a->open;
-    if (cuda_cudnn_open(&a->library, &a->target, device->cuda->stream, device->cuda->capability,
-                        &error) ||
-        sdpa_open(&a->sdpa, &a->target, &settings, &error)) {
+    int status = cuda_cudnn_open(&a->library, &a->target, device->cuda->stream,
+                                 device->cuda->capability, &error);
+    if (!status && settings.chosen && sdpa_open(&a->sdpa, &a->target, &settings, &error)) {
+        log_warn("%s: plans are chosen anew, and the run goes on with other bits", error.text);
+        settings.chosen = NULL;
+    }
+    if (!status && !settings.chosen)
+        status = sdpa_open(&a->sdpa, &a->target, &settings, &error);
+    if (status) {
         a->failed = true;
         log_info("attention: own kernels (%s)", error.text);
         return false;

@@ -247,6 +247,11 @@ static int open_streams(Cuda *cuda) {
 /* 32 clips of 1568 tokens: GEMMs of that height fill the largest cards (not measured) */
 #define CUDA_ROWS 50176
 
+static void report(FILE *file, const Device *device) {
+    cuda_attention_report(file, device);
+    cuda_gemm_report(device, file);
+}
+
 static const Device table = {OPERATIONS(cuda),
                              .allocate = allocate,
                              .release = release,
@@ -254,6 +259,7 @@ static const Device table = {OPERATIONS(cuda),
                              .download = download,
                              .zero = zero,
                              .attention_plan = cuda_attention_plan,
+                             .report = report,
                              .post = post,
                              .wait = wait,
                              .rows_at_once = CUDA_ROWS,
