@@ -12,7 +12,8 @@ fail() { echo "FAILED: $*"; failed=1; }
 "$jepa" synth --out videos --videos 8 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
 small=(--set nodes=1 --set tasks_per_node=2 --set data.batch_size=4 --set data.patch_size=8 --set data.crop_size=32
     --set data.num_frames=4 --set model.model_name=null --set model.embed_dim=48 --set model.depth=4
-    --set model.num_heads=4 --set optimization.ipe=1 --set optimization.epochs=1 --set optimization.warmup=0)
+    --set model.num_heads=4 --set optimization.ipe=1 --set optimization.epochs=1 --set optimization.warmup=0
+    --set optimization.reduce_leaves=1) # buffers of sums, whole blocks, would weigh more than all else
 views=(--set sigreg.local_crops_number=3 --set sigreg.local_size=16 --set sigreg.hidden_dim=32
     --set sigreg.output_dim=16 --set sigreg.num_proj=32)
 for name in vjepa1-vitl16-224 levjepa-vitb16; do
