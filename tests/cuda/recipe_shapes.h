@@ -163,7 +163,10 @@ static inline int add_recipe(RecipeShapes *shapes, const char *path, Device *cpu
     TrainerConfig config = {.recipe = &recipe, .device = cpu, .loader_threads = 1};
     Training training = {.config = &config, .recipe = &recipe};
     TrainerPlan plan;
-    training_start(&training);
+    if (training_start(&training, error)) {
+        recipe_free(&recipe);
+        return -1;
+    }
     training_measure(&plan, &training);
     for (int i = 0; i < training.streams; i++) {
         Stream *s = &training.stream[i];

@@ -527,7 +527,7 @@ static void rows(void **state) {
 }
 
 /* More rows than a block adds, and a sequence of many. */
-static Outcome run_sums(Device *d, const int64_t *s) {
+static Outcome run_long_sums(Device *d, const int64_t *s) {
     int64_t rows = s[0], width = s[1];
     float *x = fill(rows * width, 1, 1), *sum = fill(width, 1, 2), *some = fill(width, 1, 3);
     float *mean = fill(3 * width, 1, 4);
@@ -548,9 +548,9 @@ static Outcome run_sums(Device *d, const int64_t *s) {
 
 static void rows_sums(void **state) {
     (void)state;
-    compare("sums of rows", run_sums, (int64_t[]){10007, 20});
-    compare("sums of rows", run_sums, (int64_t[]){1500, 390});
-    compare("sums of rows", run_sums, (int64_t[]){900, 37});
+    compare("sums of rows", run_long_sums, (int64_t[]){10007, 20});
+    compare("sums of rows", run_long_sums, (int64_t[]){1500, 390});
+    compare("sums of rows", run_long_sums, (int64_t[]){900, 37});
 }
 
 /* A class token has no entry in a table of positions (-1), and its row is overwritten later: what
