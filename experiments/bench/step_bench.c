@@ -1,7 +1,7 @@
 /* step_bench: whole training steps of a recipe on clips of noise that lie in memory.
  *
  *   step_bench RECIPE.yaml [--set key=value] [--steps 3] [--warmup 1] [--threads N] [--same-masks]
- *                          [--twin FOLDER]
+ *                          [--twin FOLDER] [--device NAME] [--from RUN] [--save RUN]
  *
  * The model calls are those of jepa/step_jepa.c and jepa/trainer.c: masks, target encoder, context
  * encoder and predictor, loss, backward, clipping, AdamW, moving average; nothing is decoded. One
@@ -11,7 +11,10 @@
  *
  * with the least CPU time of a step over all threads (which says more than the clock where others
  * use the machine too), the peak of resident memory, the mean of the model's operations
- * (jepa/flops.h), and those of all steps over their time. --twin FOLDER writes what another program
+ * (jepa/flops.h), and those of all steps over their time. On a GPU steps are queued and nothing is
+ * waited for: times are those of all steps together, and memory is the GPU's. A line before says
+ * the hash of all weights: --save writes a checkpoint after the last step, --from goes on from one,
+ * and the hash must be that of never having stopped. --twin FOLDER writes what another program
  * needs to do the same work (experiments/bench/pytorch_twin.py): twin.json with sizes, masks and
  * schedule of each step, the clips, and a checkpoint of the first weights. */
 #include "base/file.h"
@@ -36,7 +39,7 @@ typedef enum Part { PART_INPUT, PART_TARGET, PART_FORWARD, PART_BACKWARD, PART_U
 static const char *const part_name[PARTS] = {"input", "target", "prediction", "backward", "update"};
 
 typedef struct Arguments {
-    const char *device, *twin;
+    const char *device, *twin, *from, *save;
     TextList sets;
     int64_t steps, warmup, threads;
     bool same_masks;
@@ -54,7 +57,9 @@ typedef struct Bench {
     Model model;
     uint8_t *pixels; /* [B][3][frames][height][width] */
     size_t pixels_bytes;
-    FILE *twin; /* twin.json; NULL: not wanted */
+    FILE *twin;    /* twin.json; NULL: not wanted */
+    int64_t first; /* step, of the run that is gone on with */
+    size_t room;   /* bytes of the device's memory that were free before all */
 } Bench;
 
 static double peak_mib(void) {
@@ -110,6 +115,7 @@ static int open_bench(Bench *b, Error *error) {
     b->mask_recipe = recipe_mask(&b->recipe);
     if (device_open(&b->device, b->arguments->device, (int)b->arguments->threads, error))
         return -1;
+    b->room = b->device->memory(b->device);
     ModelPlan plan = {.config = recipe_model(&b->recipe),
                       .samples = b->micro = recipe_micro_batch(&b->recipe),
                       .settings = b->mask_recipe.settings,
@@ -302,7 +308,7 @@ static StepFlops run_step(Bench *b, int64_t step, double parts[PARTS], ModelScal
     Model *model = &b->model;
     int samples = b->mask_recipe.samples;
     double started = time_now();
-    if (!b->arguments->same_masks || !step)
+    if (!b->arguments->same_masks || step == b->first)
         mask_group_draw(&b->masks, &b->mask_recipe, (uint64_t)r->meta.seed, (uint64_t)step, 0,
                         NULL);
     LossWeights weights = loss_weights(b);
@@ -330,7 +336,8 @@ static StepFlops run_step(Bench *b, int64_t step, double parts[PARTS], ModelScal
                               .max_norm = recipe_clip_grad(r), /* from the first step on */
                               .step = step + 1};
     model_update(model, &settings);
-    model->device->download(scalars, model->scalars, sizeof *scalars, model->device);
+    model->device->wait(model->device); /* the step before */
+    model->device->post(scalars, model->scalars, sizeof *scalars, model->device);
     lap(parts, PART_UPDATE, &started);
     StepFlops flops = count_flops(b);
     if (b->twin)
@@ -362,40 +369,109 @@ static void print_step(const Bench *b, int64_t step, const double parts[PARTS], 
     fflush(stdout);
 }
 
-static void run(Bench *b) {
+/* Of weights and target, as the device has them. */
+static void print_hash(const Bench *b) {
+    const Model *m = &b->model;
+    int64_t counts[2] = {m->table.total, m->target_table.owner[OWNER_ENCODER].end};
+    const float *flat[2] = {m->weights, m->target};
+    HashState state;
+    char text[HASH_TEXT];
+    hash_start(&state);
+    for (int i = 0; i < 2; i++) {
+        float *host = memory_new((size_t)counts[i], sizeof *host);
+        m->device->download(host, flat[i], (size_t)counts[i] * sizeof *host, m->device);
+        hash_add(&state, host, (size_t)counts[i] * sizeof *host);
+        free(host);
+    }
+    Hash hash = hash_end(&state);
+    hash_text(text, &hash);
+    printf("weights %s\n", text);
+}
+
+/* What a step left. */
+typedef struct Lap {
+    double parts[PARTS], ms, cpu;
+    ModelScalars scalars;
+    StepFlops flops;
+} Lap;
+
+static void print_result(const Bench *b, const Lap *laps, double seconds) {
     const Arguments *a = b->arguments;
-    double *times = memory_new((size_t)a->steps, sizeof *times), sum = 0, total = 0,
-           least_cpu = INFINITY;
-    StepFlops all = {0};
-    printf("%s, %s, %d threads, %d clips in micro-batches of %d\n", b->device->name,
-           precision_name(b->device->precision), b->device->threads, b->mask_recipe.samples,
-           b->micro);
-    for (int64_t step = 0; step < a->warmup + a->steps; step++) {
-        double parts[PARTS] = {0}, ms = 0, cpu = cpu_time();
-        ModelScalars scalars;
-        StepFlops flops = run_step(b, step, parts, &scalars);
-        cpu = cpu_time() - cpu;
-        for (int p = 0; p < PARTS; p++)
-            ms += parts[p];
-        print_step(b, step, parts, ms, cpu, &flops, &scalars);
-        if (step < a->warmup)
-            continue;
-        times[step - a->warmup] = ms;
-        least_cpu = fmin(least_cpu, cpu);
-        sum += ms;
-        total += flops.total;
-        all = flops;
+    double *times = memory_new((size_t)a->steps, sizeof *times), total = 0, least_cpu = INFINITY;
+    for (int64_t i = 0; i < a->steps; i++) {
+        const Lap *lap = &laps[a->warmup + i];
+        times[i] = b->device->on_host ? lap->ms : 1e3 * seconds / (double)a->steps;
+        total += lap->flops.total;
+        least_cpu = fmin(least_cpu, lap->cpu);
     }
     qsort(times, (size_t)a->steps, sizeof *times, by_size);
     double median = (times[(a->steps - 1) / 2] + times[a->steps / 2]) / 2;
+    const StepFlops *last = &laps[a->warmup + a->steps - 1].flops;
     printf("of the last step's operations: target %.1f %%, context %.1f %%, predictor %.1f %%, "
            "backward %.1f %%; attention %.1f %% of all\n",
-           100 * all.target / all.total, 100 * all.context / all.total,
-           100 * all.predictor / all.total, 100 * all.backward / all.total,
-           100 * all.attention / all.total);
-    printf("result %.1f %.1f %.2f %.0f %.4f %.1f\n", median, times[0], least_cpu, peak_mib(),
-           total / (double)a->steps / 1e12, total / sum / 1e6);
+           100 * last->target / last->total, 100 * last->context / last->total,
+           100 * last->predictor / last->total, 100 * last->backward / last->total,
+           100 * last->attention / last->total);
+    double mib = b->device->on_host ? peak_mib()
+                                    : (double)(b->room - b->device->memory(b->device)) / (1 << 20);
+    printf("result %.1f %.1f %.2f %.0f %.4f %.1f\n", median, times[0], least_cpu, mib,
+           total / (double)a->steps / 1e12, total / seconds / 1e9);
     free(times);
+}
+
+static void run(Bench *b) {
+    const Arguments *a = b->arguments;
+    int64_t count = a->warmup + a->steps;
+    Lap *laps = memory_new((size_t)count, sizeof *laps);
+    double started = time_now(), seconds = 0;
+    ModelScalars seen;
+    printf("%s, %s, %d threads, %d clips in micro-batches of %d\n", b->device->name,
+           precision_name(b->device->precision), b->device->threads, b->mask_recipe.samples,
+           b->micro);
+    for (int64_t i = 0; i < count; i++) {
+        Lap *lap = &laps[i];
+        if (i == a->warmup) {
+            b->device->download(&seen, b->model.scalars, sizeof seen, b->device);
+            started = time_now();
+        }
+        lap->cpu = cpu_time();
+        lap->flops = run_step(b, b->first + i, lap->parts, &lap->scalars);
+        lap->cpu = cpu_time() - lap->cpu;
+        for (int p = 0; p < PARTS; p++)
+            lap->ms += lap->parts[p];
+        if (b->device->on_host)
+            print_step(b, i, lap->parts, lap->ms, lap->cpu, &lap->flops, &lap->scalars);
+    }
+    b->device->download(&seen, b->model.scalars, sizeof seen, b->device);
+    seconds = time_now() - started;
+    b->device->wait(b->device);
+    for (int64_t i = 0; i < count && !b->device->on_host; i++)
+        print_step(b, i, laps[i].parts, laps[i].ms, laps[i].cpu, &laps[i].flops, &laps[i].scalars);
+    print_hash(b);
+    print_result(b, laps, seconds);
+    free(laps);
+}
+
+static int load(Bench *b, Error *error) {
+    Checkpoint checkpoint;
+    if (checkpoint_open(&checkpoint, b->arguments->from, error))
+        return -1;
+    int status = checkpoint_load(&b->model, &checkpoint, error);
+    b->first = checkpoint.step;
+    checkpoint_close(&checkpoint);
+    return status;
+}
+
+static int save(Bench *b, Error *error) {
+    char *text = recipe_text(&b->recipe);
+    int64_t step = b->first + b->arguments->warmup + b->arguments->steps;
+    CheckpointState state = {.model = &b->model, .recipe = text, .step = step, .updates = step};
+    int status = folder_make(b->arguments->save, error) ||
+                         checkpoint_save(b->arguments->save, &state, 1, error)
+                     ? -1
+                     : 0;
+    free(text);
+    return status;
 }
 
 int main(int argc, char **argv) {
@@ -410,7 +486,9 @@ int main(int argc, char **argv) {
         {"warmup", "N", "steps before them (1)", OPTION_INTEGER, &a.warmup},
         {"threads", "N", "threads for the arithmetic; 0: all (default)", OPTION_INTEGER,
          &a.threads},
-        {"device", "NAME", "cpu (default) or reference", OPTION_TEXT, &a.device},
+        {"device", "NAME", "cpu (default), cuda:N or reference", OPTION_TEXT, &a.device},
+        {"from", "RUN", "go on from this checkpoint", OPTION_TEXT, &a.from},
+        {"save", "RUN", "write a checkpoint after the last step", OPTION_TEXT, &a.save},
         {"same-masks", NULL, "the masks of the first step in every step", OPTION_FLAG,
          &a.same_masks},
         {"twin", "FOLDER", "write what another program needs for the same work", OPTION_TEXT,
@@ -426,8 +504,11 @@ int main(int argc, char **argv) {
     if (!parsed && !error.code) {
         if (!load_recipe(&bench.recipe, rest.items[0], &a, &error) && !open_bench(&bench, &error) &&
             (!a.twin || !begin_twin(&bench, &error))) {
-            run(&bench);
+            if (!a.from || !load(&bench, &error))
+                run(&bench);
             end_twin(&bench, &error);
+            if (a.save && !error.code)
+                save(&bench, &error);
         }
         close_bench(&bench);
     }
