@@ -89,7 +89,7 @@ for part in $parts; do
             sanitizer=$(command -v compute-sanitizer || echo /usr/local/cuda/bin/compute-sanitizer)
             [ -x "$sanitizer" ] || { echo "skipped: no compute-sanitizer"; continue; }
             for tool in memcheck racecheck synccheck initcheck; do
-                for test in "unaligned " "operations layernorm" "operations rows" "operations adamw" "attention memory" \
+                for test in "unaligned " "operations layernorm" "operations rows" "operations adamw" "attention the_hidden_has_no_weight" \
                     "precision rope"; do
                     name=${test% *} filter=${test#* }
                     check "$tool $test" timeout 120 "$sanitizer" --tool $tool --error-exitcode 9 \
