@@ -422,7 +422,9 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
     Training *t = &trainer.t;
     Exchange *x = config->exchange;
     memset(result, 0, sizeof *result);
+    const Device *device = config->device;
     double before = resident_mib();
+    size_t room = device->on_host ? 0 : device->memory(device);
     x->doing = "the start of the run";
     int status = exchange_agree(x, trainer_prepare(&trainer, error), error);
     struct sigaction old[STOP_SIGNALS];
@@ -443,6 +445,9 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
             x->timeout = t->recipe->ranks.timeout;
             status = train(&trainer, result, error);
             log_info("resident memory grew by %.1f MiB since the plan", resident_mib() - before);
+            if (!device->on_host)
+                log_info("%s: %.1f MiB taken since the plan, by its own count", device->name,
+                         ((double)room - (double)device->memory(device)) / (1 << 20));
         }
         for (int i = 0; i < t->streams; i++)
             if (t->stream[i].loader)

@@ -1,9 +1,12 @@
 /* The part of the CUDA runtime that kernels/cuda uses, on the CPU: one device, whose memory is the
  * host's and whose streams do everything at once. For tests; linked instead of the runtime. */
 #include <cuda_runtime_api.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static size_t taken; /* bytes, of device and pinned memory */
 
 cudaError_t cudaGetDeviceCount(int *count) {
     *count = 1;
@@ -34,7 +37,8 @@ cudaError_t cudaDeviceGetPCIBusId(char *id, int room, int device) {
 }
 cudaError_t cudaMemGetInfo(size_t *available, size_t *all) {
     const char *mib = getenv("JEPA_EMULATE_MIB"); /* another size of card */
-    *available = *all = (size_t)(mib ? atoi(mib) : 16 << 10) << 20;
+    *all = (size_t)(mib ? atoi(mib) : 16 << 10) << 20;
+    *available = *all > taken ? *all - taken : 0;
     return cudaSuccess;
 }
 const char *cudaGetErrorString(cudaError_t status) {
@@ -53,9 +57,11 @@ cudaError_t cudaMalloc(void **memory, size_t bytes) {
     if (posix_memalign(memory, 256, bytes ? bytes : 1))
         return cudaErrorMemoryAllocation;
     memset(*memory, 0xff, bytes);
+    taken += malloc_usable_size(*memory);
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *memory) {
+    taken -= malloc_usable_size(memory);
     free(memory);
     return cudaSuccess;
 }
