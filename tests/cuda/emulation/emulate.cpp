@@ -11,7 +11,7 @@
 #define STACK_BYTES ((size_t)128 << 10)
 #define GUARD_BYTES 64
 #define SHARED_MAX  ((size_t)228 << 10) /* what an H200 gives a block */
-#define LOCALS_MAX  64                  /* static shared arrays of a kernel */
+#define LOCALS_MAX  1024                /* static shared arrays of all kernels */
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -281,10 +281,8 @@ void emulation_poison(void *shared, size_t bytes) {
     int i = 0;
     while (i < LOCALS_MAX && locals[i].at && locals[i].at != shared)
         i++;
-    if (i == LOCALS_MAX) {
-        memset(locals, 0, sizeof locals);
-        i = 0;
-    }
+    if (i == LOCALS_MAX)
+        fail("too many shared arrays in this program for the emulation");
     if (locals[i].at == shared && locals[i].block == block_serial)
         return;
     locals[i].at = shared;
