@@ -4,7 +4,8 @@
  * tests, where tests/cuda/emulation runs the grid on the CPU, each thread of a block as a fiber.
  * So kernels use no more than this header offers:
  *   CUDA_LAUNCH(kernel, grid, block, shared_bytes, device, arguments...)
- *   CUDA_SHARED(type, name, [n]...)     shared memory of a fixed size; not initialised
+ *   CUDA_SHARED(type, name, [n]...)     shared memory of a fixed size; 16-byte aligned, which an
+ *                                       array of floats alone is not; not initialised
  *   CUDA_SHARED_DYNAMIC(type, name)     the launch's shared_bytes, 16-byte aligned
  *   __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync
  *
@@ -32,7 +33,7 @@ extern "C" {
         kernel<<<grid, block, shared, (device)->cuda->stream>>>(__VA_ARGS__);                      \
         CUDA_CHECK(cudaGetLastError());                                                            \
     } while (0)
-#define CUDA_SHARED(type, name, extent) __shared__ type name extent
+#define CUDA_SHARED(type, name, extent) __shared__ __align__(16) type name extent
 #define CUDA_SHARED_DYNAMIC(type, name)                                                            \
     extern __shared__ __align__(16) unsigned char cuda_shared_bytes[];                             \
     type *name = (type *)cuda_shared_bytes
