@@ -265,6 +265,11 @@ void emulation_copy_later(void *to, const void *from, size_t bytes, size_t taken
     fibers[running].copies.push_back({to, from, bytes, taken});
 }
 
+void emulation_aligned(const void *at, size_t bytes) {
+    if ((uintptr_t)at % bytes)
+        fail("an access that is not aligned");
+}
+
 void emulation_copies_arrive(void) {
     for (const Copy &c : fibers[running].copies) {
         memset(c.to, 0, c.bytes);
