@@ -37,7 +37,8 @@ typedef struct Nccl {
     Exchange *exchange;
     pthread_t watchman;
     atomic_bool watching, closing;
-    atomic_llong started; /* seconds of the monotonic clock: the exchange at work; 0: none */
+    atomic_llong started; /* nanoseconds of the monotonic clock: the exchange at work; 0: none */
+    int ordinal;          /* of the GPU */
 } Nccl;
 
 static void check(ncclResult_t result, const char *what, const Exchange *x) {
@@ -51,16 +52,19 @@ static void check(ncclResult_t result, const char *what, const Exchange *x) {
 }
 #define CHECK(call) check(call, #call, x)
 
-static int64_t now_seconds(void) {
+static int64_t nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* ---- the thread that notices an exchange without end ---- */
 
+/* A thread begins with GPU 0, and asking about an event would make a context there: half a GiB of a
+ * card that is another rank's. */
 static void *watch(void *own) {
     Nccl *n = own;
+    cudaSetDevice(n->ordinal);
     while (!atomic_load(&n->closing)) {
         struct timespec moment = {.tv_nsec = 200 * 1000 * 1000};
         nanosleep(&moment, NULL);
@@ -71,7 +75,7 @@ static void *watch(void *own) {
         if (cudaEventQuery(n->arrived) != cudaErrorNotReady) {
             long long same = started;
             atomic_compare_exchange_strong(&n->started, &same, 0);
-        } else if ((double)(now_seconds() - started) > timeout) {
+        } else if ((double)(nanoseconds() - started) > timeout * 1e9) {
             fprintf(stderr,
                     "jepa: %s: step %" PRId64 ": the exchange between the GPUs has not ended for "
                     "%.0f s (ranks.timeout): a rank has died or its GPU hangs. The last checkpoint "
@@ -95,7 +99,7 @@ static void begin(Device *device, Exchange *x) {
 static void mark(Exchange *x) {
     Nccl *n = x->own;
     CUDA_CHECK(cudaEventRecord(n->arrived, n->stream));
-    atomic_store(&n->started, now_seconds());
+    atomic_store(&n->started, nanoseconds());
 }
 
 /* ... and the arithmetic after it when the exchange is. */
@@ -272,7 +276,6 @@ static void free_nccl(Nccl *n) {
         cudaEventDestroy(n->arrived);
     if (n->stream)
         cudaStreamDestroy(n->stream);
-    nccl_library_close(&n->library);
     free(n);
 }
 
@@ -287,7 +290,23 @@ static void close_all(bool wait, Exchange *x) {
     inner.close(wait, &inner);
 }
 
-/* What tells a card from all others: its host and its number on the bus. */
+/* A number that machines do not share: that of their last start. gethostid is the same on all whose
+ * own name means 127.0.1.1, as Debian has it; cards of two of them would seem to be one. */
+static double machine_number(void) {
+    char id[64] = "";
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    bool read = file && fgets(id, sizeof id, file);
+    if (file)
+        fclose(file);
+    if (!read)
+        return (double)gethostid();
+    for (const char *c = id; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    return (double)(hash >> 11); /* 53 bits: exact */
+}
+
+/* What tells a card from all others: its machine and its number on the bus. */
 static bool cards_differ(Exchange *x, const Device *device) {
     char id[64] = "";
     double *table = memory_new((size_t)x->ranks * 9, sizeof *table);
@@ -298,7 +317,7 @@ static bool cards_differ(Exchange *x, const Device *device) {
         memcpy(&part, id + 4 * i, sizeof part);
         table[x->rank * 9 + i] = part;
     }
-    table[x->rank * 9 + 8] = (double)gethostid();
+    table[x->rank * 9 + 8] = machine_number();
     x->all(table, 9, x);
     bool differ = true;
     for (int a = 0; a < x->ranks; a++) {
@@ -332,8 +351,8 @@ static int open_nccl(Nccl *n, Exchange *x, Error *error) {
 }
 
 int exchange_nccl_use(Exchange *x, Device *device, Error *error) {
-    (void)device; /* the current one */
     Nccl *n = memory_new(1, sizeof *n);
+    n->ordinal = device->cuda ? device->cuda->ordinal : 0;
     n->inner = *x;
     n->exchange = x;
     if (open_nccl(n, x, error)) {
