@@ -75,7 +75,6 @@ void cuda_attention_close(Device *device) {
     if (a->open)
         sdpa_close(&a->sdpa);
     cudnn_target_close(&a->target);
-    cudnn_library_close(&a->library);
     cudaFree(a->workspace);
     for (int i = 0; i < INDEXES; i++)
         cudaFree(a->index[i].device);

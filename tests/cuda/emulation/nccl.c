@@ -174,6 +174,3 @@ int nccl_library_open(NcclLibrary *library, Error *error) {
                              broadcast,   all_gather,   reduce,  reduce_scatter};
     return 0;
 }
-void nccl_library_close(NcclLibrary *library) {
-    (void)library;
-}
