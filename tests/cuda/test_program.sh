@@ -43,6 +43,8 @@ same() { diff <(cd one/step-4 && sha256sum -- *) <(cd "$1/step-4" && sha256sum -
 train one env
 train again env
 same again
+train apart env JEPA_EMULATE_APART=1 # device memory that the host cannot touch
+same apart
 cp -r one resumed && rm -rf resumed/step-4
 "$jepa" pretrain --resume --out resumed --device cuda >/dev/null 2>said || { fail "resumed"; cat said; }
 same resumed

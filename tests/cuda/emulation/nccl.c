@@ -2,6 +2,7 @@
  * host. What lies between group_start and group_end happens at the end: messages between pairs are
  * posted together, collectives follow in their order. Without MPI there is only one rank. */
 #include "kernels/cuda/nccl_library.h"
+#include "tests/cuda/emulation/apart.h"
 #include <stdlib.h>
 #include <string.h>
 #ifdef JEPA_MPI
@@ -93,7 +94,9 @@ static ncclResult_t group_start(void) {
     return ncclSuccess;
 }
 static ncclResult_t group_end(void) {
+    emulation_device_begin();
     run_all();
+    emulation_device_end();
     grouped = waiting = 0;
     return ncclSuccess;
 }
