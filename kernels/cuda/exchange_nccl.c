@@ -12,7 +12,8 @@
  * NCCL waits for a peer that has died for ever. So a thread looks at an event behind the last
  * exchange: one that has not come to its end within the exchange's timeout ends this process, and
  * so the run, with one line. Ranks that are missing already at the exchange of the step's results,
- * which goes through MPI, are named there. */
+ * which goes through MPI, are named there. The same thread watches NCCL's beginning, which waits
+ * for ever too where the ranks' networks do not reach each other. */
 #include "kernels/cuda/exchange_nccl.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/nccl_library.h"
@@ -38,6 +39,7 @@ typedef struct Nccl {
     pthread_t watchman;
     atomic_bool watching, closing;
     atomic_llong started; /* nanoseconds of the monotonic clock: the exchange at work; 0: none */
+    atomic_llong joining; /* likewise: NCCL's beginning; 0: it is over */
     int ordinal;          /* of the GPU */
 } Nccl;
 
@@ -51,6 +53,8 @@ static void check(ncclResult_t result, const char *what, const Exchange *x) {
     exit(ERROR_RUN);
 }
 #define CHECK(call) check(call, #call, x)
+
+#define JOIN_SECONDS 600 /* NCCL's beginning, at most: it takes seconds on hundreds of GPUs */
 
 static int64_t nanoseconds(void) {
     struct timespec now;
@@ -68,7 +72,15 @@ static void *watch(void *own) {
     while (!atomic_load(&n->closing)) {
         struct timespec moment = {.tv_nsec = 200 * 1000 * 1000};
         nanosleep(&moment, NULL);
-        int64_t started = atomic_load(&n->started);
+        int64_t started = atomic_load(&n->started), joining = atomic_load(&n->joining);
+        if (joining && nanoseconds() - joining > JOIN_SECONDS * INT64_C(1000000000)) {
+            fprintf(stderr,
+                    "jepa: %s: NCCL has not begun for %d s: the ranks' networks may not reach each "
+                    "other; NCCL_DEBUG=INFO says more, NCCL_SOCKET_IFNAME chooses a network\n",
+                    n->exchange->who[n->exchange->rank], JOIN_SECONDS);
+            n->inner.close(false, &n->inner);
+            _exit(ERROR_RUN);
+        }
         double timeout = n->exchange->timeout;
         if (!started || timeout <= 0)
             continue;
@@ -339,7 +351,10 @@ static int open_nccl(Nccl *n, Exchange *x, Error *error) {
     x->broadcast(&id, sizeof id, 0, x);
     if (exchange_agree(x, status, error))
         return -1;
+    atomic_store(&n->joining, nanoseconds());
+    n->watching = !pthread_create(&n->watchman, NULL, watch, n);
     ncclResult_t result = n->library.open(&n->comm, x->ranks, id, x->rank);
+    atomic_store(&n->joining, 0);
     if (result != ncclSuccess)
         status = error_set(error, ERROR_RUN, "NCCL: %s; NCCL_DEBUG=WARN says more",
                            n->library.error_string(result));
@@ -365,7 +380,6 @@ int exchange_nccl_use(Exchange *x, Device *device, Error *error) {
     x->sum_start = sum_start, x->sum_finish = sum_finish, x->gather = gather, x->share = share;
     x->progress = progress;
     x->close = close_all;
-    n->watching = !pthread_create(&n->watchman, NULL, watch, n);
     return 0;
 }
 
