@@ -47,6 +47,8 @@ same again
 sed -n 's/.*MiB, \([0-9.]*\) of it on cuda:0.*/planned \1/p; s/.*cuda:0: \([0-9.]*\) MiB taken.*/taken \1/p' one.said |
     awk '{is[$1] = $2} END {exit !(is["taken"] > 0.9 * is["planned"] && is["taken"] < 1.02 * is["planned"])}' ||
     { fail "planned and taken"; cat one.said; }
+train apart env JEPA_EMULATE_APART=1 # device memory that the host cannot touch
+same apart
 cp -r one resumed && rm -rf resumed/step-4
 "$jepa" pretrain --resume --out resumed --device cuda >/dev/null 2>said || { fail "resumed"; cat said; }
 same resumed

@@ -14,6 +14,7 @@
  * the kinds of splitting that are not masked out, the heuristic names one that adds in place first.
  * None adds a bias to an odd number of rows and columns. */
 #include "kernels/cuda/cublaslt_library.h"
+#include "tests/cuda/emulation/apart.h"
 #include <cblas.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -422,6 +423,7 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t opera
     if (chosen.split > 1 &&
         (!workspace || (uintptr_t)workspace % 256 || workspace_bytes < workspace_for(&chosen, &p)))
         misuse("a workspace that is too small or not aligned");
+    emulation_device_begin();
     int64_t count = p.m * p.n;
     float *wide_a = wide(a, p.a), *wide_b = wide(b, p.b);
     float *parts = chosen.split > 1 ? workspace : made((size_t)count * sizeof(float) + 4, 0);
@@ -446,6 +448,7 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t opera
         free(wide_b);
     if (parts != workspace)
         free(parts);
+    emulation_device_end();
     return CUBLAS_STATUS_SUCCESS;
 }
 

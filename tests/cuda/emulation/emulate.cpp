@@ -1,5 +1,6 @@
 /* Fibers for the threads of a block. See emulate.h. */
 #include "tests/cuda/emulation/emulate.h"
+#include "tests/cuda/emulation/apart.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -30,7 +31,7 @@ struct Fiber {
     const volatile unsigned *waits_for; /* runs on when this is no longer `value` */
     unsigned value;
     bool over;
-    unsigned shuffles; /* of this thread so far */
+    unsigned shuffles;        /* of this thread so far */
     std::vector<Copy> copies; /* under way */
 };
 
@@ -325,10 +326,12 @@ void emulation_launch(const char *name, dim3 grid, dim3 block, size_t shared_byt
     gridDim = grid;
     order_of(order);
     uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
+    emulation_device_begin();
     for (uint64_t i = 0; i < blocks; i++) {
         uint64_t b = block_of(i, blocks);
         blockIdx = {(unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y),
                     (unsigned)(b / grid.x / grid.y)};
         run_block(order, shared_bytes);
     }
+    emulation_device_end();
 }

@@ -1,10 +1,13 @@
 /* The part of the CUDA runtime that kernels/cuda uses, on the CPU: one device, whose memory is the
  * host's and whose streams do everything at once. For tests; linked instead of the runtime. */
+#include "tests/cuda/emulation/apart.h"
 #include <cuda_runtime_api.h>
 #include <malloc.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static size_t taken; /* bytes, of device and pinned memory */
 
@@ -51,44 +54,106 @@ cudaError_t cudaGetLastError(void) {
     return cudaSuccess;
 }
 
+/* ---- memory apart ---- */
+
+#define APART_BYTES ((size_t)64 << 30) /* of addresses; pages come as they are touched */
+#define APART_PAGE  ((size_t)4096)
+#define APART_HUGE  ((size_t)2 << 20) /* of large pages few need other rights at every launch */
+
+static char *apart; /* device memory begins here; NULL: it is the host's */
+static size_t apart_taken;
+static int on_device; /* how much is at work there */
+
+static void set_rights(int rights) {
+    if (apart && apart_taken &&
+        mprotect(apart, (apart_taken + APART_HUGE - 1) / APART_HUGE * APART_HUGE, rights)) {
+        perror("emulation: device memory apart");
+        abort();
+    }
+}
+void emulation_device_begin(void) {
+    if (!on_device++)
+        set_rights(PROT_READ | PROT_WRITE);
+}
+void emulation_device_end(void) {
+    if (!--on_device)
+        set_rights(PROT_NONE);
+}
+
+/* What is free is not given out again: there is room enough. */
+static cudaError_t take_apart(void **memory, size_t bytes) {
+    size_t whole = (bytes + APART_PAGE - 1) / APART_PAGE * APART_PAGE;
+    if (!apart) {
+        char *all = mmap(NULL, APART_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                         -1, 0);
+        if (all == MAP_FAILED)
+            return cudaErrorMemoryAllocation;
+        madvise(all, APART_BYTES, MADV_HUGEPAGE);
+        apart = all + (APART_HUGE - (uintptr_t)all % APART_HUGE) % APART_HUGE;
+    }
+    if (whole > APART_BYTES - APART_HUGE - apart_taken)
+        return cudaErrorMemoryAllocation;
+    *memory = apart + apart_taken;
+    apart_taken += whole;
+    emulation_device_begin();
+    memset(*memory, 0xff, bytes);
+    emulation_device_end();
+    return cudaSuccess;
+}
+
+/* ---- memory ---- */
+
 /* Fresh memory is not zero on a device either. As large as asked for, no more: AddressSanitizer
  * sees a kernel that reads or writes behind it. */
-cudaError_t cudaMalloc(void **memory, size_t bytes) {
+static cudaError_t take(void **memory, size_t bytes) {
     if (posix_memalign(memory, 256, bytes ? bytes : 1))
         return cudaErrorMemoryAllocation;
     memset(*memory, 0xff, bytes);
     taken += malloc_usable_size(*memory);
     return cudaSuccess;
 }
+cudaError_t cudaMalloc(void **memory, size_t bytes) {
+    return getenv("JEPA_EMULATE_APART") ? take_apart(memory, bytes ? bytes : 1)
+                                        : take(memory, bytes);
+}
 cudaError_t cudaFree(void *memory) {
-    taken -= malloc_usable_size(memory);
-    free(memory);
+    if (!apart) {
+        taken -= malloc_usable_size(memory);
+        free(memory);
+    }
     return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags) {
     (void)flags;
-    return cudaMalloc(memory, bytes);
+    return take(memory, bytes);
 }
 cudaError_t cudaFreeHost(void *memory) {
-    return cudaFree(memory);
+    free(memory);
+    return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream) {
     (void)kind, (void)stream;
+    emulation_device_begin();
     memmove(to, from, bytes);
+    emulation_device_end();
     return cudaSuccess;
 }
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
                               size_t width, size_t height, enum cudaMemcpyKind kind,
                               cudaStream_t stream) {
     (void)kind, (void)stream;
+    emulation_device_begin();
     for (size_t i = 0; i < height; i++)
         memmove((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
+    emulation_device_end();
     return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
     (void)stream;
+    emulation_device_begin();
     memset(memory, value, bytes);
+    emulation_device_end();
     return cudaSuccess;
 }
 
