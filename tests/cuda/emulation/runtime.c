@@ -128,6 +128,7 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags) {
     return take(memory, bytes);
 }
 cudaError_t cudaFreeHost(void *memory) {
+    taken -= malloc_usable_size(memory);
     free(memory);
     return cudaSuccess;
 }
