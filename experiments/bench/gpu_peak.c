@@ -49,7 +49,7 @@ static int matmul_rate(double *best, Precision precision, const char *name, Erro
     Random random = random_at(1, RANDOM_TEST, 0, 0);
     for (size_t i = 0; i < count; i++)
         noise[i] = (float)random_between(&random, -1, 1);
-    LinearWeights weights = {w, SIDE, SIDE, false};
+    LinearWeights weights = {w, SIDE, SIDE, false, false};
     status = status || d->linear_weights_add(&weights, d, error);
     if (!status) {
         d->upload(w, noise, count * sizeof *w, d);

@@ -292,10 +292,11 @@ static int open_buffers(Buffers *b, Error *error) {
         take(b, &b->block_sums, shard_blocks(b->parameters), 0, error) || open_lists(b, error))
         return -1;
     /* as a model does: the device may keep packed forms */
-    const LinearWeights known[MATRICES] = {{weights_of(b, QKV), b->width, 3 * b->width, true},
-                                           {weights_of(b, PROJECTION), b->width, b->width, true},
-                                           {weights_of(b, FC1), b->width, b->hidden, true},
-                                           {weights_of(b, FC2), b->hidden, b->width, true}};
+    const LinearWeights known[MATRICES] = {
+        {weights_of(b, QKV), b->width, 3 * b->width, true, false},
+        {weights_of(b, PROJECTION), b->width, b->width, true, false},
+        {weights_of(b, FC1), b->width, b->hidden, true, false},
+        {weights_of(b, FC2), b->hidden, b->width, true, false}};
     for (int i = 0; i < MATRICES; i++)
         if (d->linear_weights_add(&known[i], d, error))
             return -1;

@@ -163,12 +163,12 @@ static void copies_follow_their_weights(void **state) {
     Error error = {0};
     float *flat = fill(LAYERS * STRIDE, 5);
     for (int i = 0; i < LAYERS; i++) {
-        LinearWeights known = {flat + i * 7 % LAYERS * STRIDE, SIZE, SIZE, true};
+        LinearWeights known = {flat + i * 7 % LAYERS * STRIDE, SIZE, SIZE, true, false};
         if (i % 5)
             assert_int_equal(d->linear_weights_add(&known, d, &error), 0);
     }
     /* 800 bytes of weights and 40 of a bias, each to a multiple of 256 */
-    LinearWeights one = {flat, SIZE, SIZE, true};
+    LinearWeights one = {flat, SIZE, SIZE, true, false};
     assert_int_equal(d->linear_weights_bytes(&one, d), 1024 + 256);
     for (int turn = 0; turn < 3; turn++) {
         for (int i = 0; i < LAYERS; i += 1 + turn) {

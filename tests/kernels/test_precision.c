@@ -123,7 +123,7 @@ static void linear(void **state) {
         float *own_sum = zeros(rows * out, sizeof *own_sum);
         float *own_dw = copy(dw.f, in * out), *own_db = copy(db.f, out);
         Error error = {0};
-        LinearWeights known = {w.f, in, out, true};
+        LinearWeights known = {w.f, in, out, true, false};
         if (k % 2)
             assert_int_equal(ours->linear_weights_add(&known, ours, &error), 0);
         ours->linear_forward(y.h, x.h, w.f, b.f, rows, in, out, ours);
@@ -318,7 +318,7 @@ static void primitives(void **state) {
               *his = calloc((size_t)(rows * (in + out)), sizeof(float));
         float *dw[2] = {calloc((size_t)(in * out), sizeof(float)),
                         calloc((size_t)(in * out), sizeof(float))};
-        LinearWeights known = {w.f, in, out, true};
+        LinearWeights known = {w.f, in, out, true, false};
         Error error = {0};
         assert_int_equal(ours->linear_weights_add(&known, ours, &error), 0);
         assert_true(ours->linear_weights_bytes(&known, ours) >=
