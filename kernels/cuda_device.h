@@ -7,9 +7,8 @@
 
 typedef struct Device Device;
 
-/* Fills a device whose `threads` are set already. ERROR_RUN where the program was built
- * without CUDA, where there is no driver, no GPU, or none of that number: the message says which.
- */
+/* Fills a device whose `threads` are set already. ERROR_RUN where there is no driver or no GPU that
+ * works; ERROR_USAGE where there is none of that number, or the program was built without CUDA. */
 int cuda_device_open(Device *device, int ordinal, Error *error);
 void cuda_device_close(Device *device);
 

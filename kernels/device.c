@@ -87,8 +87,6 @@ static int cuda_ordinal(const char *name) {
 }
 
 int device_open(Device **device, const char *name, int threads, Error *error) {
-    if (!*name)
-        name = cuda_device_count(NULL) ? "cuda" : "cpu";
     int ordinal = cuda_ordinal(name);
     bool reference = !strcmp(name, "reference");
     if (ordinal < 0 && !reference && strcmp(name, "cpu"))

@@ -140,8 +140,8 @@ struct Device {
     AdamwEma *adamw_ema;
 };
 
-/* `name` is "cpu", "reference", "cuda" or "cuda:N"; "" means cuda where a GPU works, else cpu.
- * Threads 0 means all that this process may use. */
+/* `name` is "cpu", "reference", "cuda" or "cuda:N"; threads 0 means all that this process may use.
+ */
 int device_open(Device **device, const char *name, int threads, Error *error);
 void device_close(Device *device);
 

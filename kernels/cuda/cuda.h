@@ -58,9 +58,8 @@ typedef struct Cuda {
     CudaRing ring;
     CudaPosts posts;
     CudaLengths lengths[CUDA_LENGTHS];
-    uint64_t clock; /* counts uses of `lengths` */
-    uint64_t lists; /* uploaded so far */
-    int multiprocessors;
+    uint64_t clock;                  /* counts uses of `lengths` */
+    uint64_t lists;                  /* uploaded so far */
     int capability;                  /* 10 major + minor */
     size_t shared_bytes;             /* most dynamic shared memory of a block */
     struct CudaAttention *attention; /* kernels/cuda/attention_cudnn.c; NULL: not planned */

@@ -296,7 +296,6 @@ int cuda_device_open(Device *device, int ordinal, Error *error) {
         cuda_device_close(device);
         return -1;
     }
-    cuda->multiprocessors = card.multiProcessorCount;
     cuda->capability = 10 * card.major + card.minor;
     cuda->shared_bytes = card.sharedMemPerBlockOptin;
     snprintf(device->what, sizeof device->what, "%.100s, %d multiprocessors, %.1f GiB", card.name,

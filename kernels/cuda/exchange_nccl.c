@@ -15,6 +15,7 @@
  * which goes through MPI, are named there. The same thread watches NCCL's beginning, which waits
  * for ever too where the ranks' networks do not reach each other. */
 #include "kernels/cuda/exchange_nccl.h"
+#include "base/hash.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/nccl_library.h"
 #include "kernels/cuda_device.h"
@@ -306,16 +307,16 @@ static void close_all(bool wait, Exchange *x) {
  * own name means 127.0.1.1, as Debian has it; cards of two of them would seem to be one. */
 static double machine_number(void) {
     char id[64] = "";
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    uint64_t number;
     FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
     bool read = file && fgets(id, sizeof id, file);
     if (file)
         fclose(file);
     if (!read)
         return (double)gethostid();
-    for (const char *c = id; *c; c++)
-        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
-    return (double)(hash >> 11); /* 53 bits: exact */
+    Hash hash = hash_bytes(id, strlen(id));
+    memcpy(&number, hash.bytes, sizeof number);
+    return (double)(number >> 11); /* 53 bits: exact */
 }
 
 /* What tells a card from all others: its machine and its number on the bus. */

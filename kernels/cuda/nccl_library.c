@@ -5,12 +5,9 @@
 int nccl_library_open(NcclLibrary *l, Error *error) {
     static const char *const files[] = {"libnccl.so.2", NULL};
     const LibrarySymbol symbols[] = {{"ncclGetErrorString", &l->error_string},
-                                     {"ncclGetVersion", &l->version},
                                      {"ncclGetUniqueId", &l->unique_id},
                                      {"ncclCommInitRank", &l->open},
                                      {"ncclCommDestroy", &l->destroy},
-                                     {"ncclCommAbort", &l->abort},
-                                     {"ncclCommGetAsyncError", &l->async_error},
                                      {"ncclGroupStart", &l->group_start},
                                      {"ncclGroupEnd", &l->group_end},
                                      {"ncclSend", &l->send},

@@ -8,12 +8,9 @@
 typedef struct NcclLibrary {
     void *library;
     const char *(*error_string)(ncclResult_t result);
-    ncclResult_t (*version)(int *version);
     ncclResult_t (*unique_id)(ncclUniqueId *id);
     ncclResult_t (*open)(ncclComm_t *comm, int ranks, ncclUniqueId id, int rank);
     ncclResult_t (*destroy)(ncclComm_t comm);
-    ncclResult_t (*abort)(ncclComm_t comm);
-    ncclResult_t (*async_error)(ncclComm_t comm, ncclResult_t *result);
     ncclResult_t (*group_start)(void);
     ncclResult_t (*group_end)(void);
     ncclResult_t (*send)(const void *from, size_t count, ncclDataType_t type, int peer,

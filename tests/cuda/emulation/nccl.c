@@ -153,10 +153,6 @@ static ncclResult_t reduce_scatter(const void *from, void *to, size_t count, ncc
 static const char *error_string(ncclResult_t result) {
     return result == ncclSuccess ? "no error" : "an error of the emulation";
 }
-static ncclResult_t version(int *number) {
-    *number = NCCL_VERSION_CODE;
-    return ncclSuccess;
-}
 static ncclResult_t unique_id(ncclUniqueId *id) {
     memset(id, 1, sizeof *id);
     return ncclSuccess;
@@ -172,17 +168,19 @@ static ncclResult_t destroy(ncclComm_t comm) {
     free(comm);
     return ncclSuccess;
 }
-static ncclResult_t async_error(ncclComm_t comm, ncclResult_t *result) {
-    (void)comm;
-    *result = ncclSuccess;
-    return ncclSuccess;
-}
-
 int nccl_library_open(NcclLibrary *library, Error *error) {
     (void)error;
-    *library = (NcclLibrary){NULL,        error_string, version, unique_id,
-                             open_comm,   destroy,      destroy, async_error,
-                             group_start, group_end,    send,    receive,
-                             broadcast,   all_gather,   reduce,  reduce_scatter};
+    *library = (NcclLibrary){.error_string = error_string,
+                             .unique_id = unique_id,
+                             .open = open_comm,
+                             .destroy = destroy,
+                             .group_start = group_start,
+                             .group_end = group_end,
+                             .send = send,
+                             .receive = receive,
+                             .broadcast = broadcast,
+                             .all_gather = all_gather,
+                             .reduce = reduce,
+                             .reduce_scatter = reduce_scatter};
     return 0;
 }
