@@ -25,7 +25,9 @@ install_packages "${build_packages[@]}"
 echo "== build"
 build=${JEPA_BUILD:-build}
 mkdir -p "$build" "$out"
-cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DJEPA_TESTS=OFF >"$build.log" 2>&1 &&
+cuda=OFF # kernels for every GPU take minutes to compile, and without a driver none can run
+if nvidia-smi >/dev/null 2>&1; then cuda=AUTO; fi
+cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DJEPA_TESTS=OFF -DJEPA_CUDA=$cuda >"$build.log" 2>&1 &&
     cmake --build "$build" -j "$(nproc)" --target jepa >>"$build.log" 2>&1 ||
     { tail -40 "$build.log" >&2; echo "quickstart: the build failed, see $build.log" >&2; exit 1; }
 jepa=$(realpath "$build/jepa")

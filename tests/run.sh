@@ -14,7 +14,7 @@ build=${JEPA_BUILD:-build}
 run() { # folder, cmake options
     local folder=$1
     shift
-    cmake -S . -B "$folder" -DJEPA_TESTS=ON "$@" >"$folder.log" 2>&1 || { cat "$folder.log"; exit 1; }
+    cmake -S . -B "$folder" -DJEPA_TESTS=ON -DJEPA_CUDA=AUTO "$@" >"$folder.log" 2>&1 || { cat "$folder.log"; exit 1; }
     cmake --build "$folder" -j "$jobs" >>"$folder.log" 2>&1 || { tail -60 "$folder.log"; exit 1; }
     grep -E "warning:" "$folder.log" | sort -u || true
     (cd "$folder" && ctest --output-on-failure --no-tests=error)
