@@ -1,6 +1,7 @@
 /* Weights and biases in 16 bits. See kernels/cuda/weights.h. */
 #include "kernels/cuda/weights.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/graphs.h"
 #include "kernels/cuda/narrow.h"
 #include "kernels/device.h"
 #include <stdlib.h>
@@ -154,6 +155,8 @@ static void list_range(CudaWeights *all, int64_t *listed, int64_t *blocks, uint1
  * optimiser: it is sent to the device when it differs. */
 static void convert(CudaWeights *all, Device *device) {
     int64_t listed = 0, blocks = 0;
+    if (cuda_graphs_spoil("its weights are not current", device))
+        return;
     for (int64_t i = 0; i < all->count; i++) {
         Copy *copy = &all->copies[i];
         if (copy->current)
@@ -176,6 +179,8 @@ static void convert(CudaWeights *all, Device *device) {
  * serves them all. */
 static const void *stage(Staging *staging, const float *from, int64_t count, Device *device) {
     size_t bytes = (size_t)count * sizeof(uint16_t);
+    if (cuda_graphs_spoil("it reads weights that nobody registered", device))
+        return from; /* enough bytes, for what will not run */
     if (staging->bytes < bytes) {
         if (staging->memory)
             device->release(staging->memory, device);
@@ -184,6 +189,15 @@ static const void *stage(Staging *staging, const float *from, int64_t count, Dev
     }
     cuda_narrow(staging->memory, from, count, device);
     return staging->memory;
+}
+
+void cuda_weights_ready(Device *device) {
+    CudaWeights *all = weights_of(device);
+    for (int64_t i = 0; i < all->count; i++)
+        if (!all->copies[i].current) {
+            convert(all, device);
+            return;
+        }
 }
 
 const void *cuda_weight(const float *w, int64_t in, int64_t out, Device *device) {
@@ -203,7 +217,7 @@ const void *cuda_bias(const float *b, const float *w, int64_t out, Device *devic
     if (!copy)
         return stage(&all->bias, b, out, device);
     JEPA_ASSERT(copy->of.out == out);
-    if (copy->bias != b) { /* met for the first time */
+    if (copy->bias != b && !cuda_graphs_spoil("it has a new bias", device)) { /* the first time */
         copy->bias = b;
         cuda_narrow(copy->biases, b, out, device);
     }

@@ -20,6 +20,9 @@ const void *cuda_weight(const float *w, int64_t in, int64_t out, Device *device)
 /* That of b[out], the bias that is used with w. */
 const void *cuda_bias(const float *b, const float *w, int64_t out, Device *device);
 
+/* Converts what is not current: before a graph is launched that reads it. */
+void cuda_weights_ready(Device *device);
+
 void cuda_weights_close(Device *device);
 
 #endif

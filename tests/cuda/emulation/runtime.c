@@ -1,5 +1,6 @@
 /* The part of the CUDA runtime that kernels/cuda uses, on the CPU: one device, whose memory is the
  * host's and whose streams do everything at once. For tests; linked instead of the runtime. */
+#include "tests/cuda/emulation/capture.h"
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,12 +51,16 @@ cudaError_t cudaGetLastError(void) {
 /* Fresh memory is not zero on a device either. As large as asked for, no more: AddressSanitizer
  * sees a kernel that reads or writes behind it. */
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
+    if (emulation_refuses())
+        return cudaErrorStreamCaptureUnsupported;
     if (posix_memalign(memory, 256, bytes ? bytes : 1))
         return cudaErrorMemoryAllocation;
     memset(*memory, 0xff, bytes);
     return cudaSuccess;
 }
 cudaError_t cudaFree(void *memory) {
+    if (emulation_refuses())
+        return cudaErrorStreamCaptureUnsupported;
     free(memory);
     return cudaSuccess;
 }
@@ -66,24 +71,56 @@ cudaError_t cudaHostAlloc(void **memory, size_t bytes, unsigned flags) {
 cudaError_t cudaFreeHost(void *memory) {
     return cudaFree(memory);
 }
+
+/* Copies and fills of the device's memory: done at once, or kept while the stream is captured. */
+typedef struct Rows {
+    void *to;
+    const void *from; /* NULL: filled with `value` */
+    size_t to_pitch, from_pitch, width, height;
+    int value;
+} Rows;
+
+static void move(void *own) {
+    const Rows *r = own;
+    for (size_t i = 0; i < r->height; i++)
+        if (r->from)
+            memmove((char *)r->to + i * r->to_pitch, (const char *)r->from + i * r->from_pitch,
+                    r->width);
+        else
+            memset((char *)r->to + i * r->to_pitch, r->value, r->width);
+}
+
+static cudaError_t move_or_record(Rows rows, enum cudaMemcpyKind kind, cudaStream_t stream) {
+    if (!emulation_captures(stream)) {
+        move(&rows);
+        return cudaSuccess;
+    }
+    if (kind != cudaMemcpyDeviceToDevice) {
+        emulation_refuses();
+        return cudaErrorStreamCaptureUnsupported;
+    }
+    Rows *kept = malloc(sizeof *kept);
+    *kept = rows;
+    emulation_record_call(move, free, kept);
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream) {
-    (void)kind, (void)stream;
-    memmove(to, from, bytes);
-    return cudaSuccess;
+    return move_or_record((Rows){to, from, 0, 0, bytes, 1, 0}, kind, stream);
 }
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
                               size_t width, size_t height, enum cudaMemcpyKind kind,
                               cudaStream_t stream) {
-    (void)kind, (void)stream;
-    for (size_t i = 0; i < height; i++)
-        memmove((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
-    return cudaSuccess;
+    return move_or_record((Rows){to, from, to_pitch, from_pitch, width, height, 0}, kind, stream);
 }
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
-    (void)stream;
-    memset(memory, value, bytes);
-    return cudaSuccess;
+    return move_or_record((Rows){memory, NULL, 0, 0, bytes, 1, value}, cudaMemcpyDeviceToDevice,
+                          stream);
+}
+
+static cudaError_t waited(void) {
+    return emulation_refuses() ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
@@ -97,14 +134,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     (void)stream;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
     (void)stream, (void)event, (void)flags;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaDeviceSynchronize(void) {
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
     (void)flags;
@@ -117,15 +154,15 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     (void)event, (void)stream;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     (void)event;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     (void)event;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaFuncSetAttribute(const void *function, enum cudaFuncAttribute attribute,
                                  int value) {
