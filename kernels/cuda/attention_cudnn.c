@@ -263,7 +263,8 @@ bool cuda_attention_cudnn_backward(Activation *dqkv, const Activation *dout, con
     Error error = {0};
     if (!batch_of(&batch, true, cu_seqlens, sequences, width, heads, device))
         return false;
-    check(sdpa_backward(dqkv, dout, qkv, out, lse, &batch, a->workspace, &a->sdpa, &error), &error, device);
+    check(sdpa_backward(dqkv, dout, qkv, out, lse, &batch, a->workspace, &a->sdpa, &error), &error,
+          device);
     return true;
 }
 

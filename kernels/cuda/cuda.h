@@ -61,8 +61,8 @@ typedef struct Cuda {
     CudaPosts posts;
     CudaLengths lengths[CUDA_LENGTHS + CUDA_PINNED];
     int lengths_count; /* that have memory */
-    uint64_t clock; /* counts uses of `lengths` */
-    uint64_t lists; /* uploaded so far */
+    uint64_t clock;    /* counts uses of `lengths` */
+    uint64_t lists;    /* uploaded so far */
     int multiprocessors;
     int capability;                  /* 10 major + minor */
     size_t shared_bytes;             /* most dynamic shared memory of a block */

@@ -273,8 +273,7 @@ static bool run(CudaGemm *g, Plan *plan, const CudaGemmCall *call, Device *devic
         call->added ? call->added : call->result, plan->d, call->result, plan->d, &plan->algo,
         g->workspace, g->workspace_bytes, device->cuda->stream);
     bool refused = status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE;
-    if (status != CUBLAS_STATUS_SUCCESS && !refused &&
-        cuda_graphs_spoil("cuBLASLt cannot", device))
+    if (status != CUBLAS_STATUS_SUCCESS && !refused && cuda_graphs_spoil("cuBLASLt cannot", device))
         return true;
     plan->fits = status == CUBLAS_STATUS_SUCCESS;
     if (!plan->fits && !refused)

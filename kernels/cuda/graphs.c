@@ -25,9 +25,9 @@ typedef struct CudaGraphs {
     Pass *at_work; /* between replay and replay_end */
     uint64_t clock;
     int64_t launched;
-    bool off;            /* a capture failed */
-    const char *spoilt;  /* by what */
-    bool said;           /* that there are graphs */
+    bool off;           /* a capture failed */
+    const char *spoilt; /* by what */
+    bool said;          /* that there are graphs */
 } CudaGraphs;
 
 /* NULL: there is no room for the lists that would stay. */
@@ -60,10 +60,8 @@ static Pass *pass_of(CudaGraphs *g, uint64_t key, const Device *device) {
             oldest = pass;
     }
     if (oldest)
-        *oldest = (Pass){.key = key,
-                         .precision = device->precision,
-                         .tf32 = device->tf32,
-                         .fast = device->fast};
+        *oldest = (Pass){
+            .key = key, .precision = device->precision, .tf32 = device->tf32, .fast = device->fast};
     return oldest;
 }
 

@@ -472,8 +472,8 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t opera
     if (chosen.split > 1 &&
         (!workspace || (uintptr_t)workspace % 256 || workspace_bytes < workspace_for(&chosen, &p)))
         misuse("a workspace that is too small or not aligned");
-    Product product = {*p.operation, *p.a, *p.b, *p.c, *p.d, chosen, one, add, a, b, c, d,
-                       workspace};
+    Product product = {*p.operation, *p.a, *p.b, *p.c, *p.d, chosen,   one,
+                       add,          a,    b,    c,    d,    workspace};
     if (emulation_captures(stream)) {
         Product *kept = made(sizeof *kept, 0);
         *kept = product;

@@ -31,7 +31,7 @@ struct Fiber {
     const volatile unsigned *waits_for; /* runs on when this is no longer `value` */
     unsigned value;
     bool over;
-    unsigned shuffles; /* of this thread so far */
+    unsigned shuffles;        /* of this thread so far */
     std::vector<Copy> copies; /* under way */
 };
 

@@ -48,9 +48,8 @@ extern "C" void emulation_order(int order);
 template <typename... P> struct EmulationCall {
     void (*kernel)(P...);
     template <typename... A> std::function<void()> with(const A &...given) const {
-        return [kernel = kernel, values = std::tuple<P...>(given...)] {
-            std::apply(kernel, values);
-        };
+        return
+            [kernel = kernel, values = std::tuple<P...>(given...)] { std::apply(kernel, values); };
     }
 };
 template <typename... P> static inline EmulationCall<P...> emulation_call(void (*kernel)(P...)) {
