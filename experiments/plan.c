@@ -44,6 +44,22 @@ void plan_say_about(const Recipe *recipe) {
         log_info("recipe: without meaning here, ignored: %s", recipe->ignored);
 }
 
+static void plan_target_precision(Device *device, const Recipe *recipe) {
+    if (!recipe_target_fp8(recipe))
+        return;
+    const char *type = precision_name(device->precision);
+    if (device_has_fp8(device))
+        log_info("recipe: model.target_precision fp8: the target encoder's linear layers in e4m3, "
+                 "a scale for each row");
+    else
+        log_info("recipe: model.target_precision fp8: %s, the target encoder stays in %s",
+                 device->on_host                          ? "only GPUs have it here"
+                 : device->precision == PRECISION_FLOAT32 ? "it goes with meta.dtype bfloat16"
+                                                          : "this GPU or cuBLASLt has none with a "
+                                                            "scale for each row",
+                 type);
+}
+
 void plan_precision(Device *device, const Recipe *recipe, bool emulate) {
     Precision wanted = recipe_precision(recipe);
     device->tf32 = recipe->meta.tf32;
@@ -57,6 +73,7 @@ void plan_precision(Device *device, const Recipe *recipe, bool emulate) {
     else if (wanted == PRECISION_BFLOAT16)
         log_info("recipe: meta.dtype %s: activations and weights of the GEMMs in bfloat16%s",
                  recipe->meta.dtype, emulate ? ", emulated where there are no instructions" : "");
+    plan_target_precision(device, recipe);
 }
 
 static void print_networks(const ModelConfig *c, const TrainerPlan *plan) {

@@ -375,6 +375,10 @@ static size_t scratch_for(const Model *model) {
             needs.heads = max_i64(needs.heads, stacks[i]->heads);
             needs.width = max_i64(needs.width, max_i64(3 * stacks[i]->width, stacks[i]->hidden));
         }
+    if (plan->target_fp8) {
+        needs.fp8_rows = (int64_t)model->target_chunk * model->rows;
+        needs.fp8_width = max_i64(model->teacher_shape.width, model->teacher_shape.hidden);
+    }
     return device_scratch_bytes(model->device, &needs);
 }
 

@@ -45,6 +45,7 @@ typedef struct ModelPlan {
     bool float_input;        /* pictures come as normalised float32 (published interpolation) */
     bool keep_target;        /* keep every block of the target encoder (comparison of stages) */
     bool checkpointing;      /* of activations: blocks are computed again on the way back */
+    bool target_fp8;         /* the target encoder's linear layers in FP8; the device has it */
     bool picture; /* the clips are single pictures, with a patch embedding of their own */
     /* model_features: these blocks (counted from 0) instead of the last one */
     int layer[MODEL_LAYERS_MAX], layers;

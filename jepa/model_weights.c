@@ -7,12 +7,13 @@ typedef struct Visit {
     Device *device;
     size_t bytes; /* of all */
     bool add;     /* take the memory too */
+    bool fp8;     /* what is visited now */
     Error *error;
     int result;
 } Visit;
 
 static void visit(Visit *v, const float *w, int64_t in, int64_t out, bool backward) {
-    LinearWeights weights = {w, in, out, backward};
+    LinearWeights weights = {w, in, out, backward, v->fp8};
     if (v->add && !v->result)
         v->result = v->device->linear_weights_add(&weights, v->device, v->error);
     else if (!v->add)
@@ -51,7 +52,9 @@ static void visit_all(Visit *v) {
         return;
     if (!plan->settings || predicts) {
         visit_patches(v, model->target, &model->target_table, c, model->teacher.dim);
+        v->fp8 = plan->target_fp8;
         visit_stack(v, model->target, model->target_table.blocks, model->teacher_shape, false);
+        v->fp8 = false;
     }
     if (!plan->settings)
         return;

@@ -22,16 +22,26 @@ typedef struct Encoder {
     StackShape shape;
     const EncoderOutputs *outputs;
     const float *position, *rope;
+    bool fp8; /* its linear layers */
 } Encoder;
 
 static Encoder context_encoder(const Model *model) {
-    return (Encoder){model->weights, &model->table,   model->encoder_shape,
-                     &model->levels, model->position, model->rope};
+    return (Encoder){.weights = model->weights,
+                     .table = &model->table,
+                     .shape = model->encoder_shape,
+                     .outputs = &model->levels,
+                     .position = model->position,
+                     .rope = model->rope};
 }
 
 static Encoder target_encoder(const Model *model, const EncoderOutputs *outputs) {
-    return (Encoder){model->target, &model->target_table,   model->teacher_shape,
-                     outputs,       model->target_position, model->target_rope};
+    return (Encoder){.weights = model->target,
+                     .table = &model->target_table,
+                     .shape = model->teacher_shape,
+                     .outputs = outputs,
+                     .position = model->target_position,
+                     .rope = model->target_rope,
+                     .fp8 = model->plan.target_fp8};
 }
 
 /* Which patches go into a stack: those of these clips and tokens. `of`: the row of the stack i is
@@ -115,8 +125,10 @@ static void run_encoder(Model *model, const Encoder *e, StackActivations *activa
     int64_t width = e->shape.width, r = rows->rows;
     for (int k = 0, from = 0; k < outputs->count; k++) {
         int to = outputs->block[k] + 1, norm = outputs->norm[k];
+        op->fp8 = e->fp8;
         stack_forward(activations, &model->scratch, e->weights, t->blocks, e->shape, rows, from, to,
                       op);
+        op->fp8 = false;
         float *level = outputs->count > 1 ? model->level : out;
         op->layernorm_values(level, mean ? mean + k * r : NULL, rstd ? rstd + k * r : NULL,
                              stack_output(activations, e->shape, to - 1),
@@ -138,6 +150,7 @@ static uint64_t key_of(const Model *model, const Encoder *e, const float *out,
     uint64_t key;
     hash_start(&state);
     hash_add(&state, addresses, sizeof addresses);
+    hash_add(&state, &e->fp8, sizeof e->fp8);
     hash_add(&state, e->outputs, sizeof *e->outputs);
     hash_add(&state, rows->cu_seqlens, (size_t)(rows->sequences + 1) * sizeof *rows->cu_seqlens);
     Hash hash = hash_end(&state);
@@ -189,6 +202,7 @@ void model_features(Model *model, int samples, char network) {
     if (network == 'c') {
         JEPA_ASSERT(!model->plan.config.teacher.dim);
         e.weights = model->weights;
+        e.fp8 = false;
     }
     encode_all(model, samples, &e);
 }

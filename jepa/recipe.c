@@ -159,6 +159,10 @@ Precision recipe_precision(const Recipe *r) {
                                                              : PRECISION_FLOAT32;
 }
 
+bool recipe_target_fp8(const Recipe *r) {
+    return r->model.target_precision && r->objective == OBJECTIVE_JEPA;
+}
+
 double recipe_clip_grad(const Recipe *r) {
     if (r->optimization.clip_grad >= 0)
         return r->optimization.clip_grad;
@@ -610,6 +614,10 @@ int recipe_check(const Recipe *r, Error *error) {
     if (type && strcmp(type, "float32") && strcmp(type, "bfloat16") && strcmp(type, "float16"))
         return error_set(error, ERROR_USAGE,
                          "meta.dtype: expected float32, bfloat16 or float16, found \"%s\"", type);
+    if (r->model.target_precision && r->objective != OBJECTIVE_JEPA)
+        return error_set(error, ERROR_USAGE,
+                         "model.target_precision: fp8 means the target encoder, which objective: "
+                         "sigreg does not have");
     for (int m = 0; m < r->mask.count; m++)
         if ((r->mask.settings[m].kind == MASK_TUBE) != r->mask.tubes && !r->mask.num_pred_masks)
             return error_set(error, ERROR_USAGE,

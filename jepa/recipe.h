@@ -5,10 +5,11 @@
  * known one; a key without meaning here is collected in `ignored`; a published feature that is not
  * built is refused by recipe_check. Our own keys: mask as a map {batch, settings} or with I-JEPA's
  * keys, checkpoint, objective, target, init_from, sigreg, model.embed_dim and its fellows,
- * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional}, loss.smooth_l1,
- * data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout, cache,
- * cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
- * logging.diagnostics_every, meta.{tf32, deterministic, cuda_graphs}, ranks.{exchange, timeout}. */
+ * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional, target_precision},
+ * loss.smooth_l1, data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout,
+ * cache, cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
+ * logging.diagnostics_every, meta.{tf32, deterministic, cuda_graphs}, ranks.{exchange,
+ * timeout}. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
@@ -131,6 +132,7 @@ typedef struct Recipe {
         bool two_dimensional;              /* I-JEPA's names and positions */
         bool use_activation_checkpointing; /* blocks are computed again in the backward pass */
         double init_std;
+        int target_precision; /* 0: as meta.dtype, 1: FP8, on GPUs */
     } model;
     struct {
         int64_t ipe; /* steps in an epoch; 0: once through the videos */
@@ -189,6 +191,8 @@ double recipe_clip_grad(const Recipe *recipe); /* 0: none */
 /* What its networks want to be computed in: bfloat16 for float16 too, whose range would need the
  * loss to be scaled. */
 Precision recipe_precision(const Recipe *recipe);
+/* The target encoder's linear layers in FP8, where the device has it. */
+bool recipe_target_fp8(const Recipe *recipe);
 /* Rotary positions: asked for, or said by the model's name ("vit_large_rope"). */
 bool recipe_rotary(const Recipe *recipe);
 /* The teacher's checkpoint of `target: frozen:CHECKPOINT`; NULL: none. Inside recipe->target. */

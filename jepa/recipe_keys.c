@@ -147,6 +147,7 @@ const RecipeKey recipe_keys[] = {
     {"model.lambda_value_vid", KEY_NUMBER, AT(loss.lambda_value_vid), NULL},
     {"model.lambda_value_img", KEY_NUMBER, AT(loss.lambda_value_img), NULL},
     {"model.lambda_progressive", KEY_BOOL, AT(loss.lambda_progressive), NULL},
+    {"model.target_precision", KEY_CHOICE, AT(model.target_precision), "auto|fp8"},
     {"model.n_registers", KEY_ONLY, 0, "0"},
     {"model.n_registers_predictor", KEY_ONLY, 0, "0"},
     {"model.has_cls_first", KEY_ONLY, 0, "false"},

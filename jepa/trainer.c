@@ -246,10 +246,19 @@ static int train_step(Trainer *trainer, StepReport *report, Error *error) {
     return 0;
 }
 
-/* The scalars that were sent for, into a report. An error when they are not finite. */
-static int take_scalars(Trainer *trainer, StepReport *report, Error *error) {
+/* The scalars that were sent for, into the report of a step that began at `started`. An error when
+ * they are not finite. Calls of a device that is not the host return before it has done anything:
+ * its time for a step is that between the scalars of two steps, or from the start where it had
+ * nothing to do until then. */
+static int take_scalars(Trainer *trainer, StepReport *report, double started, Error *error) {
     Device *device = trainer->t.config->device;
     device->wait(device);
+    double now = time_now();
+    if (!device->on_host) {
+        report->wall_ms = (now - fmax(started, trainer->arrived)) * 1e3;
+        report->compute_ms = fmax(report->wall_ms - report->wait_ms, 0);
+    }
+    trainer->arrived = now;
     read_scalars(report, &trainer->scalars);
     if (!isfinite(report->loss) || !isfinite(report->encoder_norm) ||
         !isfinite(report->predictor_norm))
@@ -316,7 +325,7 @@ static int finish_late(Trainer *trainer, Course *course, Error *error) {
     if (!trainer->late)
         return 0;
     trainer->late = false;
-    if (take_scalars(trainer, &trainer->pending, error))
+    if (take_scalars(trainer, &trainer->pending, trainer->pending_started, error))
         return -1;
     finish_report(trainer, &trainer->pending, course);
     return 0;
@@ -328,13 +337,19 @@ static int go_step(Trainer *trainer, Course *course, bool *stop, Error *error) {
     const TrainerHooks *hooks = &t->config->hooks;
     StepReport report;
     TrainDecision decision = TRAIN_CONTINUE;
+    double started = time_now();
     int status = train_step(trainer, &report, error);
     Error late = {0};
-    if (finish_late(trainer, course, status ? &late : error) || status)
+    if (finish_late(trainer, course, &late)) {
+        t->starved = false; /* what the weights are after that step is not worth a checkpoint */
+        *error = late;
+        return -1;
+    }
+    if (status)
         return -1;
     send_for_scalars(trainer);
     bool at_once = t->config->device->on_host || report.measure;
-    if (at_once && take_scalars(trainer, &report, error))
+    if (at_once && take_scalars(trainer, &report, started, error))
         return -1;
     if (hooks->observe && measures_here(t))
         decision = hooks->observe(hooks->context, &report);
@@ -348,6 +363,7 @@ static int go_step(Trainer *trainer, Course *course, bool *stop, Error *error) {
         finish_report(trainer, &report, course);
     } else {
         trainer->pending = report;
+        trainer->pending_started = started;
         trainer->late = true;
     }
     if (*stop)
@@ -422,7 +438,9 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
     Training *t = &trainer.t;
     Exchange *x = config->exchange;
     memset(result, 0, sizeof *result);
+    const Device *device = config->device;
     double before = resident_mib();
+    size_t room = device->on_host ? 0 : device->memory(device);
     x->doing = "the start of the run";
     int status = exchange_agree(x, trainer_prepare(&trainer, error), error);
     struct sigaction old[STOP_SIGNALS];
@@ -443,6 +461,9 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
             x->timeout = t->recipe->ranks.timeout;
             status = train(&trainer, result, error);
             log_info("resident memory grew by %.1f MiB since the plan", resident_mib() - before);
+            if (!device->on_host)
+                log_info("%s: %.1f MiB taken since the plan, by its own count", device->name,
+                         ((double)room - (double)device->memory(device)) / (1 << 20));
         }
         for (int i = 0; i < t->streams; i++)
             if (t->stream[i].loader)

@@ -20,7 +20,8 @@ typedef struct StepReport {
     double invariance, sigreg;           /* of the teacher-free objective, before λ */
     double encoder_norm, predictor_norm; /* gradient norms before clipping */
     double lr, weight_decay, momentum;
-    double compute_ms, wall_ms, wait_ms; /* arithmetic, whole step, waiting for clips */
+    double compute_ms, wall_ms, wait_ms; /* arithmetic, whole step, waiting for clips; the first is
+                                            the difference where the device is not the host */
     double clips_per_second;
     int64_t context_tokens, target_tokens;
     int replaced;       /* slots of this step whose clip was re-drawn */

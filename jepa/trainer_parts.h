@@ -16,8 +16,10 @@ typedef struct Trainer {
     /* A device that is not the host says a step later what came out: that step's report, complete
      * but for the scalars. */
     StepReport pending;
-    bool late; /* there is one */
+    double pending_started; /* seconds */
+    bool late;              /* there is one */
     ModelScalars scalars;
+    double arrived; /* seconds: when the last of them were there */
 } Trainer;
 
 /* Everything up to the first step; says the memory plan. */

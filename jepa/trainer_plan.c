@@ -113,6 +113,7 @@ LoaderConfig stream_loader(const Training *t, const Stream *s) {
 
 static void plan_stream(Training *t, Stream *s) {
     const Recipe *r = t->recipe;
+    Device *device = t->config->device;
     s->plan = (ModelPlan){.config = s->picture ? recipe_image_model(r) : recipe_model(r),
                           .samples = s->micro,
                           .picture = s->picture,
@@ -121,6 +122,7 @@ static void plan_stream(Training *t, Stream *s) {
                           .gradient_sums = reduce_buffers(t->own_leaves),
                           .leaves = t->leaves,
                           .shard = t->shard,
+                          .target_fp8 = recipe_target_fp8(r) && device_has_fp8(device),
                           .float_input = s->clip.interpolation == CLIP_PUBLISHED};
     t->objective->plan(&s->plan, t, s);
 }

@@ -52,7 +52,10 @@ static int make_models(Training *t, Error *error) {
     if (t->objective->prepare(t, error))
         return -1;
     trainer_plan_kinds(kinds, sizeof kinds, &plan);
-    log_info("memory plan: %.1f MiB (%s)%s", mib(plan.total), kinds,
+    char where[64] = "";
+    if (!device->on_host)
+        snprintf(where, sizeof where, ", %.1f of it on %s", mib(plan.device), device->name);
+    log_info("memory plan: %.1f MiB%s (%s)%s", mib(plan.total), where, kinds,
              plan.ranks > 1 ? " for rank 0" : "");
     return 0;
 }

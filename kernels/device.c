@@ -137,6 +137,10 @@ Precision device_set_precision(Device *device, Precision precision, bool emulate
     return device->precision;
 }
 
+bool device_has_fp8(Device *device) {
+    return device->has_fp8 && device->has_fp8(device);
+}
+
 size_t device_scratch_bytes(const Device *device, const ScratchNeeds *needs) {
     return device->scratch_needed(device, needs);
 }

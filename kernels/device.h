@@ -48,8 +48,9 @@
 /* What the operations will meet, for their scratch; 0: nothing of the kind. */
 typedef struct ScratchNeeds {
     int64_t longest, head, heads; /* attention: tokens of a sequence, channels of a head, heads */
-    int64_t elements;    /* of a flat buffer that is summed: parameters, rows of the loss */
-    int64_t rows, width; /* rows of a pass, and elements of the widest row in it */
+    int64_t elements;            /* of a flat buffer that is summed: parameters, rows of the loss */
+    int64_t rows, width;         /* rows of a pass, and elements of the widest row in it */
+    int64_t fp8_rows, fp8_width; /* of passes in FP8, and of what goes into their linear layers */
 } ScratchNeeds;
 
 struct Device {
@@ -60,6 +61,8 @@ struct Device {
     Device *exact;       /* the same device in float32; itself where it is */
     bool tf32, fast;     /* cuda: products of float32 in TF32; attention's gradients in any order */
     bool graphs;         /* cuda: replay passes that come again */
+    bool fp8;            /* linear layers' forward products in FP8 from here on, if has_fp8: a pass
+                            sets it, and takes it back; others ignore it */
     struct Gemm *gemm;   /* the CPU's GEMM library (kernels/cpu/gemm.h) */
     struct Cuda *cuda;   /* cuda: streams, libraries (kernels/cuda/cuda.h); else NULL */
     char own_name[24];   /* cuda: what `name` points to */
@@ -88,6 +91,7 @@ struct Device {
     bool (*replay_end)(Device *device);
     int rows_at_once; /* of a pass that keeps nothing: enough for GEMM, few enough for caches */
     size_t (*memory)(const Device *device); /* bytes that could be allocated now; 0: unknown */
+    bool (*has_fp8)(Device *device);        /* in the precision that was chosen; NULL: no */
 
     /* What libraries were told to use, a line for each shape, and what an earlier report said,
      * which is taken again (owned). NULL: nothing is chosen. */
@@ -152,6 +156,9 @@ void device_close(Device *device);
  * what will be used: float32 where bfloat16 was asked for and the device has no instructions for
  * it, unless `emulate`: then its results are computed all the same, slowly, for tests. */
 Precision device_set_precision(Device *device, Precision precision, bool emulate);
+
+/* Can passes set Device.fp8? After device_set_precision. */
+bool device_has_fp8(Device *device);
 
 /* Scratch that the operations need for passes of these sizes. */
 size_t device_scratch_bytes(const Device *device, const ScratchNeeds *needs);

@@ -54,6 +54,7 @@ typedef struct LinearWeights {
     const float *w; /* [out][in], device memory */
     int64_t in, out;
     bool backward; /* linear_backward_input will read them too */
+    bool fp8;      /* read by passes in FP8, if the device has that (Device.fp8) */
 } LinearWeights;
 
 /* Bytes that the device will keep for weights of these sizes. */

@@ -64,6 +64,7 @@ for part in $parts; do
         kernels)
             for name in $tests; do check "$name" "$build/tests/cuda/gpu_kernels_$name"; done
             check "CUDA graphs" "$build/tests/cuda/gpu_test_graphs"
+            check "FP8" "$build/tests/cuda/gpu_test_fp8"
             ;;
         reference)
             [ -n "$reference" ] || { echo "skipped: no reference values"; continue; }

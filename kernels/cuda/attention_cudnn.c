@@ -35,6 +35,7 @@ typedef struct CudaAttention {
     int64_t workspace_bytes;
     Index index[INDEXES + CUDA_PINNED];
     int indexes;         /* of them that have memory */
+    int64_t sequences;   /* most in a batch of any network that was planned */
     int64_t index_count; /* numbers that each of them has room for */
     int32_t *host;       /* [index_count] being filled */
     uint64_t clock;
@@ -78,7 +79,6 @@ void cuda_attention_close(Device *device) {
     if (a->open)
         sdpa_close(&a->sdpa);
     cudnn_target_close(&a->target);
-    cudnn_library_close(&a->library);
     cudaFree(a->workspace);
     for (int i = 0; i < a->indexes; i++)
         cudaFree(a->index[i].device);
@@ -114,15 +114,13 @@ static void plan_all(Sdpa *sdpa, const AttentionNeed *needs, int count, Device *
     }
 }
 
-static int64_t largest_index(const Sdpa *sdpa, const AttentionNeed *needs, int count) {
-    int64_t most = 0;
-    for (int i = 0; i < count; i++) {
-        int64_t room = sdpa_index_room(sdpa, needs[i].heads, needs[i].width / needs[i].heads,
-                                       needs[i].sequences);
-        int64_t numbers = sdpa_index_count(room);
-        most = numbers > most ? numbers : most;
-    }
-    return most;
+/* Numbers of the largest index list, once these networks are planned too; *sequences: the most in a
+ * batch of those before, then of all. */
+static int64_t largest_index(const Sdpa *sdpa, int64_t *sequences, const AttentionNeed *needs,
+                             int count) {
+    for (int i = 0; i < count; i++)
+        *sequences = needs[i].sequences > *sequences ? needs[i].sequences : *sequences;
+    return sdpa->count ? sdpa_index_count(sdpa_index_most(sdpa, *sequences)) : 0;
 }
 
 static int indexes_of(const Device *device) {
@@ -168,7 +166,10 @@ int cuda_attention_plan(size_t *bytes, const AttentionNeed *needs, int count, bo
         return 0;
     if (take) {
         plan_all(&a->sdpa, needs, count, device, true);
-        int64_t numbers = largest_index(&a->sdpa, needs, count);
+        int64_t numbers = largest_index(&a->sdpa, &a->sequences, needs, count);
+        cuda_graphs_drop(device); /* nothing is pinned any more */
+        for (int i = 0; i < a->indexes; i++)
+            a->index[i].used = 0; /* their room is that of the plans before */
         *bytes = bytes_of(&a->sdpa, numbers, device);
         return take_memory(a, numbers, device, error);
     }
@@ -177,7 +178,8 @@ int cuda_attention_plan(size_t *bytes, const AttentionNeed *needs, int count, bo
     if (sdpa_open(&dry, &a->target, &settings, error))
         return -1;
     plan_all(&dry, needs, count, device, false);
-    *bytes = bytes_of(&dry, largest_index(&dry, needs, count), device);
+    int64_t sequences = a->sequences;
+    *bytes = bytes_of(&dry, largest_index(&dry, &sequences, needs, count), device);
     sdpa_close(&dry);
     return 0;
 }

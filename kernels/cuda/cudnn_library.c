@@ -30,11 +30,6 @@ int cudnn_library_open(CudnnLibrary *l, Error *error) {
     return 0;
 }
 
-void cudnn_library_close(CudnnLibrary *l) {
-    library_close(l->library);
-    *l = (CudnnLibrary){.library = NULL};
-}
-
 int cudnn_error(const CudnnLibrary *library, cudnnStatus_t status, const char *what, Error *error) {
     char last[512] = "";
     library->last_error(last, sizeof last);

@@ -39,7 +39,6 @@ typedef struct CudnnLibrary {
 } CudnnLibrary;
 
 int cudnn_library_open(CudnnLibrary *library, Error *error);
-void cudnn_library_close(CudnnLibrary *library); /* zeroed or opened */
 
 /* "WHAT: cuDNN 9.19.0 says STATUS (last message)". Value -1. */
 int cudnn_error(const CudnnLibrary *library, cudnnStatus_t status, const char *what, Error *error);

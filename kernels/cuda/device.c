@@ -293,6 +293,7 @@ static const Device table = {OPERATIONS(cuda),
                              .wait = wait,
                              .rows_at_once = CUDA_ROWS,
                              .scratch_needed = cuda_scratch,
+                             .has_fp8 = cuda_gemm_has_eights,
                              .memory = available};
 
 int cuda_device_open(Device *device, int ordinal, Error *error) {

@@ -12,7 +12,8 @@
  * NCCL waits for a peer that has died for ever. So a thread looks at an event behind the last
  * exchange: one that has not come to its end within the exchange's timeout ends this process, and
  * so the run, with one line. Ranks that are missing already at the exchange of the step's results,
- * which goes through MPI, are named there. */
+ * which goes through MPI, are named there. The same thread watches NCCL's beginning, which waits
+ * for ever too where the ranks' networks do not reach each other. */
 #include "kernels/cuda/exchange_nccl.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/nccl_library.h"
@@ -37,7 +38,9 @@ typedef struct Nccl {
     Exchange *exchange;
     pthread_t watchman;
     atomic_bool watching, closing;
-    atomic_llong started; /* seconds of the monotonic clock: the exchange at work; 0: none */
+    atomic_llong started; /* nanoseconds of the monotonic clock: the exchange at work; 0: none */
+    atomic_llong joining; /* likewise: NCCL's beginning; 0: it is over */
+    int ordinal;          /* of the GPU */
 } Nccl;
 
 static void check(ncclResult_t result, const char *what, const Exchange *x) {
@@ -51,27 +54,40 @@ static void check(ncclResult_t result, const char *what, const Exchange *x) {
 }
 #define CHECK(call) check(call, #call, x)
 
-static int64_t now_seconds(void) {
+#define JOIN_SECONDS 600 /* NCCL's beginning, at most: it takes seconds on hundreds of GPUs */
+
+static int64_t nanoseconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
 /* ---- the thread that notices an exchange without end ---- */
 
+/* A thread begins with GPU 0, and asking about an event would make a context there: half a GiB of a
+ * card that is another rank's. */
 static void *watch(void *own) {
     Nccl *n = own;
+    cudaSetDevice(n->ordinal);
     while (!atomic_load(&n->closing)) {
         struct timespec moment = {.tv_nsec = 200 * 1000 * 1000};
         nanosleep(&moment, NULL);
-        int64_t started = atomic_load(&n->started);
+        int64_t started = atomic_load(&n->started), joining = atomic_load(&n->joining);
+        if (joining && nanoseconds() - joining > JOIN_SECONDS * INT64_C(1000000000)) {
+            fprintf(stderr,
+                    "jepa: %s: NCCL has not begun for %d s: the ranks' networks may not reach each "
+                    "other; NCCL_DEBUG=INFO says more, NCCL_SOCKET_IFNAME chooses a network\n",
+                    n->exchange->who[n->exchange->rank], JOIN_SECONDS);
+            n->inner.close(false, &n->inner);
+            _exit(ERROR_RUN);
+        }
         double timeout = n->exchange->timeout;
         if (!started || timeout <= 0)
             continue;
         if (cudaEventQuery(n->arrived) != cudaErrorNotReady) {
             long long same = started;
             atomic_compare_exchange_strong(&n->started, &same, 0);
-        } else if ((double)(now_seconds() - started) > timeout) {
+        } else if ((double)(nanoseconds() - started) > timeout * 1e9) {
             fprintf(stderr,
                     "jepa: %s: step %" PRId64 ": the exchange between the GPUs has not ended for "
                     "%.0f s (ranks.timeout): a rank has died or its GPU hangs. The last checkpoint "
@@ -95,7 +111,7 @@ static void begin(Device *device, Exchange *x) {
 static void mark(Exchange *x) {
     Nccl *n = x->own;
     CUDA_CHECK(cudaEventRecord(n->arrived, n->stream));
-    atomic_store(&n->started, now_seconds());
+    atomic_store(&n->started, nanoseconds());
 }
 
 /* ... and the arithmetic after it when the exchange is. */
@@ -272,7 +288,6 @@ static void free_nccl(Nccl *n) {
         cudaEventDestroy(n->arrived);
     if (n->stream)
         cudaStreamDestroy(n->stream);
-    nccl_library_close(&n->library);
     free(n);
 }
 
@@ -287,7 +302,23 @@ static void close_all(bool wait, Exchange *x) {
     inner.close(wait, &inner);
 }
 
-/* What tells a card from all others: its host and its number on the bus. */
+/* A number that machines do not share: that of their last start. gethostid is the same on all whose
+ * own name means 127.0.1.1, as Debian has it; cards of two of them would seem to be one. */
+static double machine_number(void) {
+    char id[64] = "";
+    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    bool read = file && fgets(id, sizeof id, file);
+    if (file)
+        fclose(file);
+    if (!read)
+        return (double)gethostid();
+    for (const char *c = id; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 0x100000001b3u;
+    return (double)(hash >> 11); /* 53 bits: exact */
+}
+
+/* What tells a card from all others: its machine and its number on the bus. */
 static bool cards_differ(Exchange *x, const Device *device) {
     char id[64] = "";
     double *table = memory_new((size_t)x->ranks * 9, sizeof *table);
@@ -298,7 +329,7 @@ static bool cards_differ(Exchange *x, const Device *device) {
         memcpy(&part, id + 4 * i, sizeof part);
         table[x->rank * 9 + i] = part;
     }
-    table[x->rank * 9 + 8] = (double)gethostid();
+    table[x->rank * 9 + 8] = machine_number();
     x->all(table, 9, x);
     bool differ = true;
     for (int a = 0; a < x->ranks; a++) {
@@ -320,7 +351,10 @@ static int open_nccl(Nccl *n, Exchange *x, Error *error) {
     x->broadcast(&id, sizeof id, 0, x);
     if (exchange_agree(x, status, error))
         return -1;
+    atomic_store(&n->joining, nanoseconds());
+    n->watching = !pthread_create(&n->watchman, NULL, watch, n);
     ncclResult_t result = n->library.open(&n->comm, x->ranks, id, x->rank);
+    atomic_store(&n->joining, 0);
     if (result != ncclSuccess)
         status = error_set(error, ERROR_RUN, "NCCL: %s; NCCL_DEBUG=WARN says more",
                            n->library.error_string(result));
@@ -332,8 +366,8 @@ static int open_nccl(Nccl *n, Exchange *x, Error *error) {
 }
 
 int exchange_nccl_use(Exchange *x, Device *device, Error *error) {
-    (void)device; /* the current one */
     Nccl *n = memory_new(1, sizeof *n);
+    n->ordinal = device->cuda ? device->cuda->ordinal : 0;
     n->inner = *x;
     n->exchange = x;
     if (open_nccl(n, x, error)) {
@@ -346,7 +380,6 @@ int exchange_nccl_use(Exchange *x, Device *device, Error *error) {
     x->sum_start = sum_start, x->sum_finish = sum_finish, x->gather = gather, x->share = share;
     x->progress = progress;
     x->close = close_all;
-    n->watching = !pthread_create(&n->watchman, NULL, watch, n);
     return 0;
 }
 

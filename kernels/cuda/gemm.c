@@ -12,6 +12,7 @@
  * of rows. A bias has one entry for each row of D. R is a number of columns everywhere, so that
  * other row counts change no stride. */
 #include "kernels/cuda/gemm.h"
+#include "base/log.h"
 #include "kernels/cuda/bias.h"
 #include "kernels/cuda/cublaslt_library.h"
 #include "kernels/cuda/cuda.h"
@@ -31,11 +32,19 @@
 #define WAYS             4    /* plans in a set, the oldest of which is dropped */
 #define CANDIDATES       8    /* that the heuristic may name */
 
+/* FP8 with a scale for each row came with 12.9: attributes of operations, and their value. Headers
+ * before that do not name them. */
+#define EIGHTS_VERSION 120900
+#define SCALE_MODE_A   ((cublasLtMatmulDescAttributes_t)31)
+#define SCALE_MODE_B   ((cublasLtMatmulDescAttributes_t)32)
+#define SCALE_OUTER    3  /* CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F */
+#define ADA            89 /* the first cards with FP8 */
+
 /* What a choice depends on. Compared byte by byte: no padding may differ. */
 typedef struct PlanKey {
     int64_t rows; /* that the heuristic is asked for */
     int64_t in, out;
-    uint8_t kind, precision, float_result, added, bias, tf32, exact, unused;
+    uint8_t kind, precision, float_result, added, bias, tf32, exact, eights;
     uint8_t align_a, align_b, align_c, align_d, align_bias, unused_too[3]; /* bytes */
 } PlanKey;
 
@@ -59,6 +68,7 @@ typedef struct CudaGemm {
     void *workspace;
     size_t workspace_bytes;
     uint64_t clock, choices, dropped;
+    bool eights_refused; /* it was said that some shape stays in bfloat16 */
     Plan plans[SETS][WAYS];
 } CudaGemm;
 
@@ -109,6 +119,7 @@ static PlanKey key_of(const CudaGemmCall *call, const Device *device) {
     key.float_result = call->float_result || device->precision == PRECISION_FLOAT32;
     key.added = call->added != NULL;
     key.bias = call->bias != NULL;
+    key.eights = call->left_scale != NULL;
     key.tf32 = device->tf32 && device->precision == PRECISION_FLOAT32;
     key.align_a = alignment(call->right);
     key.align_b = alignment(call->left);
@@ -143,8 +154,9 @@ static void set_operation(CudaGemm *g, cublasLtMatmulDesc_t operation,
 static void make_descriptors(CudaGemm *g, Plan *plan) {
     const PlanKey *key = &plan->key;
     bool weight = key->kind == GEMM_WEIGHT;
-    cudaDataType_t factor = key->precision == PRECISION_BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F;
-    cudaDataType_t result = key->float_result ? CUDA_R_32F : factor;
+    cudaDataType_t own = key->precision == PRECISION_BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F;
+    cudaDataType_t factor = key->eights ? CUDA_R_8F_E4M3 : own;
+    cudaDataType_t result = key->float_result ? CUDA_R_32F : own;
     cublasComputeType_t compute = key->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
     int32_t trans_a = key->kind == GEMM_FORWARD ? CUBLAS_OP_T : CUBLAS_OP_N;
     int32_t trans_b = weight ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -154,6 +166,12 @@ static void make_descriptors(CudaGemm *g, Plan *plan) {
     set_operation(g, op, CUBLASLT_MATMUL_DESC_TRANSA, &trans_a, sizeof trans_a);
     set_operation(g, op, CUBLASLT_MATMUL_DESC_TRANSB, &trans_b, sizeof trans_b);
     set_operation(g, op, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    if (key->eights) {
+        int32_t mode = SCALE_OUTER, bias = CUDA_R_16BF;
+        set_operation(g, op, SCALE_MODE_A, &mode, sizeof mode);
+        set_operation(g, op, SCALE_MODE_B, &mode, sizeof mode);
+        set_operation(g, op, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &bias, sizeof bias);
+    }
     plan->rows = key->rows;
     plan->a = layout(g, factor, key->in, weight ? key->rows : key->out);
     plan->b = layout(g, factor, key->kind == GEMM_FORWARD ? key->in : key->out, key->rows);
@@ -188,10 +206,22 @@ static int64_t setting(const CudaGemm *g, const cublasLtMatmulAlgo_t *algo,
     return size == sizeof value.wide ? value.wide : value.narrow;
 }
 
+static void set_pointers(CudaGemm *g, cublasLtMatmulDesc_t operation, const CudaGemmCall *call) {
+    if (call->bias)
+        set_operation(g, operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &call->bias,
+                      sizeof call->bias);
+    if (!call->left_scale)
+        return;
+    set_operation(g, operation, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &call->right_scale,
+                  sizeof call->right_scale);
+    set_operation(g, operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &call->left_scale,
+                  sizeof call->left_scale);
+}
+
 /* The first that the heuristic names whose sum has a fixed order: in one piece, or in parts that
  * are kept in float32 and added one after another. First it is asked for no others; should it then
  * know none at all, for every kind. */
-static void choose(CudaGemm *g, Plan *plan, const void *bias) {
+static void choose(CudaGemm *g, Plan *plan, const CudaGemmCall *call) {
     const PlanKey *key = &plan->key;
     const uint32_t masks[] = {CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE,
                               CUBLASLT_REDUCTION_SCHEME_MASK};
@@ -200,8 +230,7 @@ static void choose(CudaGemm *g, Plan *plan, const void *bias) {
     prefer(g, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key->align_b);
     prefer(g, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key->align_c);
     prefer(g, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, key->align_d);
-    if (key->bias) /* looked at for its alignment */
-        set_operation(g, plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    set_pointers(g, plan->operation, call); /* looked at for their alignment */
     for (int i = 0; i < 2 && !plan->chosen; i++) {
         cublasLtMatmulHeuristicResult_t found[CANDIDATES];
         int count = 0;
@@ -209,7 +238,9 @@ static void choose(CudaGemm *g, Plan *plan, const void *bias) {
         cublasStatus_t status = g->lt.MatmulAlgoGetHeuristic(
             g->handle, plan->operation, plan->a, plan->b, plan->d, plan->d, g->preference,
             CANDIDATES, found, &count);
-        if (status != CUBLAS_STATUS_SUCCESS && status != CUBLAS_STATUS_NOT_SUPPORTED)
+        bool refused = status == CUBLAS_STATUS_NOT_SUPPORTED ||
+                       (key->eights && status == CUBLAS_STATUS_INVALID_VALUE);
+        if (status != CUBLAS_STATUS_SUCCESS && !refused)
             failed(g, "cublasLtMatmulAlgoGetHeuristic", status, __LINE__);
         for (int k = 0; status == CUBLAS_STATUS_SUCCESS && k < count && !plan->chosen; k++) {
             int64_t scheme = setting(g, &found[k].algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME, 4);
@@ -227,7 +258,7 @@ static void choose(CudaGemm *g, Plan *plan, const void *bias) {
 }
 
 /* The plan of a key; what a new one replaces is the one of its set that was used longest ago. */
-static Plan *plan_of(CudaGemm *g, const PlanKey *key, const void *bias) {
+static Plan *plan_of(CudaGemm *g, const PlanKey *key, const CudaGemmCall *call) {
     Plan *set = g->plans[hash_of(key) % SETS], *oldest = set;
     for (int i = 0; i < WAYS; i++) {
         if (set[i].used && !memcmp(&set[i].key, key, sizeof *key)) {
@@ -241,7 +272,7 @@ static Plan *plan_of(CudaGemm *g, const PlanKey *key, const void *bias) {
     oldest->key = *key;
     oldest->used = ++g->clock;
     make_descriptors(g, oldest);
-    choose(g, oldest, bias);
+    choose(g, oldest, call);
     return oldest;
 }
 
@@ -265,9 +296,7 @@ static bool run(CudaGemm *g, Plan *plan, const CudaGemmCall *call, Device *devic
     const float one = 1, beta = call->added ? 1 : 0;
     if (!plan->fits)
         return false;
-    if (call->bias)
-        set_operation(g, plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &call->bias,
-                      sizeof call->bias);
+    set_pointers(g, plan->operation, call);
     cublasStatus_t status = g->lt.Matmul(
         g->handle, plan->operation, &one, call->right, plan->a, call->left, plan->b, &beta,
         call->added ? call->added : call->result, plan->d, call->result, plan->d, &plan->algo,
@@ -285,7 +314,8 @@ static void print_key(const PlanKey *key, FILE *out) {
     static const char *const kinds[] = {"forward", "input", "weight"};
     fprintf(out, "%s rows %lld%s in %lld out %lld, %s%s%s%s%s, aligned %d %d %d %d %d",
             kinds[key->kind], (long long)key->rows, key->exact ? " exactly" : "",
-            (long long)key->in, (long long)key->out, precision_name((Precision)key->precision),
+            (long long)key->in, (long long)key->out,
+            key->eights ? "e4m3" : precision_name((Precision)key->precision),
             key->tf32 ? " as tf32" : "", key->float_result ? " to float32" : "",
             key->added ? ", added to" : "", key->bias ? ", bias" : "", key->align_a, key->align_b,
             key->align_c, key->align_d, key->align_bias);
@@ -303,7 +333,7 @@ _Noreturn static void no_algorithm(const CudaGemm *g, const PlanKey *key) {
 static bool multiply(const CudaGemmCall *call, PlanKey *key, Device *device) {
     CudaGemm *g = device->cuda->gemm;
     *key = key_of(call, device);
-    Plan *plan = plan_of(g, key, call->bias);
+    Plan *plan = plan_of(g, key, call);
     if (plan->chosen && plan->rows != call->rows)
         set_rows(g, plan, call->rows);
     if (run(g, plan, call, device))
@@ -311,8 +341,62 @@ static bool multiply(const CudaGemmCall *call, PlanKey *key, Device *device) {
     /* What was chosen for the bucket does not suit this count: a choice for it alone. */
     key->rows = call->rows;
     key->exact = 1;
-    return run(g, plan_of(g, key, call->bias), call, device);
+    return run(g, plan_of(g, key, call), call, device);
 }
+
+/* ---- FP8 ---- */
+
+/* A plan of this key, and does it suit the call's rows? */
+static bool suits(const PlanKey *key, const CudaGemmCall *call, CudaGemm *g) {
+    Plan *plan = plan_of(g, key, call);
+    if (plan->chosen && plan->rows != call->rows)
+        set_rows(g, plan, call->rows);
+    return plan->fits;
+}
+
+bool cuda_gemm_able(const CudaGemmCall *call, Device *device) {
+    CudaGemm *g = device->cuda->gemm;
+    PlanKey key = key_of(call, device);
+    if (suits(&key, call, g))
+        return true;
+    key.rows = call->rows;
+    key.exact = 1;
+    return suits(&key, call, g);
+}
+
+bool cuda_gemm_eights(const CudaGemmCall *call, Device *device) {
+    PlanKey key;
+    return multiply(call, &key, device);
+}
+
+bool cuda_gemm_has_eights(Device *device) {
+    static const _Alignas(256) float anywhere; /* the heuristic reads no memory */
+    void *aligned = (void *)(uintptr_t)&anywhere;
+    CudaGemmCall usual = {.kind = GEMM_FORWARD,
+                          .rows = 4096,
+                          .in = 1024,
+                          .out = 1024,
+                          .result = aligned,
+                          .left = aligned,
+                          .right = aligned,
+                          .bias = aligned,
+                          .left_scale = aligned,
+                          .right_scale = aligned};
+    return device->precision == PRECISION_BFLOAT16 && device->cuda->capability >= ADA &&
+           device->cuda->gemm->lt.GetVersion() >= EIGHTS_VERSION && cuda_gemm_able(&usual, device);
+}
+
+void cuda_gemm_stays(const CudaGemmCall *call, Device *device) {
+    CudaGemm *g = device->cuda->gemm;
+    if (!g->eights_refused)
+        log_info("FP8: cuBLASLt %zu has nothing for %lld rows from %lld to %lld channels%s: such "
+                 "layers stay in bfloat16",
+                 g->lt.GetVersion(), (long long)call->rows, (long long)call->in,
+                 (long long)call->out, call->float_result ? ", float32 results" : "");
+    g->eights_refused = true;
+}
+
+/* ---- all others ---- */
 
 void cuda_gemm(const CudaGemmCall *call, Device *device) {
     PlanKey key;

@@ -18,7 +18,14 @@
  * divisibility by 2, 4 and 8 (kernels care for that, to 16 bytes), and the exact count is asked
  * only whether the kernel suits it; where not, the heuristic is asked for that very count. Both
  * are functions of the shape. What was asked is kept in a table of fixed size: an entry that was
- * dropped is made again, the same. */
+ * dropped is made again, the same.
+ *
+ * FP8: with `left_scale` and `right_scale` the factors of GEMM_FORWARD are e4m3 with a scale for
+ * each row of x and of w (kernels/cuda/eights.h), the bias is bfloat16, the result bfloat16 or
+ * float32:
+ *     result[r][o] = left_scale[r] right_scale[o] Σ_k left[r][k] right[o][k] + added + bias
+ * The library has kernels for it on Hopper from 12.9 on. It has conditions; cuda_gemm_able says
+ * whether it has one for a shape, which is a function of the shape too. */
 #ifndef JEPA_KERNELS_CUDA_GEMM_H
 #define JEPA_KERNELS_CUDA_GEMM_H
 
@@ -39,6 +46,7 @@ typedef struct CudaGemmCall {
     const void *left, *right; /* device memory, dense */
     const void *added;        /* of the result's shape and type, may be the result; or NULL */
     const void *bias;         /* of the result's type, [out]; GEMM_FORWARD only; or NULL */
+    const float *left_scale, *right_scale; /* [R], [out]: FP8; else NULL */
 } CudaGemmCall;
 
 int cuda_gemm_open(Device *device, int capability, Error *error); /* 9: Hopper */
@@ -46,6 +54,15 @@ void cuda_gemm_close(Device *device);
 
 /* device->tf32 allows float32 factors to be rounded to TensorFloat-32, 10 bits of mantissa. */
 void cuda_gemm(const CudaGemmCall *call, Device *device);
+
+/* In FP8: can the library compute such products at all, on this card and in this precision? */
+bool cuda_gemm_has_eights(Device *device);
+/* And this one? Its pointers count with their alignment alone. */
+bool cuda_gemm_able(const CudaGemmCall *call, Device *device);
+/* False, and nothing was done, where it refuses all the same. */
+bool cuda_gemm_eights(const CudaGemmCall *call, Device *device);
+/* Says once that layers like this one stay in bfloat16. */
+void cuda_gemm_stays(const CudaGemmCall *call, Device *device);
 
 /* The version of the library and what it chose, a line for each shape, for the run's folder. */
 void cuda_gemm_report(const Device *device, FILE *out);

@@ -8,8 +8,8 @@
 
 /* partials[b] = Σ_v Σ (e[0] - e[v])² over tile b of the `stride` = G·K elements of a view */
 template <int V>
-__global__ void invariance_forward_kernel(double *partials, const float *e, int64_t views,
-                                          int64_t stride) {
+__global__ void __launch_bounds__(THREADS)
+    invariance_forward_kernel(double *partials, const float *e, int64_t views, int64_t stride) {
     CUDA_SHARED(double, slots, [WARP]);
     int64_t first = (int64_t)blockIdx.x * CUDA_SUM_TILE;
     int i = 4 * (int)threadIdx.x;
@@ -45,8 +45,9 @@ extern "C" void cuda_invariance_forward(double *loss, const float *e, int64_t vi
 
 /* loss = scale/2 Σ (e0 - ev)²  =>  d = scale (e0 - ev), de0 += d, dev = -d */
 template <int V>
-__global__ void invariance_backward_kernel(float *de, const float *e, int64_t views, int64_t stride,
-                                           float scale) {
+__global__ void __launch_bounds__(THREADS)
+    invariance_backward_kernel(float *de, const float *e, int64_t views, int64_t stride,
+                               float scale) {
     int64_t i = ((int64_t)blockIdx.x * THREADS + threadIdx.x) * V;
     if (i >= stride)
         return;

@@ -4,8 +4,10 @@
  * tests, where tests/cuda/emulation runs the grid on the CPU, each thread of a block as a fiber.
  * So kernels use no more than this header offers:
  *   CUDA_LAUNCH(kernel, grid, block, shared_bytes, device, arguments...)
- *   CUDA_SHARED(type, name, [n]...)     shared memory of a fixed size; not initialised
+ *   CUDA_SHARED(type, name, [n]...)     shared memory of a fixed size; 16-byte aligned, which an
+ *                                       array of floats alone is not; not initialised
  *   CUDA_SHARED_DYNAMIC(type, name)     the launch's shared_bytes, 16-byte aligned
+ *   CUDA_ALIGNED(at, bytes)             checked in the tests; a GPU stops at an access that is not
  *   __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync, __shfl_down_sync
  *
  * Rules: no atomics on floats; sums have an order that shapes alone decide; every launch goes to
@@ -32,10 +34,11 @@ extern "C" {
         kernel<<<grid, block, shared, (device)->cuda->stream>>>(__VA_ARGS__);                      \
         CUDA_CHECK(cudaGetLastError());                                                            \
     } while (0)
-#define CUDA_SHARED(type, name, extent) __shared__ type name extent
+#define CUDA_SHARED(type, name, extent) __shared__ __align__(16) type name extent
 #define CUDA_SHARED_DYNAMIC(type, name)                                                            \
     extern __shared__ __align__(16) unsigned char cuda_shared_bytes[];                             \
     type *name = (type *)cuda_shared_bytes
+#define CUDA_ALIGNED(at, bytes) ((void)0)
 #else
 #include "tests/cuda/emulation/emulate.h"
 #endif
@@ -83,9 +86,11 @@ static __device__ inline void put(Bf16 *to, float x) {
 /* V elements of T that are read or written in one access of up to 16 bytes. */
 template <typename T, int V> struct alignas(sizeof(T) * V) Pack { T at[V]; };
 template <typename T, int V> static __device__ inline Pack<T, V> load(const T *from) {
+    CUDA_ALIGNED(from, sizeof(Pack<T, V>));
     return *(const Pack<T, V> *)from;
 }
 template <typename T, int V> static __device__ inline void store(T *to, const Pack<T, V> &pack) {
+    CUDA_ALIGNED(to, sizeof pack);
     *(Pack<T, V> *)to = pack;
 }
 

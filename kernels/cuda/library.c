@@ -41,8 +41,3 @@ int library_open(void **library, const char *what, const char *const *files,
     *library = opened;
     return 0;
 }
-
-void library_close(void *library) {
-    if (library)
-        dlclose(library);
-}

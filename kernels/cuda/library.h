@@ -1,5 +1,8 @@
 /* NVIDIA's libraries, loaded when a GPU asks for them: the program starts on machines that have
- * none of them, and says in one line which one a GPU lacks. */
+ * none of them, and says in one line which one a GPU lacks.
+ *
+ * What was opened stays until the process ends: the libraries have threads of their own (NCCL's
+ * that answers `ncclras`) and kernels that the driver knows, whose code must not go away. */
 #ifndef JEPA_KERNELS_CUDA_LIBRARY_H
 #define JEPA_KERNELS_CUDA_LIBRARY_H
 
@@ -18,6 +21,5 @@ typedef struct LibrarySymbol {
  */
 int library_open(void **library, const char *what, const char *const *files,
                  const LibrarySymbol *symbols, size_t count, Error *error);
-void library_close(void *library); /* may be NULL */
 
 #endif

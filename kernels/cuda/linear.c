@@ -4,9 +4,15 @@
  * GELU is the exact one, with erf; the library's own GELU is the tanh form and would be another
  * model. It is applied to the stored result, in place where only the activated one is wanted: so
  * the same bits come out whether the value before it is kept or not. That costs a pass over
- * memory, 4 bytes per element in bfloat16. */
+ * memory, 4 bytes per element in bfloat16.
+ *
+ * In FP8 (device->fp8) x is rounded to e4m3 into the scratch, row by row, just before the product:
+ * that costs 3 bytes of traffic per element of x. Where the library cannot add the bias, it is
+ * written into the result first; where it has no such product at all the layer stays in bfloat16,
+ * which the shape alone decides. */
 #include "kernels/cuda/bias.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/eights.h"
 #include "kernels/cuda/gelu.h"
 #include "kernels/cuda/gemm.h"
 #include "kernels/cuda/weights.h"
@@ -21,9 +27,55 @@ static const void *read_weight(const float *w, int64_t in, int64_t out, Device *
     return halves(device) ? cuda_weight(w, in, out, device) : w;
 }
 
+/* result = residual + x wᵀ + b in FP8; false, and the result is as it was, where it is to be
+ * computed in bfloat16. */
+static bool forward_eights(void *result, bool float_result, const Activation *x, const float *w,
+                           const float *b, const float *residual, int64_t rows, int64_t in,
+                           int64_t out, Device *device) {
+    const float *scales;
+    const uint8_t *weights = device->fp8 && halves(device)
+                                 ? cuda_weight_eights(&scales, w, in, out, device)
+                                 : NULL;
+    if (!weights)
+        return false;
+    JEPA_ASSERT(eights_room(rows, in) <= device->scratch_bytes);
+    uint8_t *q = device->scratch;
+    float *own = (float *)(q + eights_bytes(rows, in));
+    CudaGemmCall call = {.kind = GEMM_FORWARD,
+                         .rows = rows,
+                         .in = in,
+                         .out = out,
+                         .result = result,
+                         .float_result = float_result,
+                         .left = q,
+                         .right = weights,
+                         .added = residual,
+                         .bias = b ? cuda_bias(b, w, out, device) : NULL,
+                         .left_scale = own,
+                         .right_scale = scales};
+    CudaGemmCall plain = call; /* the bias goes first */
+    plain.added = b ? result : residual;
+    plain.bias = NULL;
+    bool with_bias = cuda_gemm_able(&call, device);
+    if (!with_bias && !cuda_gemm_able(&plain, device)) {
+        cuda_gemm_stays(&call, device);
+        return false;
+    }
+    cuda_eights(q, own, x, PRECISION_BFLOAT16, rows, in, device);
+    if (with_bias && cuda_gemm_eights(&call, device))
+        return true;
+    if (b && residual != result) /* else bfloat16 could not begin anew, were it refused again */
+        cuda_bias_rows(result, residual, float_result ? (const void *)b : call.bias, rows, out,
+                       float_result ? PRECISION_FLOAT32 : PRECISION_BFLOAT16, device);
+    if ((!b || residual != result) && cuda_gemm_eights(&plain, device))
+        return true;
+    cuda_gemm_stays(&call, device);
+    return false;
+}
+
 void cuda_linear_forward(Activation *y, const Activation *x, const float *w, const float *b,
                          int64_t rows, int64_t in, int64_t out, Device *device) {
-    if (!rows)
+    if (!rows || forward_eights(y, false, x, w, b, NULL, rows, in, out, device))
         return;
     const void *bias = b && halves(device) ? cuda_bias(b, w, out, device) : b;
     cuda_gemm(&(CudaGemmCall){.kind = GEMM_FORWARD,
@@ -40,7 +92,7 @@ void cuda_linear_forward(Activation *y, const Activation *x, const float *w, con
 void cuda_linear_residual_forward(float *y, const Activation *x, const float *w, const float *b,
                                   const float *residual, int64_t rows, int64_t in, int64_t out,
                                   Device *device) {
-    if (rows)
+    if (rows && !forward_eights(y, true, x, w, b, residual, rows, in, out, device))
         cuda_gemm(&(CudaGemmCall){.kind = GEMM_FORWARD,
                                   .rows = rows,
                                   .in = in,

@@ -22,8 +22,3 @@ int nccl_library_open(NcclLibrary *l, Error *error) {
     return library_open(&l->library, "NCCL, which GPUs exchange gradients through,", files, symbols,
                         sizeof symbols / sizeof *symbols, error);
 }
-
-void nccl_library_close(NcclLibrary *l) {
-    library_close(l->library);
-    l->library = NULL;
-}

@@ -31,6 +31,5 @@ typedef struct NcclLibrary {
 } NcclLibrary;
 
 int nccl_library_open(NcclLibrary *library, Error *error);
-void nccl_library_close(NcclLibrary *library); /* zeroed or opened */
 
 #endif

@@ -2,7 +2,8 @@
  *   sums over rows (LayerNorm's and biases' gradients)  [2][cuda_partials(width)][width] float
  *   sums over flat buffers                              [elements / CUDA_SUM_TILE + 1] double
  *   batch normalisation's sums                          [2][at most 65][width] double
- *   attention's own backward pass                       delta[rows][heads] float */
+ *   attention's own backward pass                       delta[rows][heads] float
+ *   FP8: what goes into a linear layer                  [rows][width] bytes, [rows] float */
 #ifndef JEPA_KERNELS_CUDA_SCRATCH_H
 #define JEPA_KERNELS_CUDA_SCRATCH_H
 

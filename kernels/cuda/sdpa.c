@@ -17,6 +17,13 @@ int64_t sdpa_index_room(const Sdpa *sdpa, int64_t heads, int64_t head, int64_t s
     return sequences + most; /* the last part may begin with the last sequence */
 }
 
+int64_t sdpa_index_most(const Sdpa *sdpa, int64_t sequences) {
+    int64_t most = 0;
+    for (int i = 0; i < sdpa->count; i++)
+        most = sdpa->plans[i].shape.sequences > most ? sdpa->plans[i].shape.sequences : most;
+    return sequences + most;
+}
+
 /* lengths[room], then the places in qkv, out and lse, [room + 1] each */
 static const int32_t *places(const int32_t *index, int64_t room, int part) {
     return index + room + part * (room + 1);

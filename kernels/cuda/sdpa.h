@@ -82,6 +82,9 @@ char *sdpa_text(const Sdpa *sdpa);
 /* The lengths and places of a batch's sequences. Places that a batch of `sequences` has to have,
  * once all networks are planned; int32 numbers that many places take. */
 int64_t sdpa_index_room(const Sdpa *sdpa, int64_t heads, int64_t head, int64_t sequences);
+/* The most that is for batches of up to `sequences` of any network: those that share their heads go
+ * by each other's plans, also by those made later. */
+int64_t sdpa_index_most(const Sdpa *sdpa, int64_t sequences);
 int64_t sdpa_index_count(int64_t room);
 /* index: [sdpa_index_count(room)] host, to be uploaded. cu_seqlens[sequences + 1] */
 void sdpa_index_fill(int32_t *index, int64_t room, const int32_t *cu_seqlens, int64_t sequences,

@@ -107,10 +107,13 @@ static Knots knots_of(int count) {
 
 /* ---- forward ---- */
 
+#define WARPS_MOST 32 /* of a block */
+
 /* gap and statistic of 32 directions of a view: block v · tiles + t, warp j has knots j, j + warps,
  * ..., a lane one direction. */
-__global__ void gap_kernel(double *statistic, float *gap, const float *x, int64_t clips,
-                           int64_t directions, int count, Knots knots) {
+__global__ void __launch_bounds__(WARPS_MOST *WARP, 1)
+    gap_kernel(double *statistic, float *gap, const float *x, int64_t clips, int64_t directions,
+               int count, Knots knots) {
     CUDA_SHARED(double, terms, [SIGREG_KNOTS_MAX][WARP]);
     int64_t tiles = (directions + WARP - 1) / WARP, v = blockIdx.x / tiles;
     int lane = (int)threadIdx.x % WARP, warps = (int)blockDim.x / WARP;
@@ -149,7 +152,7 @@ extern "C" void cuda_sigreg_forward(double *loss, double *statistic, float *x, f
         return;
     CUDA_LAUNCH((product_kernel<false, false>), product_blocks(rows, s->directions), THREADS, 0,
                 device, x, e, a, rows, (int)s->directions, (int)s->width);
-    int rounds = (s->knots + WARP - 1) / WARP; /* a block has 32 warps at most */
+    int rounds = (s->knots + WARPS_MOST - 1) / WARPS_MOST;
     int warps = (s->knots + rounds - 1) / rounds;
     CUDA_LAUNCH(gap_kernel, blocks_for(s->views * blocks_for(s->directions, WARP), 1), warps * WARP,
                 0, device, statistic, gap, x, s->clips, s->directions, s->knots, knots);

@@ -30,7 +30,7 @@ __global__ void square_tiles_kernel(double *sums, const float *x, int64_t count,
 }
 
 static void square_tiles(double *sums, const float *x, int64_t count, int tile, Device *device) {
-    if (vectors_fit(x, 4, sizeof *x))
+    if (vectors_fit(x, count, sizeof *x))
         CUDA_LAUNCH(square_tiles_kernel<4>, blocks_for(count, tile), THREADS, 0, device, sums, x,
                     count, tile);
     else

@@ -9,20 +9,20 @@
 
 #define TILE_SUMS_THREADS 1024 /* of the one block that adds the sums of tiles */
 
-/* x[i..i+3] of x[count]; what lies behind the end is 0. V = 4: x is 16-byte aligned and count a
- * multiple of 4, which makes it one access. */
+/* x[i..i+3] of x[count]; what lies behind the end is 0. V = 4: x is 16-byte aligned, which makes it
+ * one access wherever all four are there. */
 template <int V> static __device__ inline Pack<float, 4> four(const float *x, int i, int count) {
-    Pack<float, 4> pack = {};
-    if (V == 4 && i < count)
-        pack = load<float, 4>(x + i);
-    for (int k = 0; V == 1 && k < 4; k++)
+    if (V == 4 && i + 4 <= count)
+        return load<float, 4>(x + i);
+    Pack<float, 4> pack;
+    for (int k = 0; k < 4; k++)
         pack.at[k] = i + k < count ? x[i + k] : 0.0f;
     return pack;
 }
 
 /* *sum += factor Σ partials[count]: thread t adds t, t + 1024, ..., then the block adds threads. */
-static __global__ void tile_sums_add_kernel(double *sum, const double *partials, int64_t count,
-                                            double factor) {
+static __global__ void __launch_bounds__(TILE_SUMS_THREADS)
+    tile_sums_add_kernel(double *sum, const double *partials, int64_t count, double factor) {
     CUDA_SHARED(double, slots, [WARP]);
     double own = 0;
     for (int64_t i = threadIdx.x; i < count; i += TILE_SUMS_THREADS)

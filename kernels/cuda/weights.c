@@ -1,6 +1,8 @@
 /* Weights and biases in 16 bits. See kernels/cuda/weights.h. */
 #include "kernels/cuda/weights.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/eights.h"
+#include "kernels/cuda/gemm.h"
 #include "kernels/cuda/graphs.h"
 #include "kernels/cuda/narrow.h"
 #include "kernels/device.h"
@@ -13,7 +15,9 @@ typedef struct Copy {
     LinearWeights of;
     const float *bias; /* [out], that was used with it last; or NULL */
     uint16_t *weights, *biases;
-    bool current;
+    uint8_t *eights; /* and their scales behind them; NULL: not in FP8 */
+    bool current;    /* in 16 bits: the biases, and the weights if they are `read` so */
+    bool read, eights_read, eights_current;
 } Copy;
 
 /* Device memory that grows. */
@@ -38,8 +42,19 @@ static CudaWeights *weights_of(Device *device) {
     return device->cuda->weights;
 }
 
+static bool in_eights(const LinearWeights *weights, Device *device) {
+    return weights->fp8 && weights->in % EIGHTS_WIDTH == 0 && weights->out % EIGHTS_WIDTH == 0 &&
+           cuda_gemm_has_eights(device);
+}
+
 static size_t weights_room(const LinearWeights *weights) {
     size_t bytes = (size_t)(weights->in * weights->out) * sizeof(uint16_t);
+    return (bytes + BOUNDARY - 1) / BOUNDARY * BOUNDARY;
+}
+
+/* In 16 bits, the bias too. */
+static size_t halves_room(const LinearWeights *weights) {
+    size_t bytes = weights_room(weights) + (size_t)weights->out * sizeof(uint16_t);
     return (bytes + BOUNDARY - 1) / BOUNDARY * BOUNDARY;
 }
 
@@ -48,8 +63,8 @@ static size_t weights_room(const LinearWeights *weights) {
 size_t cuda_linear_weights_bytes(const LinearWeights *weights, Device *device) {
     if (device->precision == PRECISION_FLOAT32)
         return 0;
-    size_t bytes = weights_room(weights) + (size_t)weights->out * sizeof(uint16_t);
-    return (bytes + BOUNDARY - 1) / BOUNDARY * BOUNDARY;
+    size_t bytes = halves_room(weights);
+    return in_eights(weights, device) ? bytes + eights_room(weights->out, weights->in) : bytes;
 }
 
 /* The first copy that does not lie before w. */
@@ -97,6 +112,9 @@ int cuda_linear_weights_add(const LinearWeights *weights, Device *device, Error 
         return -1;
     copy.weights = memory;
     copy.biases = (uint16_t *)((char *)memory + weights_room(weights));
+    if (in_eights(weights, device))
+        copy.eights = (uint8_t *)memory + halves_room(weights);
+    copy.read = !copy.eights;
     int64_t place = place_of(all, weights->w);
     memmove(&all->copies[place + 1], &all->copies[place],
             (size_t)(all->count - place) * sizeof copy);
@@ -113,7 +131,7 @@ void cuda_linear_weights_changed(const float *from, const float *to, Device *dev
     CudaWeights *all = weights_of(device);
     for (int64_t i = 0; i < all->count; i++)
         if (within(all->copies[i].of.w, from, to) || within(all->copies[i].bias, from, to))
-            all->copies[i].current = false;
+            all->copies[i].current = all->copies[i].eights_current = false;
 }
 
 void cuda_linear_weights_remove(const float *from, const float *to, Device *device) {
@@ -161,7 +179,9 @@ static void convert(CudaWeights *all, Device *device) {
         Copy *copy = &all->copies[i];
         if (copy->current)
             continue;
-        list_range(all, &listed, &blocks, copy->weights, copy->of.w, copy->of.in * copy->of.out);
+        if (copy->read)
+            list_range(all, &listed, &blocks, copy->weights, copy->of.w,
+                       copy->of.in * copy->of.out);
         if (copy->bias)
             list_range(all, &listed, &blocks, copy->biases, copy->bias, copy->of.out);
         copy->current = true;
@@ -191,13 +211,28 @@ static const void *stage(Staging *staging, const float *from, int64_t count, Dev
     return staging->memory;
 }
 
+/* Converts the copy in 8 bits if it is not current; its scales. */
+static const float *current_eights(Copy *copy, Device *device) {
+    int64_t in = copy->of.in, out = copy->of.out;
+    float *scales = (float *)(copy->eights + eights_bytes(out, in));
+    if (copy->eights_current || cuda_graphs_spoil("its weights are not current", device))
+        return scales;
+    cuda_eights(copy->eights, scales, copy->of.w, PRECISION_FLOAT32, out, in, device);
+    copy->eights_read = copy->eights_current = true;
+    return scales;
+}
+
 void cuda_weights_ready(Device *device) {
     CudaWeights *all = weights_of(device);
-    for (int64_t i = 0; i < all->count; i++)
-        if (!all->copies[i].current) {
-            convert(all, device);
-            return;
-        }
+    bool current = true;
+    for (int64_t i = 0; i < all->count; i++) {
+        Copy *copy = &all->copies[i];
+        current = current && copy->current;
+        if (copy->eights_read)
+            current_eights(copy, device);
+    }
+    if (!current)
+        convert(all, device);
 }
 
 const void *cuda_weight(const float *w, int64_t in, int64_t out, Device *device) {
@@ -206,9 +241,23 @@ const void *cuda_weight(const float *w, int64_t in, int64_t out, Device *device)
     if (!copy)
         return stage(&all->weight, w, in * out, device);
     JEPA_ASSERT(copy->of.in * copy->of.out == in * out);
+    if (!copy->read && !cuda_graphs_spoil("it has new weights", device)) {
+        copy->read = true;
+        cuda_narrow(copy->weights, w, in * out, device);
+    }
     if (!copy->current)
         convert(all, device);
     return copy->weights;
+}
+
+const uint8_t *cuda_weight_eights(const float **scales, const float *w, int64_t in, int64_t out,
+                                  Device *device) {
+    Copy *copy = copy_of(weights_of(device), w);
+    if (!copy || !copy->eights)
+        return NULL;
+    JEPA_ASSERT(copy->of.in == in && copy->of.out == out);
+    *scales = current_eights(copy, device);
+    return copy->eights;
 }
 
 const void *cuda_bias(const float *b, const float *w, int64_t out, Device *device) {

@@ -7,6 +7,9 @@
  * needed and grows: slower, for tests and single products.
  *
  * Why biases too: cuBLASLt adds a bias in the result's type. PyTorch's autocast rounds it as well.
+ *
+ * A weight that passes in FP8 read has a copy in 8 bits too, with its scales, which is made when it
+ * is first read after a change; its 16-bit copy is kept current only from when that is first read.
  */
 #ifndef JEPA_KERNELS_CUDA_WEIGHTS_H
 #define JEPA_KERNELS_CUDA_WEIGHTS_H
@@ -20,6 +23,10 @@ const void *cuda_weight(const float *w, int64_t in, int64_t out, Device *device)
 /* That of b[out], the bias that is used with w. */
 const void *cuda_bias(const float *b, const float *w, int64_t out, Device *device);
 
+/* The copy in 8 bits of w[out][in] and its scales[out]; NULL where it was not registered for FP8.
+ */
+const uint8_t *cuda_weight_eights(const float **scales, const float *w, int64_t in, int64_t out,
+                                  Device *device);
 /* Converts what is not current: before a graph is launched that reads it. */
 void cuda_weights_ready(Device *device);
 

@@ -4,7 +4,8 @@
  * Noticed by other bits in another order of threads or blocks: a barrier that lacks, slots that are
  * used again too early, blocks that write to one place. Noticed by NaN: shared memory that nobody
  * set. Noticed at once, by the end of the process with a message: a barrier or a shuffle that some
- * threads never reach, a write behind dynamic shared memory, a launch that no GPU would accept. */
+ * threads never reach, a write behind dynamic shared memory, an access that is not aligned, a
+ * launch that no GPU would accept. */
 #include "kernels/cuda/launch.h"
 #include <setjmp.h>
 #include <signal.h>
@@ -245,6 +246,15 @@ static __global__ void behind_kernel(float *out) {
 static void behind(float *out) {
     CUDA_LAUNCH(behind_kernel, 2, THREADS, THREADS * sizeof(float), NULL, out);
 }
+static __global__ void askew_kernel(float *out) {
+    alignas(16) float values[8] = {0};
+    store<float, 4>(out, load<float, 4>(values + 2)); /* 16 bytes at a multiple of 8 */
+}
+static void askew(float *out) {
+    (void)out;
+    alignas(16) float aligned[4];
+    CUDA_LAUNCH(askew_kernel, 1, 1, 0, NULL, aligned);
+}
 static __global__ void nothing_kernel(void) {
 }
 static void too_wide(float *out) {
@@ -272,6 +282,7 @@ static void what_ends_the_process(void **state) {
     assert_ends(half_shuffle, "while others wait");
     assert_ends(foreign_shuffle, "a shuffle whose mask lacks the thread itself");
     assert_ends(behind, "wrote behind its dynamic shared memory");
+    assert_ends(askew, "an access that is not aligned");
     assert_ends(too_wide, "a block of an impossible size");
     assert_ends(no_blocks, "a grid of an impossible size");
     assert_ends(too_tall, "a grid of an impossible size");

@@ -43,6 +43,12 @@ same() { diff <(cd one/step-4 && sha256sum -- *) <(cd "$1/step-4" && sha256sum -
 train one env
 train again env
 same again
+# what the GPU says it gave away is what was planned
+sed -n 's/.*MiB, \([0-9.]*\) of it on cuda:0.*/planned \1/p; s/.*cuda:0: \([0-9.]*\) MiB taken.*/taken \1/p' one.said |
+    awk '{is[$1] = $2} END {exit !(is["taken"] > 0.9 * is["planned"] && is["taken"] < 1.02 * is["planned"])}' ||
+    { fail "planned and taken"; cat one.said; }
+train apart env JEPA_EMULATE_APART=1 # device memory that the host cannot touch
+same apart
 cp -r one resumed && rm -rf resumed/step-4
 "$jepa" pretrain --resume --out resumed --device cuda >/dev/null 2>said || { fail "resumed"; cat said; }
 same resumed
@@ -67,6 +73,32 @@ tiny+=("${graphs[@]}") && train lengths_graphs env
 same_weights lengths lengths_graphs
 tiny=("${plain_tiny[@]}")
 grep -q "^cuDNN" one/plans.txt && grep -q "^cuBLASLt" one/plans.txt || fail "plans.txt"
+# the target encoder in FP8: the same bytes again and resumed, other ones than without; and without where the
+# library has none
+fp8() { # RUN command...
+    local run=$1
+    shift
+    "$@" "$jepa" pretrain --data videos --out "$run" "${tiny[@]}" --set model.target_precision=fp8 >/dev/null 2>"$run.said" ||
+        { fail "$run"; cat "$run.said"; }
+}
+networks() { sha256sum <"$1/step-4/model.safetensors"; }
+fp8 eight env
+fp8 eight-again env
+diff -r eight/step-4 eight-again/step-4 || fail "FP8: other bytes"
+plain_tiny=("${tiny[@]}")
+tiny+=("${graphs[@]}") && fp8 eight-graphs env
+same_weights eight eight-graphs
+tiny=("${plain_tiny[@]}")
+cp -r eight eight-resumed && rm -rf eight-resumed/step-4
+"$jepa" pretrain --resume --out eight-resumed --device cuda >/dev/null 2>said || { fail "FP8 resumed"; cat said; }
+diff -r eight/step-4 eight-resumed/step-4 || fail "FP8: other bytes when resumed"
+grep -q "linear layers in e4m3" eight.said && grep -q "e4m3 to float32, added to, bias" eight/plans.txt ||
+    fail "FP8: not said, or not in plans.txt"
+grep -q e4m3 one/plans.txt && fail "FP8 where nobody asked for it"
+[ "$(networks one)" != "$(networks eight)" ] || fail "FP8 changes nothing"
+fp8 none env JEPA_EMULATE_NO_FP8=1
+grep -q "stays in bfloat16" none.said || fail "it does not say that there is no FP8"
+[ "$(networks one)" = "$(networks none)" ] || fail "without FP8 it is not what it was"
 if command -v mpirun >/dev/null && ldd "$jepa" | grep -q libmpi; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     train two mpirun --oversubscribe -n 2
@@ -79,7 +111,7 @@ else
     echo "ranks: skipped, there is no MPI"
 fi
 # a GPU that is too small is known before anything is taken
-JEPA_EMULATE_MIB=20 "$jepa" pretrain --data videos --out small "${tiny[@]}" >/dev/null 2>said && fail "20 MiB are enough?"
-grep -q "cuda:0 has 20" said || { fail "the GPU's memory"; cat said; }
+JEPA_EMULATE_MIB=180 "$jepa" pretrain --data videos --out small "${tiny[@]}" >/dev/null 2>said && fail "52 MiB are enough?"
+grep -q "cuda:0 has" said || { fail "the GPU's memory"; cat said; }
 [ $failed = 0 ] && echo "passed"
 exit $failed

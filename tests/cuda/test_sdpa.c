@@ -121,6 +121,7 @@ static void check(int64_t limit, bool fast, bool lse, int64_t sequences, int64_t
     if (sdpa_plan(&sdpa, &need, &error))
         fail_msg("%s", error.text);
     int64_t room = sdpa_index_room(&sdpa, HEADS, HEAD, SEQUENCES);
+    assert_true(sdpa_index_most(&sdpa, SEQUENCES) >= room);
     int32_t *index = memory_new((size_t)sdpa_index_count(room), sizeof *index);
     void *workspace = aligned_alloc(256, (size_t)(sdpa.workspace + 255) / 256 * 256);
     sdpa_index_fill(index, room, b.cu, SEQUENCES, HEADS, HEAD);

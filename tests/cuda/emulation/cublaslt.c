@@ -12,10 +12,18 @@
  * of n and k the divisibility by powers of two (to 64) that it was chosen for: others are refused.
  * It may split the sum over k in two or three parts, so that another choice gives other bits. Of
  * the kinds of splitting that are not masked out, the heuristic names one that adds in place first.
- * None adds a bias to an odd number of rows and columns. */
+ * None adds a bias to an odd number of rows and columns.
+ *
+ * FP8: both factors e4m3, the first transposed, m and k multiples of 16, a scale for each row of
+ * either in float32, D bfloat16 or float32, the bias bfloat16, everything 16-byte aligned; else the
+ * heuristic has nothing, or the process ends where the library would read what is not there. It has
+ * nothing below 16 columns, nor a bias with float32 results for an odd number of columns; and with
+ * JEPA_EMULATE_NO_FP8 nothing at all. */
 #include "kernels/cuda/cublaslt_library.h"
+#include "tests/cuda/emulation/apart.h"
 #include "tests/cuda/emulation/capture.h"
 #include <cblas.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -28,10 +36,15 @@
 #define HANDLE     0x68616e64u
 #define ALGORITHM  0x616c676fu
 
+#define SCALE_MODE_A 31 /* 12.8's and 12.9's, which older headers lack */
+#define SCALE_SCALAR 0
+#define SCALE_OUTER  3
+
 typedef struct Operation {
     uint32_t mark, epilogue;
-    int32_t compute, scale, transposed[2], bias_type;
+    int32_t compute, scale, transposed[2], bias_type, scale_mode[2]; /* of A and B */
     const void *bias;
+    const float *scales[2];
 } Operation;
 
 typedef struct Layout {
@@ -133,6 +146,12 @@ static cublasStatus_t operation_set(cublasLtMatmulDesc_t operation,
         take(&o->epilogue, sizeof o->epilogue, value, size);
     else if (attribute == CUBLASLT_MATMUL_DESC_BIAS_POINTER)
         take(&o->bias, sizeof o->bias, value, size);
+    else if (attribute == CUBLASLT_MATMUL_DESC_A_SCALE_POINTER ||
+             attribute == CUBLASLT_MATMUL_DESC_B_SCALE_POINTER)
+        take(&o->scales[attribute == CUBLASLT_MATMUL_DESC_B_SCALE_POINTER], sizeof *o->scales,
+             value, size);
+    else if ((int)attribute == SCALE_MODE_A || (int)attribute == SCALE_MODE_A + 1)
+        take(&o->scale_mode[(int)attribute - SCALE_MODE_A], sizeof *o->scale_mode, value, size);
     else if (attribute == CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE)
         take(&o->bias_type, sizeof o->bias_type, value, size);
     else
@@ -149,7 +168,7 @@ static cublasStatus_t layout_create(cublasLtMatrixLayout_t *out, cudaDataType ty
     l->ld = ld;
     if (l->rows < 1 || l->columns < 1 || ld < l->rows)
         misuse("a matrix without rows or columns, or a leading dimension below its rows");
-    if (type != CUDA_R_32F && type != CUDA_R_16BF)
+    if (type != CUDA_R_32F && type != CUDA_R_16BF && type != CUDA_R_8F_E4M3)
         misuse("a type that is not emulated");
     *out = (cublasLtMatrixLayout_t)l;
     return CUBLAS_STATUS_SUCCESS;
@@ -221,15 +240,28 @@ static Problem problem_of(cublasLtMatmulDesc_t operation, cublasLtMatrixLayout_t
     if (p.a->ld < p.a->rows || p.b->ld < p.b->rows || p.c->ld < p.m || p.d->ld < p.m)
         misuse("a leading dimension below the rows");
     if (p.a->type != p.b->type || p.c->type != p.d->type ||
-        (p.a->type == CUDA_R_32F && p.d->type != CUDA_R_32F))
+        (p.a->type == CUDA_R_32F && p.d->type != CUDA_R_32F) || p.d->type == CUDA_R_8F_E4M3)
         misuse("types that the library does not combine");
+    if (p.a->type == CUDA_R_8F_E4M3) {
+        if (o->scale_mode[0] != SCALE_OUTER || o->scale_mode[1] != SCALE_OUTER || !o->scales[0] ||
+            !o->scales[1])
+            misuse("FP8 without a scale for each row of both factors");
+        if ((uintptr_t)o->scales[0] % 16 || (uintptr_t)o->scales[1] % 16)
+            misuse("scales that are not aligned");
+        if (o->epilogue == CUBLASLT_EPILOGUE_BIAS && o->bias_type != CUDA_R_16BF)
+            misuse("FP8 with a bias that is not bfloat16");
+    } else if (o->scale_mode[0] != SCALE_SCALAR || o->scale_mode[1] != SCALE_SCALAR ||
+               o->scales[0] || o->scales[1]) {
+        misuse("scales without FP8");
+    }
     if (o->scale != CUDA_R_32F ||
         !(o->compute == CUBLAS_COMPUTE_32F ||
           (o->compute == CUBLAS_COMPUTE_32F_FAST_TF32 && p.a->type == CUDA_R_32F)))
         misuse("a type of computation that is not emulated");
     if (o->epilogue != CUBLASLT_EPILOGUE_DEFAULT && o->epilogue != CUBLASLT_EPILOGUE_BIAS)
         misuse("an epilogue that is not emulated");
-    if (o->epilogue == CUBLASLT_EPILOGUE_BIAS && o->bias_type != -1 && o->bias_type != p.d->type)
+    if (o->epilogue == CUBLASLT_EPILOGUE_BIAS && p.a->type != CUDA_R_8F_E4M3 &&
+        o->bias_type != -1 && o->bias_type != p.d->type)
         misuse("a bias of another type than D");
     return p;
 }
@@ -242,6 +274,18 @@ static uint8_t grain(int64_t x) {
 static uint16_t alignment(const void *pointer) {
     uintptr_t low = (uintptr_t)pointer | 16;
     return (uint16_t)(low & -low);
+}
+
+/* Has it products in FP8 of this shape? */
+static bool eights(const Problem *p, const Preference *preference) {
+    const Operation *o = p->operation;
+    for (int i = 0; i < 4; i++)
+        if (preference->align[i] < 16)
+            return false;
+    bool bias = o->epilogue == CUBLASLT_EPILOGUE_BIAS;
+    return !getenv("JEPA_EMULATE_NO_FP8") && o->transposed[0] == CUBLAS_OP_T &&
+           o->transposed[1] == CUBLAS_OP_N && p->m % 16 == 0 && p->k % 16 == 0 && p->n >= 16 &&
+           !(bias && (uintptr_t)o->bias % 16) && !(bias && p->d->type == CUDA_R_32F && p->n % 2);
 }
 
 static Algorithm algorithm_for(const Problem *p, const Preference *preference) {
@@ -286,6 +330,8 @@ static cublasStatus_t heuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t op
     Algorithm chosen = algorithm_for(&problem, p);
     *count = 0;
     if (problem.operation->epilogue == CUBLASLT_EPILOGUE_BIAS && problem.m * problem.n % 2)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    if (problem.a->type == CUDA_R_8F_E4M3 && !eights(&problem, p))
         return CUBLAS_STATUS_NOT_SUPPORTED;
     if (asked > 1 && p->schemes & CUBLASLT_REDUCTION_SCHEME_INPLACE) {
         Algorithm in_place = chosen;
@@ -343,7 +389,17 @@ static cublasStatus_t config(const cublasLtMatmulAlgo_t *algo,
 
 /* ---- computing ---- */
 
+static float e4m3(uint8_t bits) {
+    int exponent = bits >> 3 & 15, mantissa = bits & 7;
+    float x = exponent ? ldexpf((float)(8 + mantissa), exponent - 10) : ldexpf((float)mantissa, -9);
+    if ((bits & 127) == 127)
+        x = NAN;
+    return bits & 128 ? -x : x;
+}
+
 static float get(const void *at, int64_t i, int32_t type) {
+    if (type == CUDA_R_8F_E4M3)
+        return e4m3(((const uint8_t *)at)[i]);
     if (type == CUDA_R_32F)
         return ((const float *)at)[i];
     uint32_t bits = (uint32_t)((const uint16_t *)at)[i] << 16;
@@ -364,7 +420,8 @@ static void set(void *at, int64_t i, int32_t type, float x) {
 }
 
 static size_t extent(const Layout *l) { /* bytes */
-    return (size_t)((l->columns - 1) * l->ld + l->rows) * (l->type == CUDA_R_32F ? 4 : 2);
+    size_t size = l->type == CUDA_R_32F ? 4 : l->type == CUDA_R_16BF ? 2 : 1;
+    return (size_t)((l->columns - 1) * l->ld + l->rows) * size;
 }
 
 /* The matrix in float32 with the same leading dimension; to be freed where it is not the same. */
@@ -429,6 +486,7 @@ static void compute(void *own) {
                  .c = &x->c_layout,
                  .d = d_layout};
     int32_t split = x->algorithm.split;
+    emulation_device_begin();
     int64_t count = p.m * p.n;
     float *wide_a = wide(x->a, p.a), *wide_b = wide(x->b, p.b);
     float *parts = split > 1 ? x->workspace : made((size_t)count * sizeof(float) + 4, 0);
@@ -440,10 +498,13 @@ static void compute(void *own) {
             for (int64_t part = 1; part < split; part++)
                 sum += parts[part * count + j * p.m + i];
             sum *= x->one;
+            if (p.a->type == CUDA_R_8F_E4M3)
+                sum *= p.operation->scales[0][i] * p.operation->scales[1][j];
             if (x->add != 0)
                 sum += x->add * get(x->c, j * p.c->ld + i, p.c->type);
             if (p.operation->epilogue == CUBLASLT_EPILOGUE_BIAS)
-                sum += get(p.operation->bias, i, p.d->type);
+                sum += get(p.operation->bias, i,
+                           p.a->type == CUDA_R_8F_E4M3 ? CUDA_R_16BF : p.d->type);
             set(x->d, j * p.d->ld + i, p.d->type, sum);
         }
     if (wide_a != x->a)
@@ -452,6 +513,7 @@ static void compute(void *own) {
         free(wide_b);
     if (parts != x->workspace)
         free(parts);
+    emulation_device_end();
 }
 
 static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation,

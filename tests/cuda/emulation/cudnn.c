@@ -1,5 +1,6 @@
 /* Emulated cuDNN. See tests/cuda/emulation/cudnn.h. */
 #include "tests/cuda/emulation/cudnn.h"
+#include "tests/cuda/emulation/apart.h"
 #include "tests/cuda/emulation/capture.h"
 #include <math.h>
 #include <stdbool.h>
@@ -422,6 +423,7 @@ static void compute(const Descriptor *plan, const Descriptor *p) {
     run->uids = find(p, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
     run->pointers = find(p, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
     char *workspace = *(char **)find(p, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values;
+    emulation_device_begin();
     memset(workspace, 0xff, WORKSPACE); /* NaN */
     for (int64_t i = 0; i < operations->count; i++) {
         const Descriptor *d = ((Descriptor **)operations->values)[i];
@@ -435,6 +437,7 @@ static void compute(const Descriptor *plan, const Descriptor *p) {
             matmul(run, d);
     }
     check_scratch(run, workspace);
+    emulation_device_end();
     for (int i = 0; i < UIDS_MAX; i++)
         free(run->tensor[i].values);
     free(run);

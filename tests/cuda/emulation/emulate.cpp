@@ -1,5 +1,6 @@
 /* Fibers for the threads of a block. See emulate.h. */
 #include "tests/cuda/emulation/emulate.h"
+#include "tests/cuda/emulation/apart.h"
 #include "tests/cuda/emulation/capture.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@
 #define STACK_BYTES ((size_t)128 << 10)
 #define GUARD_BYTES 64
 #define SHARED_MAX  ((size_t)228 << 10) /* what an H200 gives a block */
-#define LOCALS_MAX  64                  /* static shared arrays of a kernel */
+#define LOCALS_MAX  1024                /* static shared arrays of all kernels */
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
@@ -266,6 +267,11 @@ void emulation_copy_later(void *to, const void *from, size_t bytes, size_t taken
     fibers[running].copies.push_back({to, from, bytes, taken});
 }
 
+void emulation_aligned(const void *at, size_t bytes) {
+    if ((uintptr_t)at % bytes)
+        fail("an access that is not aligned");
+}
+
 void emulation_copies_arrive(void) {
     for (const Copy &c : fibers[running].copies) {
         memset(c.to, 0, c.bytes);
@@ -282,10 +288,8 @@ void emulation_poison(void *shared, size_t bytes) {
     int i = 0;
     while (i < LOCALS_MAX && locals[i].at && locals[i].at != shared)
         i++;
-    if (i == LOCALS_MAX) {
-        memset(locals, 0, sizeof locals);
-        i = 0;
-    }
+    if (i == LOCALS_MAX)
+        fail("too many shared arrays in this program for the emulation");
     if (locals[i].at == shared && locals[i].block == block_serial)
         return;
     locals[i].at = shared;
@@ -327,10 +331,12 @@ void emulation_launch(const char *name, dim3 grid, dim3 block, size_t shared_byt
     gridDim = grid;
     order_of(order);
     uint64_t blocks = (uint64_t)grid.x * grid.y * grid.z;
+    emulation_device_begin();
     for (uint64_t i = 0; i < blocks; i++) {
         uint64_t b = block_of(i, blocks);
         blockIdx = {(unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y),
                     (unsigned)(b / grid.x / grid.y)};
         run_block(order, shared_bytes);
     }
+    emulation_device_end();
 }

@@ -36,6 +36,8 @@ int emulation_lane(void);
  * patterns. Beyond the first `taken` bytes it becomes 0. */
 void emulation_copy_later(void *to, const void *from, size_t bytes, size_t taken);
 void emulation_copies_arrive(void);
+/* An access of so many bytes: a CPU makes it anywhere, a GPU at multiples of them only. */
+void emulation_aligned(const void *at, size_t bytes);
 void *emulation_shared(void);
 void emulation_poison(void *shared, size_t bytes); /* once for each block */
 
@@ -63,9 +65,10 @@ template <typename... P> static inline EmulationCall<P...> emulation_call(void (
                          emulation_call(kernel).with(__VA_ARGS__));                                \
     } while (0)
 #define CUDA_SHARED(type, name, extent)                                                            \
-    static type name extent;                                                                       \
+    alignas(16) static type name extent;                                                           \
     emulation_poison(name, sizeof name)
 #define CUDA_SHARED_DYNAMIC(type, name) type *name = (type *)emulation_shared()
+#define CUDA_ALIGNED(at, bytes)         emulation_aligned(at, bytes)
 #define __launch_bounds__(...)
 
 static inline void __syncthreads(void) {
