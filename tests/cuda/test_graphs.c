@@ -235,7 +235,7 @@ static void weights_change(void **state) {
     device_set_precision(device, PRECISION_BFLOAT16, true);
     float *x = take(device, ROWS * WIDTH), *y = take(device, ROWS * WIDTH),
           *w = take(device, WIDTH * WIDTH);
-    LinearWeights weights = {w, WIDTH, WIDTH, false};
+    LinearWeights weights = {.w = w, .in = WIDTH, .out = WIDTH};
     assert_int_equal(device->linear_weights_add(&weights, device, &error), 0);
     device->upload(x, ones, sizeof ones, device);
     for (int i = 0; i < 6; i++) {
