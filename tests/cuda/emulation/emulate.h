@@ -49,7 +49,7 @@ extern "C" void emulation_order(int order);
 /* A kernel with the values of its arguments, of the types that it declares. */
 template <typename... P> struct EmulationCall {
     void (*kernel)(P...);
-    template <typename... A> std::function<void()> with(const A &...given) const {
+    std::function<void()> with(P... given) const {
         return
             [kernel = kernel, values = std::tuple<P...>(given...)] { std::apply(kernel, values); };
     }
