@@ -64,6 +64,7 @@ void plan_precision(Device *device, const Recipe *recipe, bool emulate) {
     Precision wanted = recipe_precision(recipe);
     device->tf32 = recipe->meta.tf32;
     device->fast = !recipe->meta.deterministic;
+    device->graphs = recipe->meta.cuda_graphs;
     Precision used = device_set_precision(device, wanted, emulate);
     if (used != wanted)
         log_info("recipe: meta.dtype %s: device %s has no instructions for bfloat16, it computes "

@@ -8,7 +8,8 @@
  * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional, target_precision},
  * loss.smooth_l1, data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout,
  * cache, cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
- * logging.diagnostics_every, meta.{tf32, deterministic}, ranks.{exchange, timeout}. */
+ * logging.diagnostics_every, meta.{tf32, deterministic, cuda_graphs}, ranks.{exchange,
+ * timeout}. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
@@ -110,6 +111,7 @@ typedef struct Recipe {
         char *dtype;        /* float32, bfloat16, float16; owned; NULL: float32 */
         bool tf32;          /* GPU: float32 products with 10 bits of mantissa */
         bool deterministic; /* GPU: the same bits run after run; else what is faster */
+        bool cuda_graphs;   /* GPU: passes that come again are launched at once */
     } meta;
     struct {
         char *model_name;                               /* owned; NULL: sizes are given */

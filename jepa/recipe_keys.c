@@ -110,6 +110,7 @@ const RecipeKey recipe_keys[] = {
     {"meta.dtype", KEY_TEXT, AT(meta.dtype), NULL},
     {"meta.tf32", KEY_BOOL, AT(meta.tf32), NULL},
     {"meta.deterministic", KEY_BOOL, AT(meta.deterministic), NULL},
+    {"meta.cuda_graphs", KEY_BOOL, AT(meta.cuda_graphs), NULL},
     {"meta.load_checkpoint", KEY_IGNORED, 0, NULL},
     {"meta.read_checkpoint", KEY_ONLY, 0, ""},
     {"meta.eval_freq", KEY_IGNORED, 0, NULL},

@@ -60,6 +60,7 @@ struct Device {
     Precision precision; /* of activations */
     Device *exact;       /* the same device in float32; itself where it is */
     bool tf32, fast;     /* cuda: products of float32 in TF32; attention's gradients in any order */
+    bool graphs;         /* cuda: replay passes that come again */
     bool fp8;            /* linear layers' forward products in FP8 from here on, if has_fp8: a pass
                             sets it, and takes it back; others ignore it */
     struct Gemm *gemm;   /* the CPU's GEMM library (kernels/cpu/gemm.h) */
@@ -82,6 +83,12 @@ struct Device {
     void (*post)(void *host, const void *from, size_t bytes, Device *device);
     void (*wait)(Device *device);
     size_t (*scratch_needed)(const Device *device, const ScratchNeeds *needs);
+    /* A pass that may come again with the same shapes and addresses; the key says which (all that
+     * they depend on is in it). replay: true, and it is done; else ask for it operation by
+     * operation, then call replay_end: false, and it was not done and must be asked for once more.
+     * In between nothing is uploaded, downloaded or waited for. NULL: nothing can be replayed. */
+    bool (*replay)(uint64_t key, Device *device);
+    bool (*replay_end)(Device *device);
     int rows_at_once; /* of a pass that keeps nothing: enough for GEMM, few enough for caches */
     size_t (*memory)(const Device *device); /* bytes that could be allocated now; 0: unknown */
     bool (*has_fp8)(Device *device);        /* in the precision that was chosen; NULL: no */

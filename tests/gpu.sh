@@ -6,7 +6,7 @@
 #       kernels    every operation against the reference device (tests/kernels, on the GPU)
 #       reference  jepa check-reference in float32 and bfloat16 (REFERENCE=DIR, default .gpu/reference or
 #                  ../shared/reference)
-#       bits       whole bfloat16 steps twice, and once stopped and resumed: the same weights
+#       bits       whole bfloat16 steps twice, once as CUDA graphs, once stopped and resumed: the same weights
 #       sanitizer  compute-sanitizer: memory, races, barriers, memory that was never written
 #       ranks      NCCL with one rank; with mpirun: 2 ranks that share the GPU, and the bits of one
 # On a machine without this distribution's packages: tests/gpu/carry.sh, and CMAKE="-C .gpu/carry.cmake".
@@ -63,6 +63,7 @@ for part in $parts; do
             ;;
         kernels)
             for name in $tests; do check "$name" "$build/tests/cuda/gpu_kernels_$name"; done
+            check "CUDA graphs" "$build/tests/cuda/gpu_test_graphs"
             check "FP8" "$build/tests/cuda/gpu_test_fp8"
             ;;
         reference)
@@ -83,6 +84,7 @@ for part in $parts; do
             grep ^step "$build/bits.log" | head -2
             check "run to run" test "$one" = "$(weights --warmup 1 --steps 5)"
             weights --warmup 1 --steps 2 --save "$build/bits" >/dev/null
+            check "CUDA graphs" test "$one" = "$(weights --warmup 1 --steps 5 --set meta.cuda_graphs=true)"
             check "stopped and resumed" test "$one" = "$(weights --warmup 1 --steps 2 --from "$build/bits")"
             rm -rf "$build/bits"
             ;;

@@ -130,6 +130,7 @@ static int open_bench(Bench *b, Error *error) {
     plan.joined = plan.context * plan.settings / plan.contexts;
     plan.gradient_sums = reduce_buffers(reduce_leaves(units, b->recipe.optimization.reduce_leaves));
     device_set_precision(b->device, recipe_precision(&b->recipe), false);
+    b->device->graphs = b->recipe.meta.cuda_graphs;
     plan.target_fp8 = recipe_target_fp8(&b->recipe) && device_has_fp8(b->device);
     if (model_new(&b->model, &plan, b->device, error))
         return -1;

@@ -7,6 +7,7 @@
 #include "kernels/cuda/attention_cudnn.h"
 #include "base/log.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/graphs.h"
 #include "kernels/cuda/sdpa.h"
 #include "kernels/device.h"
 #include <stdlib.h>
@@ -22,6 +23,7 @@ typedef struct Index {
     int64_t heads, head, room;
     int32_t *device; /* [sdpa_index_count(room)] */
     uint64_t used;   /* 0: never */
+    uint64_t pinned; /* Cuda.pins: a graph points to it */
 } Index;
 
 typedef struct CudaAttention {
@@ -31,7 +33,8 @@ typedef struct CudaAttention {
     bool open, failed;
     void *workspace;
     int64_t workspace_bytes;
-    Index index[INDEXES];
+    Index index[INDEXES + CUDA_PINNED];
+    int indexes;         /* of them that have memory */
     int64_t sequences;   /* most in a batch of any network that was planned */
     int64_t index_count; /* numbers that each of them has room for */
     int32_t *host;       /* [index_count] being filled */
@@ -77,7 +80,7 @@ void cuda_attention_close(Device *device) {
         sdpa_close(&a->sdpa);
     cudnn_target_close(&a->target);
     cudaFree(a->workspace);
-    for (int i = 0; i < INDEXES; i++)
+    for (int i = 0; i < a->indexes; i++)
         cudaFree(a->index[i].device);
     free(a->host);
     free(a);
@@ -120,9 +123,13 @@ static int64_t largest_index(const Sdpa *sdpa, int64_t *sequences, const Attenti
     return sdpa->count ? sdpa_index_count(sdpa_index_most(sdpa, *sequences)) : 0;
 }
 
-static size_t bytes_of(const Sdpa *sdpa, int64_t numbers) {
+static int indexes_of(const Device *device) {
+    return device->graphs ? INDEXES + CUDA_PINNED : INDEXES;
+}
+
+static size_t bytes_of(const Sdpa *sdpa, int64_t numbers, const Device *device) {
     int64_t index = (numbers * (int64_t)sizeof(int32_t) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return (size_t)(sdpa->workspace + INDEXES * index);
+    return (size_t)(sdpa->workspace + indexes_of(device) * index);
 }
 
 static int take_memory(CudaAttention *a, int64_t numbers, Device *device, Error *error) {
@@ -137,7 +144,8 @@ static int take_memory(CudaAttention *a, int64_t numbers, Device *device, Error 
     }
     if (numbers <= a->index_count)
         return 0;
-    for (int i = 0; i < INDEXES; i++) {
+    a->indexes = indexes_of(device);
+    for (int i = 0; i < a->indexes; i++) {
         if (a->index[i].device)
             device->release(a->index[i].device, device);
         a->index[i] = (Index){0};
@@ -159,9 +167,10 @@ int cuda_attention_plan(size_t *bytes, const AttentionNeed *needs, int count, bo
     if (take) {
         plan_all(&a->sdpa, needs, count, device, true);
         int64_t numbers = largest_index(&a->sdpa, &a->sequences, needs, count);
-        for (int i = 0; i < INDEXES; i++)
+        cuda_graphs_drop(device); /* nothing is pinned any more */
+        for (int i = 0; i < a->indexes; i++)
             a->index[i].used = 0; /* their room is that of the plans before */
-        *bytes = bytes_of(&a->sdpa, numbers);
+        *bytes = bytes_of(&a->sdpa, numbers, device);
         return take_memory(a, numbers, device, error);
     }
     Sdpa dry;
@@ -170,7 +179,7 @@ int cuda_attention_plan(size_t *bytes, const AttentionNeed *needs, int count, bo
         return -1;
     plan_all(&dry, needs, count, device, false);
     int64_t sequences = a->sequences;
-    *bytes = bytes_of(&dry, largest_index(&dry, &sequences, needs, count));
+    *bytes = bytes_of(&dry, largest_index(&dry, &sequences, needs, count), device);
     sdpa_close(&dry);
     return 0;
 }
@@ -179,24 +188,35 @@ int cuda_attention_plan(size_t *bytes, const AttentionNeed *needs, int count, bo
 
 static const int32_t *index_for(CudaAttention *a, const CudaLengths *lengths, SdpaBatch *batch,
                                 Device *device) {
-    Index *oldest = &a->index[0];
-    for (int i = 0; i < INDEXES; i++) {
+    Index *oldest = NULL;
+    uint64_t pins = device->cuda->pins;
+    int pinned = 0;
+    for (int i = 0; i < a->indexes; i++)
+        pinned += pins && a->index[i].pinned == pins;
+    if (a->indexes == INDEXES) /* planned without graphs */
+        pinned = CUDA_PINNED;
+    for (int i = 0; i < a->indexes; i++) {
         Index *x = &a->index[i];
         if (x->used && x->list == lengths->serial && x->heads == batch->heads &&
             x->head == batch->head) {
             x->used = ++a->clock;
+            cuda_graphs_pin(&x->pinned, pinned, device);
             batch->room = x->room;
             return x->device;
         }
-        oldest = x->used < oldest->used ? x : oldest;
+        bool stays = pins && x->pinned == pins;
+        if (!stays && (!oldest || x->used < oldest->used))
+            oldest = x;
     }
     int64_t room = sdpa_index_room(&a->sdpa, batch->heads, batch->head, batch->sequences);
     int64_t numbers = sdpa_index_count(room);
-    if (numbers > a->index_count)
+    if (numbers > a->index_count || !oldest || cuda_graphs_spoil("it has a new index", device))
         return NULL;
     sdpa_index_fill(a->host, room, lengths->host, batch->sequences, batch->heads, batch->head);
     device->upload(oldest->device, a->host, (size_t)numbers * sizeof *a->host, device);
-    *oldest = (Index){lengths->serial, batch->heads, batch->head, room, oldest->device, ++a->clock};
+    *oldest = (Index){
+        lengths->serial, batch->heads, batch->head, room, oldest->device, ++a->clock, 0};
+    cuda_graphs_pin(&oldest->pinned, pinned, device);
     batch->room = room;
     return oldest->device;
 }
@@ -216,8 +236,8 @@ static bool batch_of(SdpaBatch *batch, bool backward, const int32_t *cu_seqlens,
     return batch->index != NULL;
 }
 
-static void check(int status, const Error *error) {
-    if (!status)
+static void check(int status, const Error *error, Device *device) {
+    if (!status || cuda_graphs_spoil("cuDNN cannot", device))
         return;
     fprintf(stderr, "jepa: the GPU failed: %s. The last checkpoint is whole: go on with --resume\n",
             error->text);
@@ -232,7 +252,7 @@ bool cuda_attention_cudnn_forward(Activation *out, float *lse, const Activation 
     Error error = {0};
     if (!lse || !batch_of(&batch, false, cu_seqlens, sequences, width, heads, device))
         return false;
-    check(sdpa_forward(out, lse, qkv, &batch, a->workspace, &a->sdpa, &error), &error);
+    check(sdpa_forward(out, lse, qkv, &batch, a->workspace, &a->sdpa, &error), &error, device);
     return true;
 }
 
@@ -245,7 +265,8 @@ bool cuda_attention_cudnn_backward(Activation *dqkv, const Activation *dout, con
     Error error = {0};
     if (!batch_of(&batch, true, cu_seqlens, sequences, width, heads, device))
         return false;
-    check(sdpa_backward(dqkv, dout, qkv, out, lse, &batch, a->workspace, &a->sdpa, &error), &error);
+    check(sdpa_backward(dqkv, dout, qkv, out, lse, &batch, a->workspace, &a->sdpa, &error), &error,
+          device);
     return true;
 }
 

@@ -7,6 +7,7 @@
 #include "kernels/cuda/attention_cudnn.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/graphs.h"
 #include "kernels/cuda/scratch.h"
 #include "kernels/cuda/weights.h"
 #include "kernels/cuda_device.h"
@@ -44,7 +45,10 @@ static int allocate(void **memory, size_t bytes, Device *device, Error *error) {
 }
 
 static void release(void *memory, Device *device) {
+    if (cuda_graphs_spoil("it gives memory back", device))
+        return;
     CUDA_CHECK(cudaStreamSynchronize(device->cuda->stream));
+    cuda_graphs_drop(device); /* they may point to it */
     CUDA_CHECK(cudaFree(memory));
 }
 
@@ -83,6 +87,8 @@ static void upload_part(void *to, const void *host, size_t bytes, Cuda *cuda) {
 }
 
 static void upload(void *to, const void *host, size_t bytes, Device *device) {
+    if (cuda_graphs_spoil("it uploads something", device))
+        return;
     for (size_t done = 0; done < bytes;) {
         size_t part = bytes - done < CUDA_SEGMENT_BYTES ? bytes - done : CUDA_SEGMENT_BYTES;
         upload_part((char *)to + done, (const char *)host + done, part, device->cuda);
@@ -92,15 +98,21 @@ static void upload(void *to, const void *host, size_t bytes, Device *device) {
 
 const CudaLengths *cuda_lengths(const int32_t *cu_seqlens, int64_t sequences, Device *device) {
     Cuda *cuda = device->cuda;
-    CudaLengths *oldest = &cuda->lengths[0];
+    CudaLengths *oldest = NULL;
     size_t bytes = (size_t)(sequences + 1) * sizeof *cu_seqlens;
-    for (int i = 0; i < CUDA_LENGTHS; i++) {
+    int pinned = 0;
+    for (int i = 0; i < cuda->lengths_count; i++)
+        pinned += cuda->pins && cuda->lengths[i].pinned == cuda->pins;
+    for (int i = 0; i < cuda->lengths_count; i++) {
         CudaLengths *l = &cuda->lengths[i];
         if (l->used && l->sequences == sequences && !memcmp(l->host, cu_seqlens, bytes)) {
             l->used = ++cuda->clock;
+            cuda_graphs_pin(&l->pinned, pinned, device);
             return l;
         }
-        oldest = l->used < oldest->used ? l : oldest;
+        bool stays = cuda->pins && l->pinned == cuda->pins;
+        if (!stays && (!oldest || l->used < oldest->used))
+            oldest = l;
     }
     JEPA_ASSERT(sequences + 1 <= oldest->room);
     memcpy(oldest->host, cu_seqlens, bytes);
@@ -109,8 +121,10 @@ const CudaLengths *cuda_lengths(const int32_t *cu_seqlens, int64_t sequences, De
     for (int64_t s = 0; s < sequences; s++)
         if (cu_seqlens[s + 1] - cu_seqlens[s] > oldest->longest)
             oldest->longest = cu_seqlens[s + 1] - cu_seqlens[s];
-    oldest->used = ++cuda->clock;
+    oldest->used = cuda_graphs_spoil("it has a new list of lengths", device) ? 0 : ++cuda->clock;
     oldest->serial = ++cuda->lists;
+    oldest->pinned = 0;
+    cuda_graphs_pin(&oldest->pinned, pinned, device);
     upload(oldest->device, cu_seqlens, bytes, device);
     return oldest;
 }
@@ -118,6 +132,8 @@ const CudaLengths *cuda_lengths(const int32_t *cu_seqlens, int64_t sequences, De
 /* ---- and back ---- */
 
 static void download(void *host, const void *from, size_t bytes, Device *device) {
+    if (cuda_graphs_spoil("it downloads something", device))
+        return;
     CUDA_CHECK(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, device->cuda->stream));
     CUDA_CHECK(cudaStreamSynchronize(device->cuda->stream));
 }
@@ -135,6 +151,8 @@ static void wait(Device *device) {
 
 static void post(void *host, const void *from, size_t bytes, Device *device) {
     CudaPosts *posts = &device->cuda->posts;
+    if (cuda_graphs_spoil("it posts something", device))
+        return;
     JEPA_ASSERT(posts->count < CUDA_POSTS && posts->used + bytes <= CUDA_POST_BYTES);
     posts->post[posts->count++] = (struct CudaPost){host, posts->used, bytes};
     CUDA_CHECK(cudaMemcpyAsync(posts->pinned + posts->used, from, bytes, cudaMemcpyDeviceToHost,
@@ -199,15 +217,23 @@ static void free_ring(CudaRing *ring) {
 
 #define LENGTHS_ROOM ((int64_t)1 << 16) /* sequences of a pass, at most; 256 KiB */
 
-static int make_lengths(Cuda *cuda) {
-    for (int i = 0; i < CUDA_LENGTHS; i++) {
-        CudaLengths *l = &cuda->lengths[i];
+static int make_lengths(Cuda *cuda, int lists) {
+    for (int i = 0; i < lists; i++) {
+        CudaLengths *l = &cuda->lengths[cuda->lengths_count];
+        if (cudaMalloc((void **)&l->device, (size_t)LENGTHS_ROOM * sizeof *l->device) !=
+            cudaSuccess) {
+            cudaGetLastError();
+            return -1;
+        }
         l->room = LENGTHS_ROOM;
         l->host = memory_new((size_t)l->room, sizeof *l->host);
-        if (cudaMalloc((void **)&l->device, (size_t)l->room * sizeof *l->device) != cudaSuccess)
-            return -1;
+        cuda->lengths_count++;
     }
     return 0;
+}
+
+int cuda_lengths_more(int lists, Device *device) {
+    return make_lengths(device->cuda, lists);
 }
 
 void cuda_device_close(Device *device) {
@@ -216,6 +242,7 @@ void cuda_device_close(Device *device) {
         return;
     if (cuda->stream)
         cudaStreamSynchronize(cuda->stream);
+    cuda_graphs_close(device);
     cuda_weights_close(device);
     cuda_gemm_close(device);
     cuda_attention_close(device);
@@ -223,7 +250,7 @@ void cuda_device_close(Device *device) {
     if (cuda->posts.arrived)
         cudaEventDestroy(cuda->posts.arrived);
     cudaFreeHost(cuda->posts.pinned);
-    for (int i = 0; i < CUDA_LENGTHS; i++) {
+    for (int i = 0; i < cuda->lengths_count; i++) {
         free(cuda->lengths[i].host);
         cudaFree(cuda->lengths[i].device);
     }
@@ -238,7 +265,7 @@ void cuda_device_close(Device *device) {
 static int open_streams(Cuda *cuda) {
     return cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking) != cudaSuccess ||
            cudaStreamCreateWithFlags(&cuda->copy, cudaStreamNonBlocking) != cudaSuccess ||
-           make_ring(&cuda->ring) || make_lengths(cuda) ||
+           make_ring(&cuda->ring) || make_lengths(cuda, CUDA_LENGTHS) ||
            cudaHostAlloc((void **)&cuda->posts.pinned, CUDA_POST_BYTES, cudaHostAllocDefault) !=
                cudaSuccess ||
            cudaEventCreateWithFlags(&cuda->posts.arrived, cudaEventDisableTiming) != cudaSuccess;
@@ -259,6 +286,8 @@ static const Device table = {OPERATIONS(cuda),
                              .download = download,
                              .zero = zero,
                              .attention_plan = cuda_attention_plan,
+                             .replay = cuda_replay,
+                             .replay_end = cuda_replay_end,
                              .report = report,
                              .post = post,
                              .wait = wait,

@@ -16,6 +16,7 @@
 #include "kernels/cuda/bias.h"
 #include "kernels/cuda/cublaslt_library.h"
 #include "kernels/cuda/cuda.h"
+#include "kernels/cuda/graphs.h"
 #include "kernels/device.h"
 #include <stdlib.h>
 #include <string.h>
@@ -291,7 +292,7 @@ static void set_rows(CudaGemm *g, Plan *plan, int64_t rows) {
 }
 
 /* Queues the product: false where the library refuses, before it has done anything. */
-static bool run(CudaGemm *g, Plan *plan, const CudaGemmCall *call, cudaStream_t stream) {
+static bool run(CudaGemm *g, Plan *plan, const CudaGemmCall *call, Device *device) {
     const float one = 1, beta = call->added ? 1 : 0;
     if (!plan->fits)
         return false;
@@ -299,10 +300,12 @@ static bool run(CudaGemm *g, Plan *plan, const CudaGemmCall *call, cudaStream_t 
     cublasStatus_t status = g->lt.Matmul(
         g->handle, plan->operation, &one, call->right, plan->a, call->left, plan->b, &beta,
         call->added ? call->added : call->result, plan->d, call->result, plan->d, &plan->algo,
-        g->workspace, g->workspace_bytes, stream);
+        g->workspace, g->workspace_bytes, device->cuda->stream);
+    bool refused = status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE;
+    if (status != CUBLAS_STATUS_SUCCESS && !refused && cuda_graphs_spoil("cuBLASLt cannot", device))
+        return true;
     plan->fits = status == CUBLAS_STATUS_SUCCESS;
-    if (!plan->fits && status != CUBLAS_STATUS_NOT_SUPPORTED &&
-        status != CUBLAS_STATUS_INVALID_VALUE)
+    if (!plan->fits && !refused)
         failed(g, "cublasLtMatmul", status, __LINE__);
     return plan->fits;
 }
@@ -333,12 +336,12 @@ static bool multiply(const CudaGemmCall *call, PlanKey *key, Device *device) {
     Plan *plan = plan_of(g, key, call);
     if (plan->chosen && plan->rows != call->rows)
         set_rows(g, plan, call->rows);
-    if (run(g, plan, call, device->cuda->stream))
+    if (run(g, plan, call, device))
         return true;
     /* What was chosen for the bucket does not suit this count: a choice for it alone. */
     key->rows = call->rows;
     key->exact = 1;
-    return run(g, plan_of(g, key, call), call, device->cuda->stream);
+    return run(g, plan_of(g, key, call), call, device);
 }
 
 /* ---- FP8 ---- */
@@ -409,7 +412,8 @@ void cuda_gemm(const CudaGemmCall *call, Device *device) {
         if (multiply(&plain, &key, device))
             return;
     }
-    no_algorithm(device->cuda->gemm, &key);
+    if (!cuda_graphs_spoil("cuBLASLt has no algorithm", device))
+        no_algorithm(device->cuda->gemm, &key);
 }
 
 /* ---- the table ---- */

@@ -3,6 +3,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/eights.h"
 #include "kernels/cuda/gemm.h"
+#include "kernels/cuda/graphs.h"
 #include "kernels/cuda/narrow.h"
 #include "kernels/device.h"
 #include <stdlib.h>
@@ -16,7 +17,7 @@ typedef struct Copy {
     uint16_t *weights, *biases;
     uint8_t *eights; /* and their scales behind them; NULL: not in FP8 */
     bool current;    /* in 16 bits: the biases, and the weights if they are `read` so */
-    bool read, eights_current;
+    bool read, eights_read, eights_current;
 } Copy;
 
 /* Device memory that grows. */
@@ -172,6 +173,8 @@ static void list_range(CudaWeights *all, int64_t *listed, int64_t *blocks, uint1
  * optimiser: it is sent to the device when it differs. */
 static void convert(CudaWeights *all, Device *device) {
     int64_t listed = 0, blocks = 0;
+    if (cuda_graphs_spoil("its weights are not current", device))
+        return;
     for (int64_t i = 0; i < all->count; i++) {
         Copy *copy = &all->copies[i];
         if (copy->current)
@@ -196,6 +199,8 @@ static void convert(CudaWeights *all, Device *device) {
  * serves them all. */
 static const void *stage(Staging *staging, const float *from, int64_t count, Device *device) {
     size_t bytes = (size_t)count * sizeof(uint16_t);
+    if (cuda_graphs_spoil("it reads weights that nobody registered", device))
+        return from; /* enough bytes, for what will not run */
     if (staging->bytes < bytes) {
         if (staging->memory)
             device->release(staging->memory, device);
@@ -206,13 +211,37 @@ static const void *stage(Staging *staging, const float *from, int64_t count, Dev
     return staging->memory;
 }
 
+/* Converts the copy in 8 bits if it is not current; its scales. */
+static const float *current_eights(Copy *copy, Device *device) {
+    int64_t in = copy->of.in, out = copy->of.out;
+    float *scales = (float *)(copy->eights + eights_bytes(out, in));
+    if (copy->eights_current || cuda_graphs_spoil("its weights are not current", device))
+        return scales;
+    cuda_eights(copy->eights, scales, copy->of.w, PRECISION_FLOAT32, out, in, device);
+    copy->eights_read = copy->eights_current = true;
+    return scales;
+}
+
+void cuda_weights_ready(Device *device) {
+    CudaWeights *all = weights_of(device);
+    bool current = true;
+    for (int64_t i = 0; i < all->count; i++) {
+        Copy *copy = &all->copies[i];
+        current = current && copy->current;
+        if (copy->eights_read)
+            current_eights(copy, device);
+    }
+    if (!current)
+        convert(all, device);
+}
+
 const void *cuda_weight(const float *w, int64_t in, int64_t out, Device *device) {
     CudaWeights *all = weights_of(device);
     Copy *copy = copy_of(all, w);
     if (!copy)
         return stage(&all->weight, w, in * out, device);
     JEPA_ASSERT(copy->of.in * copy->of.out == in * out);
-    if (!copy->read) {
+    if (!copy->read && !cuda_graphs_spoil("it has new weights", device)) {
         copy->read = true;
         cuda_narrow(copy->weights, w, in * out, device);
     }
@@ -227,11 +256,7 @@ const uint8_t *cuda_weight_eights(const float **scales, const float *w, int64_t 
     if (!copy || !copy->eights)
         return NULL;
     JEPA_ASSERT(copy->of.in == in && copy->of.out == out);
-    float *own = (float *)(copy->eights + eights_bytes(out, in));
-    if (!copy->eights_current)
-        cuda_eights(copy->eights, own, w, PRECISION_FLOAT32, out, in, device);
-    copy->eights_current = true;
-    *scales = own;
+    *scales = current_eights(copy, device);
     return copy->eights;
 }
 
@@ -241,7 +266,7 @@ const void *cuda_bias(const float *b, const float *w, int64_t out, Device *devic
     if (!copy)
         return stage(&all->bias, b, out, device);
     JEPA_ASSERT(copy->of.out == out);
-    if (copy->bias != b) { /* met for the first time */
+    if (copy->bias != b && !cuda_graphs_spoil("it has a new bias", device)) { /* the first time */
         copy->bias = b;
         cuda_narrow(copy->biases, b, out, device);
     }

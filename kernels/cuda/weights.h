@@ -27,6 +27,8 @@ const void *cuda_bias(const float *b, const float *w, int64_t out, Device *devic
  */
 const uint8_t *cuda_weight_eights(const float **scales, const float *w, int64_t in, int64_t out,
                                   Device *device);
+/* Converts what is not current: before a graph is launched that reads it. */
+void cuda_weights_ready(Device *device);
 
 void cuda_weights_close(Device *device);
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The program on an emulated GPU: what the published code computes, from kernel to trained weights; the
-# same bytes when a run is repeated, stopped and resumed, and on two GPUs through NCCL or one through
+# same bytes when a run is repeated, stopped and resumed, launched as CUDA graphs, and on two GPUs through NCCL or one through
 # the hosts' memory (both emulated over MPI).
 #   tests/cuda/test_program.sh JEPA_EMULATED
 set -u
@@ -52,6 +52,26 @@ same apart
 cp -r one resumed && rm -rf resumed/step-4
 "$jepa" pretrain --resume --out resumed --device cuda >/dev/null 2>said || { fail "resumed"; cat said; }
 same resumed
+# as CUDA graphs: the same weights (the checkpoint's other file holds the recipe), also of clips of several
+# lengths
+same_weights() { # RUN RUN
+    local file
+    for file in model optimizer; do
+        cmp "$1/step-4/$file.safetensors" "$2/step-4/$file.safetensors" || fail "other weights: $2"
+    done
+    grep -q "^CUDA graphs: passes that come again" "$2.said" || { fail "$2: no graphs"; cat "$2.said"; }
+    grep -q "could not be captured" "$2.said" && { fail "$2: left without graphs"; cat "$2.said"; }
+}
+graphs=(--set meta.cuda_graphs=true)
+plain_tiny=("${tiny[@]}")
+tiny+=("${graphs[@]}") && train graphs env
+same_weights one graphs
+tiny=("${plain_tiny[@]}" --set model.use_rope=true --set "data.datasets_weights=[1, 1]" --set "data.dataset_fpcs=[4, 2]"
+    --set "data.datasets=[videos, videos]" --set mask.batch=packed --set meta.dtype=float32)
+train lengths env
+tiny+=("${graphs[@]}") && train lengths_graphs env
+same_weights lengths lengths_graphs
+tiny=("${plain_tiny[@]}")
 grep -q "^cuDNN" one/plans.txt && grep -q "^cuBLASLt" one/plans.txt || fail "plans.txt"
 # the target encoder in FP8: the same bytes again and resumed, other ones than without; and without where the
 # library has none
@@ -65,6 +85,10 @@ networks() { sha256sum <"$1/step-4/model.safetensors"; }
 fp8 eight env
 fp8 eight-again env
 diff -r eight/step-4 eight-again/step-4 || fail "FP8: other bytes"
+plain_tiny=("${tiny[@]}")
+tiny+=("${graphs[@]}") && fp8 eight-graphs env
+same_weights eight eight-graphs
+tiny=("${plain_tiny[@]}")
 cp -r eight eight-resumed && rm -rf eight-resumed/step-4
 "$jepa" pretrain --resume --out eight-resumed --device cuda >/dev/null 2>said || { fail "FP8 resumed"; cat said; }
 diff -r eight/step-4 eight-resumed/step-4 || fail "FP8: other bytes when resumed"

@@ -21,6 +21,7 @@
  * JEPA_EMULATE_NO_FP8 nothing at all. */
 #include "kernels/cuda/cublaslt_library.h"
 #include "tests/cuda/emulation/apart.h"
+#include "tests/cuda/emulation/capture.h"
 #include <cblas.h>
 #include <math.h>
 #include <stdbool.h>
@@ -461,6 +462,60 @@ static void multiply(float *part, const Problem *p, const float *a, const float 
                 (blasint)p->b->ld, 0, part, (blasint)p->m);
 }
 
+/* A product with all that it was asked for with: descriptors may change before it is computed. */
+typedef struct Product {
+    Operation operation;
+    Layout a_layout, b_layout, c_layout, d_layout;
+    Algorithm algorithm;
+    float one, add;
+    const void *a, *b, *c;
+    void *d;
+    float *workspace;
+} Product;
+
+static void compute(void *own) {
+    const Product *x = own;
+    const Layout *d_layout = &x->d_layout;
+    bool flip = x->operation.transposed[0] == CUBLAS_OP_T;
+    Problem p = {.m = d_layout->rows,
+                 .n = d_layout->columns,
+                 .k = flip ? x->a_layout.rows : x->a_layout.columns,
+                 .operation = &x->operation,
+                 .a = &x->a_layout,
+                 .b = &x->b_layout,
+                 .c = &x->c_layout,
+                 .d = d_layout};
+    int32_t split = x->algorithm.split;
+    emulation_device_begin();
+    int64_t count = p.m * p.n;
+    float *wide_a = wide(x->a, p.a), *wide_b = wide(x->b, p.b);
+    float *parts = split > 1 ? x->workspace : made((size_t)count * sizeof(float) + 4, 0);
+    for (int64_t i = 0; i < split; i++)
+        multiply(parts + i * count, &p, wide_a, wide_b, p.k * i / split, p.k * (i + 1) / split);
+    for (int64_t j = 0; j < p.n; j++)
+        for (int64_t i = 0; i < p.m; i++) {
+            float sum = parts[j * p.m + i];
+            for (int64_t part = 1; part < split; part++)
+                sum += parts[part * count + j * p.m + i];
+            sum *= x->one;
+            if (p.a->type == CUDA_R_8F_E4M3)
+                sum *= p.operation->scales[0][i] * p.operation->scales[1][j];
+            if (x->add != 0)
+                sum += x->add * get(x->c, j * p.c->ld + i, p.c->type);
+            if (p.operation->epilogue == CUBLASLT_EPILOGUE_BIAS)
+                sum += get(p.operation->bias, i,
+                           p.a->type == CUDA_R_8F_E4M3 ? CUDA_R_16BF : p.d->type);
+            set(x->d, j * p.d->ld + i, p.d->type, sum);
+        }
+    if (wide_a != x->a)
+        free(wide_a);
+    if (wide_b != x->b)
+        free(wide_b);
+    if (parts != x->workspace)
+        free(parts);
+    emulation_device_end();
+}
+
 static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t operation,
                              const void *alpha, const void *a, cublasLtMatrixLayout_t a_layout,
                              const void *b, cublasLtMatrixLayout_t b_layout, const void *beta,
@@ -479,35 +534,15 @@ static cublasStatus_t matmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t opera
     if (chosen.split > 1 &&
         (!workspace || (uintptr_t)workspace % 256 || workspace_bytes < workspace_for(&chosen, &p)))
         misuse("a workspace that is too small or not aligned");
-    emulation_device_begin();
-    int64_t count = p.m * p.n;
-    float *wide_a = wide(a, p.a), *wide_b = wide(b, p.b);
-    float *parts = chosen.split > 1 ? workspace : made((size_t)count * sizeof(float) + 4, 0);
-    for (int64_t i = 0; i < chosen.split; i++)
-        multiply(parts + i * count, &p, wide_a, wide_b, p.k * i / chosen.split,
-                 p.k * (i + 1) / chosen.split);
-    for (int64_t j = 0; j < p.n; j++)
-        for (int64_t i = 0; i < p.m; i++) {
-            float sum = parts[j * p.m + i];
-            for (int64_t part = 1; part < chosen.split; part++)
-                sum += parts[part * count + j * p.m + i];
-            sum *= one;
-            if (p.a->type == CUDA_R_8F_E4M3)
-                sum *= p.operation->scales[0][i] * p.operation->scales[1][j];
-            if (add != 0)
-                sum += add * get(c, j * p.c->ld + i, p.c->type);
-            if (p.operation->epilogue == CUBLASLT_EPILOGUE_BIAS)
-                sum += get(p.operation->bias, i,
-                           p.a->type == CUDA_R_8F_E4M3 ? CUDA_R_16BF : p.d->type);
-            set(d, j * p.d->ld + i, p.d->type, sum);
-        }
-    if (wide_a != a)
-        free(wide_a);
-    if (wide_b != b)
-        free(wide_b);
-    if (parts != workspace)
-        free(parts);
-    emulation_device_end();
+    Product product = {*p.operation, *p.a, *p.b, *p.c, *p.d, chosen,   one,
+                       add,          a,    b,    c,    d,    workspace};
+    if (emulation_captures(stream)) {
+        Product *kept = made(sizeof *kept, 0);
+        *kept = product;
+        emulation_record_call(compute, free, kept);
+    } else {
+        compute(&product);
+    }
     return CUBLAS_STATUS_SUCCESS;
 }
 

@@ -1,6 +1,7 @@
 /* Emulated cuDNN. See tests/cuda/emulation/cudnn.h. */
 #include "tests/cuda/emulation/cudnn.h"
 #include "tests/cuda/emulation/apart.h"
+#include "tests/cuda/emulation/capture.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -409,16 +410,16 @@ static void check_scratch(const Run *run, const char *workspace) {
     }
 }
 
-static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
-                             cudnnBackendDescriptor_t pack) {
-    const Descriptor *p = (const Descriptor *)pack;
-    const Descriptor *config = part((const Descriptor *)plan,
-                                    CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
+static const Attribute *operations_of(const Descriptor *plan) {
+    const Descriptor *config = part(plan, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
     const Descriptor *engine = part(config, CUDNN_ATTR_ENGINECFG_ENGINE);
     const Descriptor *graph = part(engine, CUDNN_ATTR_ENGINE_OPERATION_GRAPH);
-    const Attribute *operations = find(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS);
+    return find(graph, CUDNN_ATTR_OPERATIONGRAPH_OPS);
+}
+
+static void compute(const Descriptor *plan, const Descriptor *p) {
+    const Attribute *operations = operations_of(plan);
     Run *run = memory_new(1, sizeof *run);
-    (void)handle;
     run->uids = find(p, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
     run->pointers = find(p, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
     char *workspace = *(char **)find(p, CUDNN_ATTR_VARIANT_PACK_WORKSPACE)->values;
@@ -440,6 +441,68 @@ static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan
     for (int i = 0; i < UIDS_MAX; i++)
         free(run->tensor[i].values);
     free(run);
+}
+
+/* A launch that is kept while a stream is captured: the pack's memory is the device's, but for
+ * scalars, which are the host's and are taken now. */
+#define SCALARS_MAX 8
+typedef struct Launch {
+    Descriptor *plan, *pack;
+    float scalar[SCALARS_MAX];
+} Launch;
+
+static bool is_scalar(const Descriptor *plan, int64_t uid) {
+    const Attribute *operations = operations_of(plan);
+    for (int64_t i = 0; i < operations->count; i++) {
+        const Descriptor *d = ((Descriptor **)operations->values)[i];
+        for (int k = 0; k < d->attributes; k++) {
+            const Descriptor *t = d->attribute[k].type == CUDNN_TYPE_BACKEND_DESCRIPTOR
+                                      ? *(Descriptor **)d->attribute[k].values
+                                      : NULL;
+            if (t && t->type == CUDNN_BACKEND_TENSOR_DESCRIPTOR && uid_of(t) == uid &&
+                find(t, CUDNN_ATTR_TENSOR_IS_BY_VALUE))
+                return true;
+        }
+    }
+    return false;
+}
+
+static void run_launch(void *own) {
+    const Launch *launch = own;
+    compute(launch->plan, launch->pack);
+}
+static void end_launch(void *own) {
+    Launch *launch = own;
+    drop(launch->plan);
+    drop(launch->pack);
+    free(launch);
+}
+
+static void record(Descriptor *plan, Descriptor *pack) {
+    Launch *launch = memory_new(1, sizeof *launch);
+    const Attribute *uids = find(pack, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
+    void **pointer = find(pack, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS)->values;
+    int scalars = 0;
+    for (int64_t i = 0; i < uids->count; i++)
+        if (is_scalar(plan, ((const int64_t *)uids->values)[i])) {
+            JEPA_ASSERT(scalars < SCALARS_MAX);
+            launch->scalar[scalars] = *(const float *)pointer[i];
+            pointer[i] = &launch->scalar[scalars++];
+        }
+    launch->plan = plan;
+    launch->pack = pack;
+    plan->references++;
+    pack->references++;
+    emulation_record_call(run_launch, end_launch, launch);
+}
+
+static cudnnStatus_t execute(cudnnHandle_t handle, cudnnBackendDescriptor_t plan,
+                             cudnnBackendDescriptor_t pack) {
+    (void)handle;
+    if (emulation_captures(NULL))
+        record((Descriptor *)plan, (Descriptor *)pack);
+    else
+        compute((const Descriptor *)plan, (const Descriptor *)pack);
     return CUDNN_STATUS_SUCCESS;
 }
 

@@ -1,6 +1,7 @@
 /* Fibers for the threads of a block. See emulate.h. */
 #include "tests/cuda/emulation/emulate.h"
 #include "tests/cuda/emulation/apart.h"
+#include "tests/cuda/emulation/capture.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -303,6 +304,10 @@ void emulation_order(int order) {
 void emulation_launch(const char *name, dim3 grid, dim3 block, size_t shared_bytes,
                       const std::function<void()> &thread) {
     static int order[THREADS_MAX];
+    if (emulation_captures(nullptr)) {
+        emulation_record([=] { emulation_launch(name, grid, block, shared_bytes, thread); });
+        return;
+    }
     kernel_name = name;
     threads = (int)(block.x * block.y * block.z);
     if (threads < 1 || threads > THREADS_MAX || block.z > 64)

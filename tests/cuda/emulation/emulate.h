@@ -7,6 +7,7 @@
  * in several orders and asks for the same bits. Shared memory holds NaN patterns when a block
  * begins, dynamic shared memory has a guard behind it, and a barrier that some threads of the block
  * never reach ends the process with a message. tests/cuda/test_emulation.cpp holds it to that.
+ * While a stream is captured (capture.h) a launch is kept with the values of its arguments instead.
  */
 #ifndef JEPA_TESTS_CUDA_EMULATE_H
 #define JEPA_TESTS_CUDA_EMULATE_H
@@ -17,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <tuple>
 
 #undef __launch_bounds__
 #define __launch_bounds__(...)
@@ -44,11 +46,23 @@ void emulation_poison(void *shared, size_t bytes); /* once for each block */
  */
 extern "C" void emulation_order(int order);
 
+/* A kernel with the values of its arguments, of the types that it declares. */
+template <typename... P> struct EmulationCall {
+    void (*kernel)(P...);
+    std::function<void()> with(P... given) const {
+        return
+            [kernel = kernel, values = std::tuple<P...>(given...)] { std::apply(kernel, values); };
+    }
+};
+template <typename... P> static inline EmulationCall<P...> emulation_call(void (*kernel)(P...)) {
+    return {kernel};
+}
+
 #define CUDA_LAUNCH(kernel, grid, block, shared, device, ...)                                      \
     do {                                                                                           \
         (void)(device);                                                                            \
         emulation_launch(#kernel, dim3(grid), dim3(block), (size_t)(shared),                       \
-                         [&] { kernel(__VA_ARGS__); });                                            \
+                         emulation_call(kernel).with(__VA_ARGS__));                                \
     } while (0)
 #define CUDA_SHARED(type, name, extent)                                                            \
     alignas(16) static type name extent;                                                           \

@@ -1,6 +1,7 @@
 /* The part of the CUDA runtime that kernels/cuda uses, on the CPU: one device, whose memory is the
  * host's and whose streams do everything at once. For tests; linked instead of the runtime. */
 #include "tests/cuda/emulation/apart.h"
+#include "tests/cuda/emulation/capture.h"
 #include <cuda_runtime_api.h>
 #include <malloc.h>
 #include <stdint.h>
@@ -113,10 +114,14 @@ static cudaError_t take(void **memory, size_t bytes) {
     return cudaSuccess;
 }
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
+    if (emulation_refuses())
+        return cudaErrorStreamCaptureUnsupported;
     return getenv("JEPA_EMULATE_APART") ? take_apart(memory, bytes ? bytes : 1)
                                         : take(memory, bytes);
 }
 cudaError_t cudaFree(void *memory) {
+    if (emulation_refuses())
+        return cudaErrorStreamCaptureUnsupported;
     if (!apart) {
         taken -= malloc_usable_size(memory);
         free(memory);
@@ -132,30 +137,58 @@ cudaError_t cudaFreeHost(void *memory) {
     free(memory);
     return cudaSuccess;
 }
+
+/* Copies and fills of the device's memory: done at once, or kept while the stream is captured. */
+typedef struct Rows {
+    void *to;
+    const void *from; /* NULL: filled with `value` */
+    size_t to_pitch, from_pitch, width, height;
+    int value;
+} Rows;
+
+static void move(void *own) {
+    const Rows *r = own;
+    emulation_device_begin();
+    for (size_t i = 0; i < r->height; i++)
+        if (r->from)
+            memmove((char *)r->to + i * r->to_pitch, (const char *)r->from + i * r->from_pitch,
+                    r->width);
+        else
+            memset((char *)r->to + i * r->to_pitch, r->value, r->width);
+    emulation_device_end();
+}
+
+static cudaError_t move_or_record(Rows rows, enum cudaMemcpyKind kind, cudaStream_t stream) {
+    if (!emulation_captures(stream)) {
+        move(&rows);
+        return cudaSuccess;
+    }
+    if (kind != cudaMemcpyDeviceToDevice) {
+        emulation_refuses();
+        return cudaErrorStreamCaptureUnsupported;
+    }
+    Rows *kept = malloc(sizeof *kept);
+    *kept = rows;
+    emulation_record_call(move, free, kept);
+    return cudaSuccess;
+}
+
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream) {
-    (void)kind, (void)stream;
-    emulation_device_begin();
-    memmove(to, from, bytes);
-    emulation_device_end();
-    return cudaSuccess;
+    return move_or_record((Rows){to, from, 0, 0, bytes, 1, 0}, kind, stream);
 }
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch,
                               size_t width, size_t height, enum cudaMemcpyKind kind,
                               cudaStream_t stream) {
-    (void)kind, (void)stream;
-    emulation_device_begin();
-    for (size_t i = 0; i < height; i++)
-        memmove((char *)to + i * to_pitch, (const char *)from + i * from_pitch, width);
-    emulation_device_end();
-    return cudaSuccess;
+    return move_or_record((Rows){to, from, to_pitch, from_pitch, width, height, 0}, kind, stream);
 }
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t stream) {
-    (void)stream;
-    emulation_device_begin();
-    memset(memory, value, bytes);
-    emulation_device_end();
-    return cudaSuccess;
+    return move_or_record((Rows){memory, NULL, 0, 0, bytes, 1, value}, cudaMemcpyDeviceToDevice,
+                          stream);
+}
+
+static cudaError_t waited(void) {
+    return emulation_refuses() ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags) {
@@ -169,14 +202,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     (void)stream;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
     (void)stream, (void)event, (void)flags;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaDeviceSynchronize(void) {
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
     (void)flags;
@@ -189,15 +222,15 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     (void)event, (void)stream;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     (void)event;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaEventQuery(cudaEvent_t event) {
     (void)event;
-    return cudaSuccess;
+    return waited();
 }
 cudaError_t cudaFuncSetAttribute(const void *function, enum cudaFuncAttribute attribute,
                                  int value) {
