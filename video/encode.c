@@ -272,7 +272,8 @@ int video_writer_frame(VideoWriter *writer, const uint8_t *rgb, Error *error) {
     if (!frame)
         return -1;
     if (frame->format == AV_PIX_FMT_PAL8) {
-        int64_t at = av_rescale_q(writer->frames, writer->encoder->time_base, (AVRational){1, 100});
+        int64_t at = av_rescale_q_rnd(writer->frames, writer->encoder->time_base,
+                                      (AVRational){1, 100}, AV_ROUND_DOWN);
         if (at < writer->shown + GIF_LEAST) {
             writer->frames++;
             return 0;
