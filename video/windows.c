@@ -92,7 +92,7 @@ static int take_pictures(Reading *r, Frame *to, const struct AVFrame *frame, Err
         draw.flip = false;
         draw.view_count = 0;
         memset(&draw.augment, 0, sizeof draw.augment);
-        if (p == WINDOW_WHOLE) {
+        if (r->spec->picture[p].whole) {
             draw.top = draw.left = 0;
             draw.height = video_file_height(r->file);
             draw.width = video_file_width(r->file);

@@ -8,20 +8,19 @@
 
 #include "video/clip.h"
 
-#define WINDOW_PICTURES 2 /* kinds of pictures for people */
+#define WINDOW_PICTURES 3 /* kinds of pictures for people */
 
 typedef struct WindowSpec {
     const ClipSpec *clip; /* frames, spacing, size; its local views are left out */
     ClipDraw crop;        /* which part of the upright frame: that of clip_draw_evaluation */
-    /* Pictures for people beside it: the same crop, and the whole frame, each scaled to
-     * height x width; 0: not wanted */
+    /* Pictures for people beside it: of the same crop or the whole frame, scaled to height x width
+     * (up to CLIP_CROP_MAX); 0: not wanted */
     struct WindowPicture {
         int height, width;
+        bool whole;
     } picture[WINDOW_PICTURES];
     double timeout; /* seconds for the whole video; 0: no limit */
 } WindowSpec;
-
-enum { WINDOW_CROP, WINDOW_WHOLE }; /* places in WindowSpec.picture and Window.picture */
 
 typedef struct Window {
     int64_t number;        /* 0, 1, ... */

@@ -85,7 +85,7 @@ static void check_pictures(const Seen *seen, const Window *window, int kind) {
         assert_null(window->picture[kind]);
         return;
     }
-    if (kind == WINDOW_WHOLE) {
+    if (seen->spec.picture[kind].whole) {
         draw.top = draw.left = 0;
         draw.height = HEIGHT;
         draw.width = WIDTH;
@@ -146,11 +146,12 @@ static int64_t read_windows(const Fixture *f, const ClipSpec *clip, int stride, 
     Seen seen = {.f = f, .clip = clip, .spec = {.clip = clip}};
     clip_draw_evaluation(&seen.draw, &f->index, 0, clip, 0, 1, 0, 1);
     seen.spec.crop = seen.draw;
-    seen.spec.picture[WINDOW_CROP].height = 40;
-    seen.spec.picture[WINDOW_CROP].width = 44;
+    seen.spec.picture[0].height = 40;
+    seen.spec.picture[0].width = 44;
     if (whole) {
-        seen.spec.picture[WINDOW_WHOLE].height = 16;
-        seen.spec.picture[WINDOW_WHOLE].width = 24;
+        seen.spec.picture[2].height = 16;
+        seen.spec.picture[2].width = 24;
+        seen.spec.picture[2].whole = true;
     }
     assert_int_equal(windows_plan(&first, &count, &f->file, clip, 0, stride, 0, &error), 0);
     seen.first = first;
