@@ -12,7 +12,8 @@
 #define LINE        2    /* pixels: white */
 #define LINE_BELOW  4    /* pixels: dark, beneath it */
 #define COLOR_DARK  ((Color){60, 60, 60})
-#define RANGE_STEPS 12 /* ticks between which a range is rounded */
+#define WHOLE_LEAST 0.75 /* share of the wished size that whole pixels are worth */
+#define RANGE_STEPS 12   /* ticks between which a range is rounded */
 
 typedef struct Box {
     int left, top, right, bottom;
@@ -176,8 +177,8 @@ int token_tile(int *width, MaskGrid grid, int wished, int most) {
     double token = (double)wished / grid.height;
     if (token * longest > most)
         token = (double)most / longest;
-    if (token >= 1)
-        token = (int)token; /* whole pixels: at most one token's share smaller */
+    if ((int)token >= WHOLE_LEAST * token)
+        token = (int)token;
     int height = (int)(token * grid.height + 0.5);
     *width = (int)(token * grid.width + 0.5);
     *width = *width < 1 ? 1 : *width;

@@ -20,6 +20,7 @@
 #define NOISE_STREAM   0x7e5eu /* the step of its random numbers: apart from other measures */
 #define SEARCHES       64      /* halvings for β */
 #define ENTROPY_NEAR   1e-5
+#define PARALLEL       200 /* points from which threads pay */
 
 /* p[j] of row i for squared distances d[n], and its entropy. */
 static double row_probabilities(double *p, const double *d, size_t n, size_t i, double beta) {
@@ -60,7 +61,7 @@ static void choose_row(double *p, const double *d, size_t n, size_t i, double wa
 static float *affinities(const float *rows, size_t n, int width, double perplexity) {
     float *p = memory_new(n * n, sizeof *p);
     double wanted = log(perplexity);
-#pragma omp parallel
+#pragma omp parallel if (n >= PARALLEL)
     {
         double *d = memory_new(n, sizeof *d), *row = memory_new(n, sizeof *row);
 #pragma omp for schedule(static)
@@ -92,7 +93,7 @@ static float *affinities(const float *rows, size_t n, int width, double perplexi
 static void gradient(double *dy, double *sums, const double *y, const float *p, size_t n,
                      double exaggeration) {
     double z = 0;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n >= PARALLEL)
     for (size_t i = 0; i < n; i++) {
         sums[i] = 0;
         for (size_t j = 0; j < n; j++) {
@@ -102,7 +103,7 @@ static void gradient(double *dy, double *sums, const double *y, const float *p, 
     }
     for (size_t i = 0; i < n; i++)
         z += sums[i];
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (n >= PARALLEL)
     for (size_t i = 0; i < n; i++) {
         double da = 0, db = 0;
         for (size_t j = 0; j < n; j++) {
