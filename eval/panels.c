@@ -14,6 +14,7 @@
 #define SMALL_SIZE  12.0
 #define BAR_WIDTH   12
 #define BAR_ROOM    92 /* colour bar with its numbers */
+#define KEY_TEXT    18 /* from a key's colour to its name */
 #define LEAST_WIDTH 360
 #define TRACK       4 /* pixels: height of the bar that shows the progress */
 
@@ -150,7 +151,8 @@ static int draw_keys(Canvas *canvas, const Panels *p, int y) {
     int x = MARGIN, line = (int)font_line(SMALL_SIZE);
     FontStyle style = {SMALL_SIZE, false, COLOR_FAINT, FONT_LEFT, 0.0};
     for (int k = 0; k < p->key_count; k++) {
-        int wide = 19 + (int)font_width(p->key[k], SMALL_SIZE, false);
+        char *name = font_elide(p->key[k], SMALL_SIZE, false, p->width - 2 * MARGIN - KEY_TEXT);
+        int wide = KEY_TEXT + (int)font_width(name, SMALL_SIZE, false);
         if (x > MARGIN && x + wide > p->width - MARGIN) {
             x = MARGIN;
             y += line + 2;
@@ -158,9 +160,10 @@ static int draw_keys(Canvas *canvas, const Panels *p, int y) {
         if (canvas) {
             canvas_rectangle(canvas, x, y + 1, 12, 12, p->key_color[k], 1);
             canvas_frame(canvas, x, y + 1, 12, 12, 1, COLOR_FRAME);
-            font_draw(canvas, x + 18, y + 1 + font_capital(SMALL_SIZE) + 1, p->key[k], &style);
+            font_draw(canvas, x + KEY_TEXT, y + 1 + font_capital(SMALL_SIZE) + 1, name, &style);
         }
         x += wide + 18;
+        free(name);
     }
     return p->key_count ? y + line + 4 : y;
 }
