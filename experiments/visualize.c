@@ -155,20 +155,30 @@ static int load_predictor(Show *s, Error *error) {
                                    PARTS_OTHER, error);
 }
 
-/* From --axes, or fitted to what was gathered and then kept. */
-static int settle_axes(Show *s, const LatentRows *rows, Error *error) {
-    char hash[HASH_TEXT], *path = path_join(s->out, "axes.safetensors");
-    int result;
+/* --axes, before anything is begun. */
+static int load_axes(Show *s, Error *error) {
+    char hash[HASH_TEXT];
+    const ModelConfig *c = &s->scene.config;
+    int width = config_teacher(c).dim * (c->levels ? c->levels : 1);
+    if (!s->axes_file || !(s->parts & PARTS_PREDICT))
+        return 0;
+    if (latent_axes_load(&s->axes, s->axes_file, width, error))
+        return -1;
     hash_text(hash, &s->scene.checkpoint.hash);
-    if (s->axes_file) {
-        result = latent_axes_load(&s->axes, s->axes_file, s->model.target_width, error);
-        if (!result && *s->axes.checkpoint && strcmp(s->axes.checkpoint, hash) != 0)
-            log_warn("%s was fitted for another checkpoint: like colours are like features only as "
-                     "far as the two agree",
-                     s->axes_file);
-    } else {
+    if (*s->axes.checkpoint && strcmp(s->axes.checkpoint, hash) != 0)
+        log_warn("%s was fitted for another checkpoint: like colours are like features only as far "
+                 "as the two agree",
+                 s->axes_file);
+    return 0;
+}
+
+/* Fitted to what was gathered, and kept; nothing to do where they were given. */
+static int settle_axes(Show *s, const LatentRows *rows, Error *error) {
+    char *path = path_join(s->out, "axes.safetensors");
+    int result = 0;
+    if (!s->axes_file) {
         result = latent_axes_fit(&s->axes, rows, error);
-        memcpy(s->axes.checkpoint, hash, sizeof hash);
+        hash_text(s->axes.checkpoint, &s->scene.checkpoint.hash);
         if (!result)
             result = latent_axes_save(&s->axes, path, error);
         if (!result)
@@ -201,7 +211,6 @@ static int show_predictions(Show *s, Error *error) {
         result = future_show_draw(future, s, error);
     clip_show_free(clips);
     future_show_free(future);
-    latent_axes_free(&s->axes);
     if (s->has_model)
         model_free(&s->model);
     s->has_model = false;
@@ -225,6 +234,9 @@ static int check_request(const Show *s, Error *error) {
         return error_set(error, ERROR_USAGE,
                          "--mask %" PRId64 ": the recipe has %d mask settings, 0 to %d", s->mask,
                          recipe_mask(recipe).settings, recipe_mask(recipe).settings - 1);
+    if (((s->parts & PART_FUTURE) && future_check(s, error)) ||
+        ((s->parts & PARTS_QUERY) && query_check(s, error)))
+        return -1;
     return 0;
 }
 
@@ -233,6 +245,8 @@ static int visualize(Show *s, const char *checkpoint, const TextList *sets, Erro
     int result = scene_open(&s->scene, checkpoint, sets, error);
     if (!result)
         result = check_request(s, error);
+    if (!result)
+        result = load_axes(s, error);
     if (!result)
         result = scene_open_device(&s->scene, s->device, (int)s->threads, error);
     if (!result && (s->parts & ~PART_MAP))
@@ -250,6 +264,7 @@ static int visualize(Show *s, const char *checkpoint, const TextList *sets, Erro
         result = query_show(s, error);
     if (!result && (s->parts & PART_MAP))
         result = map_show(s, error);
+    latent_axes_free(&s->axes);
     footage_free(s->footage, s->count);
     scene_close(&s->scene);
     return result;

@@ -92,11 +92,13 @@ void clip_show_free(ClipShow *clips);
 
 /* The future, window after window along each video. */
 typedef struct FutureShow FutureShow;
+int future_check(const Show *show, Error *error); /* is --context-frames possible? */
 int future_show_gather(FutureShow **future, Show *show, LatentRows *rows, Error *error);
 int future_show_draw(FutureShow *future, Show *show, Error *error);
 void future_show_free(FutureShow *future);
 
 /* Similarity and attention of tokens; the map of a folder's clips. */
+int query_check(const Show *show, Error *error); /* are --query, --layer, --head possible? */
 int query_show(const Show *show, Error *error);
 int map_show(const Show *show, Error *error);
 

@@ -50,7 +50,8 @@ static void make_masks(FutureShow *f, MaskGrid grid) {
     f->masks.cu_target[1] = tokens - seen;
 }
 
-static int choose_steps(FutureShow *f, const Show *show, Error *error) {
+/* *context_steps: time steps that are seen. */
+static int choose_steps(int *context_steps, const Show *show, Error *error) {
     const Scene *s = &show->scene;
     int tubelet = s->config.tubelet, steps = config_grid(&s->config).time;
     int64_t frames = show->context_frames;
@@ -65,8 +66,13 @@ static int choose_steps(FutureShow *f, const Show *show, Error *error) {
                          "--context-frames %" PRId64 ": expected a multiple of %d (frames of a "
                          "token) from %d to %d for clips of %d frames",
                          frames, tubelet, tubelet, (steps - 1) * tubelet, s->clip.frames);
-    f->context_steps = (int)frames / tubelet;
+    *context_steps = (int)frames / tubelet;
     return 0;
+}
+
+int future_check(const Show *show, Error *error) {
+    int steps;
+    return choose_steps(&steps, show, error);
 }
 
 /* Mask tokens go by mask setting (then that of --mask, else the last, which in the published
@@ -164,7 +170,7 @@ static int gather_video(FutureShow *f, Show *show, const Footage *footage, int64
 int future_show_gather(FutureShow **out, Show *show, LatentRows *rows, Error *error) {
     FutureShow *f = memory_new(1, sizeof *f);
     *out = f;
-    if (choose_steps(f, show, error))
+    if (choose_steps(&f->context_steps, show, error))
         return -1;
     choose_token(f, show);
     make_masks(f, config_grid(&show->scene.config));

@@ -450,6 +450,14 @@ static int show_footage(Query *q, Model *model, size_t i, Error *error) {
     return result;
 }
 
+int query_check(const Show *show, Error *error) {
+    Query *q = memory_new(1, sizeof *q);
+    q->show = show;
+    int result = parse(q, error);
+    free(q);
+    return result;
+}
+
 int query_show(const Show *show, Error *error) {
     Query *q = memory_new(1, sizeof *q);
     ModelPlan plan = {.samples = 1};
