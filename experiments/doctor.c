@@ -48,6 +48,15 @@ static void print_codecs(void) {
         printf("videos           %s\n", error.text);
     else
         printf("decoders         %s\nencoder          %s\n", decoders, video_writer_codec());
+    printf("films            ");
+    static const char *const kinds[] = {"mp4", "webm", "apng", "gif"};
+    for (int i = 0; i < 4; i++) {
+        char *name = memory_text(".%s", kinds[i]);
+        if (strcmp(video_writer_codec_of(name), "none") != 0)
+            printf("%s ", kinds[i]);
+        free(name);
+    }
+    printf("\n");
     free(decoders);
 }
 

@@ -154,7 +154,7 @@ static int gather_video(FutureShow *f, Show *show, const Footage *footage, int64
                         LatentRows *rows, Error *error) {
     int64_t *first, count;
     Gathering gathering = {f, rows};
-    WindowSpec spec = {.clip = &show->scene.clip, .timeout = show->scene.recipe.data.timeout};
+    WindowSpec spec = {.clip = &show->scene.clip};
     if (show_draw(&spec.crop, show, footage, error))
         return -1;
     int result = plan_windows(&first, &count, f, show, footage, error);
@@ -340,7 +340,8 @@ static int roll(Rolling *r, Error *error) {
     MaskGrid grid = config_grid(&show->scene.config);
     int64_t *first = NULL;
     int large[2];
-    WindowSpec spec = {.clip = &show->scene.clip, .timeout = show->scene.recipe.data.timeout};
+    WindowSpec spec = {
+        .clip = &show->scene.clip}; /* no limit of time: the model's own counts too */
     if (show_draw(&spec.crop, show, r->footage, error) ||
         plan_windows(&first, &r->count, r->f, show, r->footage, error)) {
         free(first);
