@@ -42,6 +42,7 @@ typedef struct StoreAbout {
     int width;                             /* D */
     int heads;                             /* of the encoder: what a probe takes by default */
 } StoreAbout;
+void store_about_free(StoreAbout *about);
 
 typedef struct StoreShard StoreShard;
 
