@@ -229,6 +229,13 @@ const char *path_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+char *path_trim(const char *path) {
+    size_t length = strlen(path); /* a shell's completion ends folders with a slash */
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return memory_text("%.*s", (int)length, path);
+}
+
 char *path_folder(const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash)

@@ -43,6 +43,7 @@ int folder_end(char *partial, const char *path, int result, Error *error);
 
 char *path_join(const char *folder, const char *name); /* caller frees; an absolute name stays */
 const char *path_name(const char *path);               /* the part after the last '/' */
+char *path_trim(const char *path);   /* without slashes at its end; caller frees */
 char *path_folder(const char *path); /* the part before it, "." if none; caller frees */
 
 /* An exclusive lock on `path` (created if missing) that dies with its process.

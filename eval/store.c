@@ -120,10 +120,7 @@ static int not_complete(const char *folder, Error *error) {
 
 int store_open(Store *store, const char *folder, bool verify, Error *error) {
     memset(store, 0, sizeof *store);
-    size_t length = strlen(folder);
-    while (length > 1 && folder[length - 1] == '/')
-        length--;
-    store->folder = memory_text("%.*s", (int)length, folder);
+    store->folder = path_trim(folder);
     char *path = path_join(store->folder, STORE_FILE);
     Sealed sealed;
     int result = file_exists(path)

@@ -142,10 +142,7 @@ static int write_published(const Source *s, const ExportArguments *a, Error *err
 static int write_hf(const Source *s, const ExportArguments *a, Error *error) {
     const ModelConfig *c = &s->config;
     ExportList list;
-    size_t length = strlen(a->out);
-    while (length > 1 && a->out[length - 1] == '/')
-        length--;
-    char *out = memory_text("%.*s", (int)length, a->out);
+    char *out = path_trim(a->out);
     int result = export_hf(&list, &s->networks, c, network_of(a), error);
     if (!result) {
         char *partial = folder_begin(out, error);

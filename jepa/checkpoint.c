@@ -369,10 +369,7 @@ static int open_trimmed(Checkpoint *checkpoint, const char *path, Error *error) 
 }
 
 int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error) {
-    size_t length = strlen(path); /* a shell's completion ends folders with a slash */
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    char *trimmed = memory_text("%.*s", (int)length, path);
+    char *trimmed = path_trim(path);
     int result = open_trimmed(checkpoint, trimmed, error);
     free(trimmed);
     return result;
