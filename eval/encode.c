@@ -1,6 +1,7 @@
 /* Clips through a frozen encoder. See eval/encode.h. */
 #include "eval/encode.h"
 #include "base/log.h"
+#include <stdlib.h>
 #include <string.h>
 
 #define RING_BATCHES 3
@@ -36,7 +37,10 @@ int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char n
                 Error *error) {
     JEPA_ASSERT(config->batch == model->plan.samples);
     *encode = (Encode){.model = model, .network = network};
-    return loader_open(&encode->loader, config, error);
+    if (loader_open(&encode->loader, config, error))
+        return -1;
+    encode->mirror = memory_new((size_t)config->batch, sizeof *encode->mirror);
+    return 0;
 }
 
 const LoaderBatch *encode_next(Encode *encode, Error *error) {
@@ -45,7 +49,12 @@ const LoaderBatch *encode_next(Encode *encode, Error *error) {
     if (!batch)
         return NULL;
     double started = time_now();
-    ModelInput input = {.samples = batch->count, .pixels = batch->clips, .values = batch->values};
+    for (int b = 0; b < batch->count; b++)
+        encode->mirror[b] = batch->slots[b].draw.flip;
+    ModelInput input = {.samples = batch->count,
+                        .pixels = batch->clips,
+                        .values = batch->values,
+                        .mirror = batch->values ? NULL : encode->mirror}; /* done already */
     model_set_input(model, &input);
     model_features(model, batch->count, encode->network);
     encode->wait += batch->wait;
@@ -55,5 +64,6 @@ const LoaderBatch *encode_next(Encode *encode, Error *error) {
 
 void encode_close(Encode *encode) {
     loader_close(encode->loader);
+    free(encode->mirror);
     memset(encode, 0, sizeof *encode);
 }

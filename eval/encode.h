@@ -37,7 +37,8 @@ typedef struct Encode {
     Model *model;
     Loader *loader;
     char network;
-    double wait; /* seconds that it waited for decoded clips so far */
+    uint8_t *mirror; /* [samples] which clips the device mirrors */
+    double wait;     /* seconds that it waited for decoded clips so far */
     double
         encode; /* seconds of the encoder's passes, upload included; on a GPU of asking for them */
 } Encode;
@@ -46,8 +47,8 @@ typedef struct Encode {
  */
 int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char network,
                 Error *error);
-/* The next batch, its tokens in model->target_out [count · rows][width]; those of a failed slot
- * mean nothing. NULL at the end, or with `error` set. */
+/* The next batch, its tokens in model->target_out [count · rows][width], mirrored where drawn so;
+ * those of a failed slot mean nothing. NULL at the end, or with `error` set. */
 const LoaderBatch *encode_next(Encode *encode, Error *error);
 void encode_close(Encode *encode);
 

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 /* A kill loses at most one shard: not so many bytes that it hurts, not so many files that the
  * system's limit of maps (65,530 of a process on Linux) comes near. */
@@ -244,6 +245,16 @@ static void bring(float *rows, void *pooled, const Model *model, const StoreAbou
     device->download(rows, from, bytes, device);
 }
 
+/* Is there room for what is still to come? A file system may be wrong about it, so it only warns.
+ */
+static void check_room(const Store *store, int64_t clips) {
+    struct statvfs disk;
+    double bytes = (double)clips * (double)store_clip_bytes(&store->about);
+    if (!statvfs(store->folder, &disk) && bytes > (double)disk.f_bavail * (double)disk.f_frsize)
+        log_warn("%s: %.1f GB are to be written, %.1f GB are free there", store->folder,
+                 bytes / 1e9, (double)disk.f_bavail * (double)disk.f_frsize / 1e9);
+}
+
 /* All clips behind the first `whole` shards. */
 static int extract(StoreReport *report, Store *store, Model *model, LoaderConfig *config,
                    int64_t whole, Error *error) {
@@ -300,6 +311,7 @@ static int write_locked(StoreReport *report, Store *store, Model *model, LoaderC
     report->clips = (int64_t)config->jobs;
     report->shards = store->shard_count;
     report->resumed = whole < store->shard_count ? whole * store->shard_clips : report->clips;
+    check_room(store, report->clips - report->resumed);
     if (whole < store->shard_count && extract(report, store, model, config, whole, error))
         return -1;
     for (int64_t v = 0; v < store->videos; v++)
