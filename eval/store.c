@@ -142,22 +142,11 @@ int store_open(Store *store, const char *folder, bool verify, Error *error) {
     return result ? -1 : 0;
 }
 
-static void free_texts(char **texts, int64_t count) {
-    for (int64_t i = 0; i < count && texts; i++)
-        free(texts[i]);
-    free(texts);
-}
-
 void store_close(Store *store) {
     for (int64_t k = 0; k < store->shard_count; k++)
         store_shard_close(store, k);
-    free(store->shards);
-    free_texts(store->names, store->videos);
-    free_texts(store->class_names, store->classes);
-    free(store->labels);
-    free(store->failed);
+    store_header_free(store);
     free(store->folder);
-    store_about_free(&store->about);
     memset(store, 0, sizeof *store);
 }
 

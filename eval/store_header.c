@@ -32,6 +32,21 @@ void store_shard_free(StoreShard *shard) {
     shard->hashes = NULL;
 }
 
+static void free_texts(char **texts, int64_t count) {
+    for (int64_t i = 0; i < count && texts; i++)
+        free(texts[i]);
+    free(texts);
+}
+
+void store_header_free(Store *s) {
+    free_texts(s->names, s->videos);
+    free_texts(s->class_names, s->classes);
+    free(s->labels);
+    free(s->failed);
+    free(s->shards);
+    store_about_free(&s->about);
+}
+
 char *store_shard_path(const char *folder, int64_t number, const char *ending) {
     char *name = memory_text("shard-%05" PRId64 ".%s", number, ending);
     char *path = path_join(folder, name);
@@ -366,10 +381,14 @@ int store_index_unpack(StoreShard *shard, const Store *store, int64_t number,
     if (result)
         return -1;
     const msgpack_object *clips = record_find(root, "clips");
-    if (read_integer(&value, record_find(root, "number"), number, number) ||
-        read_integer(&value, record_find(root, "shard_clips"), store->shard_clips,
-                     store->shard_clips) ||
-        !clips || clips->type != MSGPACK_OBJECT_ARRAY)
+    if (!read_integer(&value, record_find(root, "shard_clips"), 1, STORE_SHARD_MOST) &&
+        value != store->shard_clips) /* the same clips would lie elsewhere */
+        return error_set(error, ERROR_USAGE,
+                         "%s was begun with shards of %" PRId64 " clips, not %" PRId64
+                         ": say so again, or name another folder",
+                         store->folder, value, store->shard_clips);
+    if (read_integer(&value, record_find(root, "number"), number, number) || !clips ||
+        clips->type != MSGPACK_OBJECT_ARRAY)
         return damaged(name, "it belongs elsewhere", error);
     shard->count = store_shard_size(store, number);
     if (record_count(clips) != (size_t)shard->count)

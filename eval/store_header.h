@@ -30,10 +30,11 @@ int64_t store_shard_bytes(const Store *store, const StoreShard *shard);
 int64_t store_shard_size(const Store *store, int64_t number);
 
 /* STORE/store.msgpack, unsealed. Unpacking fills everything but folder and the shards' contents
- * (their hashes are there); `name` stands in messages. On failure store_close frees what is there.
- */
+ * (their hashes are there); `name` stands in messages. store_header_free frees what was filled,
+ * also after a failure. */
 void store_header_pack(RecordWriter *record, const Store *store);
 int store_header_unpack(Store *store, const msgpack_object *root, const char *name, Error *error);
+void store_header_free(Store *store);
 
 /* What an index says of a clip. */
 typedef struct StoreClip {

@@ -110,24 +110,6 @@ static int check_folder(const char *folder, Error *error) {
     return 0;
 }
 
-/* Another size of shards than those that are there: the same clips would lie elsewhere. */
-static int check_shard_clips(const Store *store, const char *path, Error *error) {
-    Sealed sealed;
-    Error ignored = {0};
-    int64_t found = store->shard_clips;
-    if (sealed_open(&sealed, path, STORE_HEADER_LIMIT, "feature store", &ignored))
-        return 0; /* it is looked at again */
-    if (record_integer(record_find(sealed.record.root, "shard_clips"), &found))
-        found = store->shard_clips;
-    sealed_close(&sealed);
-    if (found != store->shard_clips)
-        return error_set(error, ERROR_USAGE,
-                         "%s was begun with shards of %" PRId64 " clips, not %" PRId64
-                         ": say so again, or name another folder",
-                         store->folder, found, store->shard_clips);
-    return 0;
-}
-
 /* Shards from the first that are whole: *whole of them. Their failed videos and hashes are taken
  * over. Of the last one, which was written when the kill came or the power went, every byte is
  * verified. */
@@ -138,9 +120,7 @@ static int take_whole(int64_t *whole, Store *store, Error *error) {
         bool there = file_exists(index), last = !file_exists(next);
         Error why = {0};
         int result = 0;
-        if (there && !*whole)
-            result = check_shard_clips(store, index, &why);
-        if (there && !result)
+        if (there)
             result = store_shard_open(store, *whole, NULL, last, &why);
         const StoreShard *shard = &store->shards[*whole];
         for (int64_t i = 0; there && !result && i < shard->count; i++)

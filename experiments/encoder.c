@@ -96,6 +96,13 @@ static int open_source(FrozenEncoder *e, const char *path, Error *error) {
     return result ? result : recipe_check(&e->recipe, error);
 }
 
+/* What random weights are known by. */
+static void name_random(FrozenEncoder *e, uint64_t seed) {
+    free(e->source);
+    e->source = memory_text("random initialisation, seed %" PRIu64, seed);
+    e->weights = hash_bytes(e->source, strlen(e->source));
+}
+
 /* The recipe as it is used from here on. */
 static int settle_recipe(FrozenEncoder *e, const EncoderArguments *a, Error *error) {
     for (size_t i = 0; i < a->sets.count; i++)
@@ -148,6 +155,8 @@ int encoder_open(FrozenEncoder *e, const EncoderArguments *a, int clips, Error *
         model_new(&e->model, &plan, e->device, error))
         return -1;
     e->width = e->model.teacher.dim * e->model.features.count;
+    if (e->random_init >= 0)
+        name_random(e, (uint64_t)e->random_init);
     return 0;
 }
 
@@ -187,9 +196,7 @@ int encoder_load(FrozenEncoder *e, Error *error) {
 
 void encoder_random(FrozenEncoder *e, uint64_t seed) {
     model_init(&e->model, seed);
-    free(e->source);
-    e->source = memory_text("random initialisation, seed %" PRIu64, seed);
-    e->weights = hash_bytes(e->source, strlen(e->source));
+    name_random(e, seed);
 }
 
 int encoder_index(VideoIndex *index, const FrozenEncoder *e, const char *source, Error *error) {

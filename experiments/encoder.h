@@ -98,7 +98,7 @@ int encoder_index(VideoIndex *index, const FrozenEncoder *encoder, const char *s
 FeatureViews encoder_views(const FrozenEncoder *encoder, int segments, int views);
 
 /* What features of it depend on, as a store's header has it; store_about_free frees its texts.
- * After encoder_load or encoder_random. */
+ * Weights need not be there yet; those of encoder_random are meant only after it. */
 void encoder_about(StoreAbout *about, const FrozenEncoder *encoder, const VideoIndex *index,
                    const FeatureViews *views, bool pooled, StoreType type);
 
