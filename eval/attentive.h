@@ -28,10 +28,12 @@ typedef struct TokenSource {
     int64_t count;  /* sequences */
     int64_t tokens; /* N of a sequence */
     int width;      /* D */
-    /* Tokens of sequences items[n] into out[n][N][D], host; from one thread. NULL `begin`: the same
-     * in every epoch. */
+    /* Tokens of sequences items[n] into out[n][N][D], host; from one thread. */
     int (*read)(float *out, const int64_t *items, int64_t n, void *context, Error *error);
-    int (*begin)(int epoch, void *context, Error *error); /* augmentation on the fly: new views */
+    /* Before each pass over the data: order[count] are the items in the order in which read will be
+     * asked for them, so that they can be made ahead (NULL: ascending); valid during the call.
+     * Augmentation on the fly draws the views of this epoch. NULL `begin`: nothing to be told. */
+    int (*begin)(int epoch, const int64_t *order, void *context, Error *error);
 } TokenSource;
 
 typedef enum AttentiveLoss {

@@ -1,8 +1,8 @@
 /* Checkpoints. See jepa/checkpoint.h. */
 #include "jepa/checkpoint.h"
 #include "base/file.h"
-#include "base/record.h"
 #include "base/safetensors.h"
+#include "base/sealed.h"
 #include "jepa/ranks.h"
 #include <dirent.h>
 #include <errno.h>
@@ -134,18 +134,9 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     if (!result && !state->bare)
         result = save_tensors(folder, OPTIMIZER_FILE, &moments, &header, error);
     if (!result) {
-        Hash hash = hash_bytes(header.buffer.data, header.buffer.size);
-        RecordWriter outer;
-        record_writer_start(&outer);
-        record_put_map(&outer, 2);
-        record_put_text(&outer, "hash");
-        record_put_bytes(&outer, hash.bytes, HASH_BYTES);
-        record_put_text(&outer, "header");
-        record_put_bytes(&outer, header.buffer.data, header.buffer.size);
         char *path = path_join(folder, HEADER_FILE);
-        result = file_write(path, outer.buffer.data, outer.buffer.size, error);
+        result = sealed_write(NULL, path, &header, error);
         free(path);
-        record_writer_free(&outer);
     }
     record_writer_free(&header);
     list_free(&networks);
@@ -364,30 +355,12 @@ static int open_trimmed(Checkpoint *checkpoint, const char *path, Error *error) 
             return -1;
         own = path_join(checkpoint->folder, HEADER_FILE);
     }
-    uint8_t *bytes = NULL;
-    size_t count = 0;
-    Record outer = {0}, inner = {0};
-    int result = file_read(&bytes, &count, own, HEADER_LIMIT, error);
+    Sealed header;
+    int result = sealed_open(&header, own, HEADER_LIMIT, "checkpoint", error);
     if (!result) {
-        result = record_read(&outer, bytes, count, own, error);
-        if (!result) {
-            const uint8_t *header;
-            size_t header_bytes;
-            Hash hash, found;
-            const msgpack_object *object = record_find(outer.root, "header");
-            if (!object || record_bytes(object, &header, &header_bytes) ||
-                read_hash(&hash, record_find(outer.root, "hash")))
-                result = damaged(error, own, "fields are missing");
-            else if (found = hash_bytes(header, header_bytes), !hash_same(&hash, &found))
-                result = damaged(error, own, "its hash does not match");
-            else if (!(result = record_read(&inner, header, header_bytes, own, error))) {
-                result = read_header(checkpoint, inner.root, own, error);
-                checkpoint->hash = hash;
-                record_free(&inner);
-            }
-            record_free(&outer);
-        }
-        free(bytes);
+        result = read_header(checkpoint, header.record.root, own, error);
+        checkpoint->hash = header.hash;
+        sealed_close(&header);
     }
     free(own);
     if (result)
@@ -396,10 +369,7 @@ static int open_trimmed(Checkpoint *checkpoint, const char *path, Error *error) 
 }
 
 int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error) {
-    size_t length = strlen(path); /* a shell's completion ends folders with a slash */
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    char *trimmed = memory_text("%.*s", (int)length, path);
+    char *trimmed = path_trim(path);
     int result = open_trimmed(checkpoint, trimmed, error);
     free(trimmed);
     return result;

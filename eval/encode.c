@@ -1,0 +1,69 @@
+/* Clips through a frozen encoder. See eval/encode.h. */
+#include "eval/encode.h"
+#include "base/log.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define RING_BATCHES 3
+
+int evaluation_draw(void *context, uint64_t job, int attempt, ClipDraw *draw) {
+    const EvaluationClips *clips = context;
+    if (attempt > 0)
+        return 0;
+    const FeatureViews *v = clips->views;
+    uint64_t of_video = (uint64_t)v->segments * (uint64_t)v->views;
+    uint32_t file = clips->index->usable_files[job / of_video];
+    int clip = (int)(job % of_video);
+    clip_draw_evaluation(draw, clips->index, file, clips->spec, clip / v->views, v->segments,
+                         clip % v->views, v->views);
+    return 1;
+}
+
+LoaderConfig evaluation_loader(EvaluationClips *clips, const Model *model, int threads) {
+    const FeatureViews *v = clips->views;
+    return (LoaderConfig){.index = clips->index,
+                          .spec = *clips->spec,
+                          .source = {clips, evaluation_draw},
+                          .jobs = (uint64_t)clips->index->usable * (uint64_t)v->segments *
+                                  (uint64_t)v->views,
+                          .batch = model->plan.samples,
+                          .ring = RING_BATCHES,
+                          .threads = threads,
+                          .timeout = v->timeout,
+                          .cache = v->cache};
+}
+
+int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char network,
+                Error *error) {
+    JEPA_ASSERT(config->batch == model->plan.samples);
+    *encode = (Encode){.model = model, .network = network};
+    if (loader_open(&encode->loader, config, error))
+        return -1;
+    encode->mirror = memory_new((size_t)config->batch, sizeof *encode->mirror);
+    return 0;
+}
+
+const LoaderBatch *encode_next(Encode *encode, Error *error) {
+    Model *model = encode->model;
+    const LoaderBatch *batch = loader_next(encode->loader, error);
+    if (!batch)
+        return NULL;
+    double started = time_now();
+    for (int b = 0; b < batch->count; b++)
+        encode->mirror[b] = batch->slots[b].draw.flip;
+    ModelInput input = {.samples = batch->count,
+                        .pixels = batch->clips,
+                        .values = batch->values,
+                        .mirror = batch->values ? NULL : encode->mirror}; /* done already */
+    model_set_input(model, &input);
+    model_features(model, batch->count, encode->network);
+    encode->wait += batch->wait;
+    encode->encode += time_now() - started;
+    return batch;
+}
+
+void encode_close(Encode *encode) {
+    loader_close(encode->loader);
+    free(encode->mirror);
+    memset(encode, 0, sizeof *encode);
+}
