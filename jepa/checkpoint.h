@@ -1,10 +1,10 @@
 /* Checkpoints: they appear whole or not at all, and hold everything.
  *
- *   RUN/step-N/checkpoint.msgpack     {hash, header}: header is a MessagePack record of step,
- * recipe, index hash, and the BLAKE2b-256 of every tensor; hash is over it
+ *   RUN/step-N/checkpoint.msgpack     {hash, header}: a MessagePack record of step,
+ *                                     recipe, index hash, health (jepa/sentry.h), and the
+ *                                     BLAKE2b-256 of every tensor; hash is over it
  *   RUN/step-N/model.safetensors      encoder.*, predictor.*, target_encoder.*   published names
  *   RUN/step-N/optimizer.safetensors  exp_avg.*, exp_avg_sq.*; an imported checkpoint has none
- *
  *   RUN/best/                         the best one by checkpoint.keep_best: the same files as a
  *                                     step-N had, which may be gone since
  *

@@ -136,24 +136,14 @@ static int take_health(Run *run, bool writes, Error *error) {
     int result = 0;
     if (is_best && writes && (!there || !hash_same(&best.hash, &c->hash)))
         result = checkpoint_keep_best(run->folder, c->step, error); /* it was stopped before that */
-    if (!is_best && there) {
-        h->best_by = best.health.best_by;
-        h->best = best.health.best;
-        h->best_step = best.health.best_step;
-        h->best_branch = best.health.best_branch;
-    } else if (!is_best) {
+    if (!is_best && there)
+        health_keep_best(h, &best.health);
+    else if (!is_best)
         h->best_by = KEEP_BEST_NONE;
-    }
     if (there)
         checkpoint_close(&best);
     free(folder);
-    for (int i = 0; i < run->rewinds.count; i++) { /* what was gone back to was sound */
-        int64_t to = run->rewinds.rewind[i].to;
-        if (to <= c->step && to > h->sound)
-            h->sound = to;
-        if (to == c->step)
-            h->complaints = 0;
-    }
+    health_go_on(h, &run->rewinds, c->step);
     return result;
 }
 

@@ -64,6 +64,10 @@ bool run_exists(const char *folder);
 /* Everything written so far to the disk; before a checkpoint. */
 int run_flush(Run *run, Error *error);
 
+/* Takes the rows of this step and later ones out of quarantine.csv, which says no branch, and
+ * leaves it open: for a run that goes back. */
+int run_cut_quarantine(Run *run, int64_t step, Error *error);
+
 /* plans.txt of the device's choices, and back into the device (before anything is planned). Nothing
  * where the device chooses nothing, or there is no such file. */
 int run_save_plans(const Run *run, const Device *device, Error *error);

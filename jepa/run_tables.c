@@ -104,7 +104,7 @@ static char *diagnostics_header(void) {
     return all;
 }
 
-int run_open_quarantine(Run *run, int64_t step, Error *error) {
+int run_cut_quarantine(Run *run, int64_t step, Error *error) {
     const Kept kept = {0, -1, step < 0 ? 0 : step, 0};
     if (run->quarantine)
         fclose(run->quarantine);
@@ -120,7 +120,7 @@ int run_open_tables(Run *run, int64_t step, int64_t branch, Error *error) {
     const Kept diagnostics = {0, 1, step + 1, branch};
     char *header = diagnostics_header();
     int result = open_table(&run->log, run->folder, "log.csv", LOG_HEADER, &log, error) ||
-                 run_open_quarantine(run, step, error) ||
+                 run_cut_quarantine(run, step, error) ||
                  open_table(&run->diagnostics, run->folder, "diagnostics.csv", header, &diagnostics,
                             error);
     free(header);

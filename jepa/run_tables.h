@@ -9,8 +9,6 @@
  * steps that are done again would come twice, so they go, as does a last line that a crash cut
  * short; rows of earlier branches stay where a column says of which they are. */
 int run_open_tables(Run *run, int64_t step, int64_t branch, Error *error);
-/* The same for quarantine.csv alone, whose rows do not say their branch. */
-int run_open_quarantine(Run *run, int64_t step, Error *error);
 /* Rows of changes.csv: what the recipe was and is from this step on. */
 int run_note_changes(const Run *run, const RecipeChanges *changes, int64_t step, Error *error);
 

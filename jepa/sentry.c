@@ -28,6 +28,23 @@ void health_start(Health *health) {
     *health = (Health){.lr_scale = 1};
 }
 
+void health_go_on(Health *h, const Rewinds *rewinds, int64_t steps) {
+    for (int i = 0; i < rewinds->count; i++) {
+        int64_t to = rewinds->rewind[i].to;
+        if (to <= steps && to > h->sound)
+            h->sound = to;
+        if (to == steps)
+            h->complaints = 0;
+    }
+}
+
+void health_keep_best(Health *h, const Health *from) {
+    h->best_by = from->best_by;
+    h->best = from->best;
+    h->best_step = from->best_step;
+    h->best_branch = from->best_branch;
+}
+
 static double threshold(const Recipe *recipe, size_t offset) {
     return offset ? *(const double *)(const void *)((const char *)recipe + offset) : 0;
 }

@@ -15,6 +15,7 @@
 #include "base/record.h"
 #include "jepa/diagnosis.h"
 #include "jepa/recipe.h"
+#include "jepa/rewinds.h"
 
 #define SENTRY_WATCHED 5
 
@@ -32,6 +33,11 @@ typedef struct Health {
 } Health;
 
 void health_start(Health *health);
+/* What is remembered where a run goes on from a checkpoint of so many steps: what it has gone back
+ * to was sound, and is complained of no longer. */
+void health_go_on(Health *health, const Rewinds *rewinds, int64_t steps);
+/* Takes over what is remembered of the best checkpoint. */
+void health_keep_best(Health *health, const Health *from);
 
 typedef struct SentryVerdict {
     bool complains, acts;
