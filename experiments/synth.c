@@ -48,10 +48,11 @@ int command_synth(int argc, char **argv) {
         "Renders and encodes a labelled video data set in which no single frame gives the class "
         "away: two textured shapes move left or right, turn clockwise or counterclockwise, collide "
         "or pass, return from behind a pillar or vanish there while another comes out. Writes "
-        "DIR/<class>/<class>_NNNNNN.mp4, DIR/videos.csv (\"path label\") and DIR/states.msgpack "
-        "(for every video: file, label, pillar, and for every object its looks and, frame by "
-        "frame, "
-        "x, y, angle, vx, vy, visible)."};
+        "DIR/<class>/<class>_NNNNNN.mp4, DIR/videos.csv (\"path label\"), DIR/targets.csv (for "
+        "jepa probe --task regression: file,x1,y1,vx1,vy1,x2,y2,vx2,vy2 of the upper and the lower "
+        "object at the middle frame, in sides of the frame and sides per second) and "
+        "DIR/states.msgpack (for every video: file, label, pillar, and for every object its looks "
+        "and, frame by frame, x, y, angle, vx, vy, visible)."};
     Error error = {0};
     TextList rest = {0};
     int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
