@@ -8,6 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#define BOX_HEAD   8                 /* bytes: size and kind of a box */
+#define FILE_LIMIT ((size_t)1 << 30) /* of one video: box sizes have 32 bits */
 
 typedef struct Work { /* shared by the workers; everything below `lock` is guarded by it */
     int count;
@@ -96,4 +100,61 @@ void output_remove(const char *out, const char *name) {
     char *path = path_join(out, name);
     remove(path);
     free(path);
+}
+
+/* A box of `room` bytes: its size, big-endian, "free", zeros (ISO/IEC 14496-12, 8.1.2). */
+static int write_padded(const char *path, const uint8_t *bytes, size_t count, size_t room,
+                        Error *error) {
+    const uint8_t head[BOX_HEAD] = {(uint8_t)(room >> 24),
+                                    (uint8_t)(room >> 16),
+                                    (uint8_t)(room >> 8),
+                                    (uint8_t)room,
+                                    'f',
+                                    'r',
+                                    'e',
+                                    'e'};
+    uint8_t *zeros = memory_new(room, 1);
+    FileWriter file;
+    int result = file_writer_open(&file, path, error);
+    if (!result) {
+        result = file_writer_put(&file, bytes, count, error);
+        if (!result)
+            result = file_writer_put(&file, head, BOX_HEAD, error);
+        if (!result)
+            result = file_writer_put(&file, zeros, room - BOX_HEAD, error);
+        if (!result)
+            result = file_writer_commit(&file, error);
+        else
+            file_writer_abandon(&file);
+    }
+    free(zeros);
+    return result;
+}
+
+int output_level(int64_t *bytes, const char *out, const char *const *names, int count,
+                 Error *error) {
+    size_t most = 0;
+    int result = 0;
+    for (int i = 0; i < count && !result; i++) {
+        struct stat about;
+        char *path = path_join(out, names[i]);
+        if (stat(path, &about))
+            result = error_set(error, ERROR_RUN, "%s vanished while it was written", path);
+        else if ((size_t)about.st_size > most)
+            most = (size_t)about.st_size;
+        free(path);
+    }
+    most += BOX_HEAD; /* the largest has a box as well */
+    for (int i = 0; i < count && !result; i++) {
+        char *path = path_join(out, names[i]);
+        uint8_t *file = NULL;
+        size_t size;
+        result = file_read(&file, &size, path, FILE_LIMIT, error);
+        if (!result)
+            result = write_padded(path, file, size, most - size, error);
+        free(file);
+        free(path);
+    }
+    *bytes = (int64_t)most;
+    return result;
 }

@@ -4,6 +4,7 @@
 #define JEPA_VIDEO_OUTPUT_H
 
 #include "base/error.h"
+#include <stdint.h>
 
 /* `out` must be free to use: absent, or a folder with nothing in it; *exists tells which. */
 int output_check(const char *out, int *exists, Error *error);
@@ -19,5 +20,10 @@ int output_fill(const char *what, int count, int threads, OutputMake make, void 
 int output_folder(const char *out, const char *name, Error *error);
 /* Removes OUT/NAME: a file; or a folder, if nothing is in it. What is not there stays so. */
 void output_remove(const char *out, const char *name);
+
+/* Brings MP4 files OUT/names[0..count-1] to one size by a `free` box at the end of each, which
+ * every reader skips; *bytes is that size. Each is written beside and renamed. */
+int output_level(int64_t *bytes, const char *out, const char *const *names, int count,
+                 Error *error);
 
 #endif
