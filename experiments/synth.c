@@ -8,8 +8,10 @@
 #include "experiments/options.h"
 #include "kernels/device.h"
 #include "video/encode.h"
+#include "video/physics.h"
 #include "video/variants.h"
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -27,7 +29,8 @@
 
 typedef struct SynthArguments {
     const char *out, *from;
-    int64_t videos, per_source, seed, size, frames, fps, threads;
+    bool physics;
+    int64_t videos, per_source, pairs, seed, size, frames, fps, threads;
 } SynthArguments;
 
 /* `other` stands for an option that was not given. */
@@ -62,6 +65,7 @@ static int render(const SynthArguments *a, Error *error) {
     if (a->videos == NOT_GIVEN)
         return error_set(error, ERROR_USAGE, "--videos N is missing: how many videos, at least 1?");
     if (check_absent("per-source", a->per_source, "rendered videos", error) ||
+        check_absent("pairs", a->pairs, "--videos; add --physics", error) ||
         check_range("videos", a->videos, 1, VIDEOS_MAX, error) ||
         check_range("size", size, SIZE_MIN, SIZE_MAX_PX, error) ||
         check_even("size", size, "4:2:0 halves it", error) ||
@@ -107,6 +111,7 @@ static int vary(const SynthArguments *a, Error *error) {
     int64_t size = given(a->size, 128), frames = given(a->frames, 32);
     int64_t per_source = given(a->per_source, 1);
     if (check_absent("videos", a->videos, "--from", error) ||
+        check_absent("pairs", a->pairs, "--from", error) ||
         check_range("size", size, VARIANT_SIZE_MIN, VARIANT_SIZE_MAX, error) ||
         check_even("size", size, "4:2:0 halves it", error) ||
         check_range("frames", frames, VARIANT_FRAMES_MIN, VARIANT_FRAMES_MAX, error) ||
@@ -155,9 +160,43 @@ static int vary(const SynthArguments *a, Error *error) {
     return 0;
 }
 
+/* ---- pairs of possible and impossible events ---- */
+
+static int render_pairs(const SynthArguments *a, Error *error) {
+    int64_t size = given(a->size, 96), frames = given(a->frames, 48);
+    if (a->pairs == NOT_GIVEN)
+        return error_set(error, ERROR_USAGE,
+                         "--pairs N is missing: how many pairs of each kind, at least 2?");
+    if (check_absent("videos", a->videos, "--physics", error) ||
+        check_absent("per-source", a->per_source, "--physics", error) ||
+        check_range("pairs", a->pairs, 2, PHYSICS_PAIRS_MAX, error) ||
+        check_even("pairs", a->pairs, "two pairs of a scene exchange their endings", error) ||
+        check_range("size", size, PHYSICS_SIZE_MIN, SIZE_MAX_PX, error) ||
+        check_even("size", size, "4:2:0 halves it", error) ||
+        check_range("frames", frames, PHYSICS_FRAMES_MIN, FRAMES_MAX, error))
+        return -1;
+    PhysicsSpec spec = {.pairs = (int)a->pairs,
+                        .seed = (uint64_t)a->seed,
+                        .size = (int)size,
+                        .frames = (int)frames,
+                        .fps = (int)a->fps,
+                        .threads = (int)a->threads};
+    double started = time_now();
+    if (physics_write(a->out, &spec, error))
+        return -1;
+    printf("%" PRId64 " pairs of possible and impossible videos of each of %d kinds (", a->pairs,
+           PHYSICS_KINDS);
+    for (int k = 0; k < PHYSICS_KINDS; k++)
+        printf("%s%s", k ? ", " : "", physics_kind_name((PhysicsKind)k));
+    printf("), %" PRId64 "x%" PRId64 ", %" PRId64 " frames, encoded by %s, %.1f s: %s/pairs.csv\n",
+           size, size, frames, video_writer_codec(), time_now() - started, a->out);
+    return 0;
+}
+
 int command_synth(int argc, char **argv) {
     SynthArguments a = {.videos = NOT_GIVEN,
                         .per_source = NOT_GIVEN,
+                        .pairs = NOT_GIVEN,
                         .size = NOT_GIVEN,
                         .frames = NOT_GIVEN,
                         .fps = 16};
@@ -168,11 +207,15 @@ int command_synth(int argc, char **argv) {
         {"per-source", "N",
          "with --from: so many stretches of a source, as far as they fit (default 1)",
          OPTION_INTEGER, &a.per_source},
+        {"physics", NULL, "pairs of possible and impossible events instead", OPTION_FLAG,
+         &a.physics},
+        {"pairs", "N", "with --physics: so many of each of the 4 kinds, even", OPTION_INTEGER,
+         &a.pairs},
         {"seed", "S", "same seed, same bytes (default 0)", OPTION_INTEGER, &a.seed},
         {"size", "PIXELS", "height and width, even (default 96; with --from 128)", OPTION_INTEGER,
          &a.size},
-        {"frames", "N", "frames in a video (default 40; with --from 32)", OPTION_INTEGER,
-         &a.frames},
+        {"frames", "N", "frames in a video (default 40; with --from 32, with --physics 48)",
+         OPTION_INTEGER, &a.frames},
         {"fps", "N", "frames per second when played (default 16)", OPTION_INTEGER, &a.fps},
         {"threads", "N", "videos made at a time; 0: one per core (default)", OPTION_INTEGER,
          &a.threads},
@@ -180,7 +223,8 @@ int command_synth(int argc, char **argv) {
     const CommandHelp help = {
         "jepa synth --out DIR --videos N [--seed S] [--size 96] [--frames 40] [--fps 16]"
         " [--threads N], or: jepa synth --from FOLDER|LIST.csv --out DIR [--per-source 1] "
-        "[--size 128] [--frames 32] ...",
+        "[--size 128] [--frames 32] ..., or: jepa synth --physics --pairs N --out DIR "
+        "[--size 96] [--frames 48] ...",
         "Renders and encodes a labelled video data set in which no single frame gives the class "
         "away: two textured shapes move left or right, turn clockwise or counterclockwise, collide "
         "or pass, return from behind a pillar or vanish there while another comes out. Writes "
@@ -192,7 +236,12 @@ int command_synth(int argc, char **argv) {
         "variants of real videos: forward, reversed, double_speed, halves_swapped and frozen, of "
         "one size, rate and length and from the same pictures, as "
         "DIR/<class>/<source>_<class>.mp4, with the lists DIR/train.csv and DIR/test.csv (split "
-        "by source), DIR/videos.csv, DIR/manifest.csv and DIR/left_out.csv."};
+        "by source), DIR/videos.csv, DIR/manifest.csv and DIR/left_out.csv. With --physics it "
+        "renders pairs of videos that are the same up to an event and then possible or impossible: "
+        "a body jumps, changes its shape or texture behind a pillar, passes through a wall, "
+        "vanishes or appears behind a pillar, as DIR/<kind>/<kind>_NNNNN_possible.mp4 and "
+        "_impossible.mp4, with DIR/pairs.csv. Two pairs of a scene exchange their endings, so that "
+        "no ending and no beginning by itself tells."};
     Error error = {0};
     TextList rest = {0};
     int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
@@ -207,7 +256,11 @@ int command_synth(int argc, char **argv) {
                  check_range("fps", a.fps, 1, FPS_MAX, &error) == 0 &&
                  check_range("threads", a.threads, 0, THREADS_MAX, &error) == 0) {
             a.threads = a.threads ? a.threads : device_threads_available();
-            if (a.from)
+            if (a.from && a.physics)
+                error_set(&error, ERROR_USAGE, "--from and --physics: one of them");
+            else if (a.physics)
+                render_pairs(&a, &error);
+            else if (a.from)
                 vary(&a, &error);
             else
                 render(&a, &error);

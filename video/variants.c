@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Of 255. Among 125 surveillance stretches one lies below it (0.108), of which only the coding
  * moves; at 0.2 to 0.3 it is a little flicker and a clock. manifest.csv has it for whoever wants
@@ -272,7 +273,7 @@ static void clear(const Work *work, int existed) {
     for (int k = 0; k < VARIANT_CLASSES; k++)
         output_remove(work->out, variant_class_name((VariantClass)k));
     if (!existed)
-        output_remove(work->out, "");
+        rmdir(work->out);
 }
 
 int variants_write(VariantSummary *summary, const char *out, const VideoIndex *index,

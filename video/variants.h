@@ -20,9 +20,9 @@
  *     up to the same number of bytes;
  *   - rhythm: a source is taken in one whole step, s = 1, 2, ..., the one with the smallest
  *     |log(rate / (s fps))|, and never by the nearest frame to a time: from 24 to 16 frames a
- * second that would be steps of 1, 2, 1, 2 in forward and 3, 3, 3 in double_speed, which tells them
- *     apart without looking at speed. So a source plays `pace` = s fps / rate times as fast as it
- *     was, from 1/sqrt 2 to less than sqrt 2 times: no forward is as fast as any double_speed.
+ *     second that would be steps of 1, 2, 1, 2 in forward and 3, 3, 3 in double_speed, which tells
+ *     them apart without looking at speed. So a source plays `pace` = s fps / rate times as fast as
+ *     it was, from 1/sqrt 2 to less than sqrt 2 times: no forward is as fast as any double_speed.
  *     Sources with a rate of fps / sqrt 2 or less are left out;
  *   - stillness: a stretch in which nothing moves is left out, because its five videos are one
  *     (those in which little moves are hard, in every class alike).
@@ -32,7 +32,7 @@
  *   - halves_swapped has a cut in its middle, and a source with cuts of its own looks like it;
  *   - double_speed shows a stretch twice as long, whose first and last quarter no other class has;
  *   - the source's own coding has a direction: its pictures get sharper or blurrier towards the
- * next keyframe, and reversed turns that round. Scaling down hides it, but not all of it;
+ *     next keyframe, and reversed turns that round. Scaling down hides it, but not all of it;
  *   - pictures that a source repeats (24 frames a second stored as 30) are a rhythm again, uneven
  *     time stamps another;
  *   - a clock in the picture, for who can read it;
