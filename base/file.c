@@ -243,6 +243,25 @@ char *path_folder(const char *path) {
     return slash == path ? memory_text("/") : memory_text("%.*s", (int)(slash - path), path);
 }
 
+bool path_within(const char *path, const char *folder) {
+    char *around = folder_exists(folder) ? realpath(folder, NULL) : NULL, *inner = NULL;
+    char *ancestor = memory_text("%s", path); /* the first one above `path` that exists */
+    while (around && !(inner = realpath(ancestor, NULL)) && strcmp(ancestor, ".")) {
+        char *above = path_folder(ancestor);
+        free(ancestor);
+        ancestor = above;
+    }
+    size_t length = around ? strlen(around) : 0;
+    if (length && around[length - 1] == '/')
+        length--; /* the root */
+    bool within = around && inner && !strncmp(inner, around, length) &&
+                  (!inner[length] || inner[length] == '/');
+    free(ancestor);
+    free(around);
+    free(inner);
+    return within;
+}
+
 int lock_take(const char *path, Error *error) {
     int lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock < 0)

@@ -45,6 +45,8 @@ char *path_join(const char *folder, const char *name); /* caller frees; an absol
 const char *path_name(const char *path);               /* the part after the last '/' */
 char *path_trim(const char *path);   /* without slashes at its end; caller frees */
 char *path_folder(const char *path); /* the part before it, "." if none; caller frees */
+/* Would `path`, which need not exist yet, lie in the folder or be it? Links are followed. */
+bool path_within(const char *path, const char *folder);
 
 /* An exclusive lock on `path` (created if missing) that dies with its process.
  * Returns a file descriptor >= 0, or -1 with an error that names the holder's process id. */

@@ -165,6 +165,11 @@ int video_writer_open(VideoWriter **writer, const char *path, int width, int hei
     return video_writer_open_with(writer, path, width, height, fps, NULL, error);
 }
 
+int video_writer_open_intra(VideoWriter **writer, const char *path, int width, int height, int fps,
+                            Error *error) {
+    return video_writer_open_with(writer, path, width, height, fps, NULL, error);
+}
+
 struct AVFrame *video_writer_picture(VideoWriter *writer, Error *error) {
     (void)writer;
     ffmpeg_needed(error);

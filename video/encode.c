@@ -4,9 +4,9 @@
  * Encoders are tried in this order and the first that opens is used: libx264, libopenh264, any
  * other software H.264 encoder, and MPEG-4 part 2, which is part of libavcodec itself. Limited
  * range; the matrix is BT.601 below 720 lines and BT.709 from there on, as players assume, and the
- * stream says so. A keyframe every 12 frames, no B-frames: frame n is packet n. One thread, no time
- * stamps or version strings from the muxer: equal pictures give equal bytes. The file is written as
- * `path`.partial, flushed to disk and renamed.
+ * stream says so. A keyframe every 12 frames (or each), no B-frames: frame n is packet n. One
+ * thread, no time stamps or version strings from the muxer: equal pictures give equal bytes. The
+ * file is written as `path`.partial, flushed to disk and renamed.
  */
 #include "video/encode.h"
 #include "base/file.h"
@@ -21,12 +21,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEYFRAME_EVERY 12 /* frames */
-#define H264_QUALITY   18 /* crf: close to what the eye can tell apart */
-#define MPEG4_QUALITY  2  /* quantiser, 1 (best) to 31 */
-#define HD_LINES       720
-#define SIZE_MAX_SIDE  8192 /* pixels */
-#define QUIET          64   /* added to the level of libavcodec's messages: they never show */
+#define KEYFRAME_EVERY  12 /* frames */
+#define H264_QUALITY    18 /* crf: close to what the eye can tell apart */
+#define INTRA_QUANTISER 20 /* QP of pictures coded one by one: finer than the eye can tell */
+#define MPEG4_QUALITY   2  /* quantiser, 1 (best) to 31 */
+#define HD_LINES        720
+#define SIZE_MAX_SIDE   8192 /* pixels */
+#define QUIET           64   /* added to the level of libavcodec's messages: they never show */
 
 struct VideoWriter {
     char *path, *partial;
@@ -91,7 +92,8 @@ static AVCodecContext *encoder_open(const AVCodec *codec, const VideoWriterSpec 
     encoder->color_trc = (enum AVColorTransferCharacteristic)spec->transfer;
     AVDictionary *options = NULL;
     if (strcmp(codec->name, "libx264") == 0) {
-        av_dict_set_int(&options, "crf", spec->crf, 0);
+        av_dict_set_int(&options, spec->quantiser > 0 ? "qp" : "crf",
+                        spec->quantiser > 0 ? spec->quantiser : spec->crf, 0);
         av_dict_set(&options, "preset", "fast", 0);
     } else if (codec->id == AV_CODEC_ID_H264) { /* others know a bit rate only: 0.5 bit per pixel */
         double fps = spec->rate.num > 0 ? av_q2d(rational(spec->rate)) : 25;
@@ -258,14 +260,27 @@ int video_writer_open_spec(VideoWriter **out, const char *path, const VideoWrite
     return 0;
 }
 
-int video_writer_open_with(VideoWriter **out, const char *path, int width, int height, int fps,
-                           const char *encoder, Error *error) {
+static int open_plain(VideoWriter **out, const char *path, int fps, const VideoWriterSpec *spec,
+                      Error *error) {
     *out = NULL;
     if (fps < 1 || fps > 1000)
         return error_set(error, ERROR_USAGE, "%s: frames per second must be 1 to 1000, not %d",
                          path, fps);
+    return video_writer_open_spec(out, path, spec, error);
+}
+
+int video_writer_open_with(VideoWriter **out, const char *path, int width, int height, int fps,
+                           const char *encoder, Error *error) {
     VideoWriterSpec spec = plain_spec(width, height, fps, encoder);
-    return video_writer_open_spec(out, path, &spec, error);
+    return open_plain(out, path, fps, &spec, error);
+}
+
+int video_writer_open_intra(VideoWriter **out, const char *path, int width, int height, int fps,
+                            Error *error) {
+    VideoWriterSpec spec = plain_spec(width, height, fps, NULL);
+    spec.gop = 1;
+    spec.quantiser = INTRA_QUANTISER;
+    return open_plain(out, path, fps, &spec, error);
 }
 
 int video_writer_open(VideoWriter **writer, const char *path, int width, int height, int fps,
