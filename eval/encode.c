@@ -1,6 +1,5 @@
 /* Clips through a frozen encoder. See eval/encode.h. */
 #include "eval/encode.h"
-#include "base/log.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,12 +32,24 @@ LoaderConfig evaluation_loader(EvaluationClips *clips, const Model *model, int t
                           .cache = v->cache};
 }
 
-int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char network,
+int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char network, bool pooled,
                 Error *error) {
+    int64_t width = (int64_t)model->teacher.dim * model->features.count;
+    Device *device = model->device;
     JEPA_ASSERT(config->batch == model->plan.samples);
-    *encode = (Encode){.model = model, .network = network};
-    if (loader_open(&encode->loader, config, error))
+    *encode = (Encode){.model = model,
+                       .network = network,
+                       .pooled = pooled,
+                       .clip = pooled ? width : width * model->rows};
+    void *means = NULL;
+    size_t bytes = (size_t)(config->batch * width) * sizeof(float);
+    if (pooled && device->allocate(&means, bytes, device, error))
         return -1;
+    encode->means = means;
+    if (loader_open(&encode->loader, config, error)) {
+        encode_close(encode);
+        return -1;
+    }
     encode->mirror = memory_new((size_t)config->batch, sizeof *encode->mirror);
     return 0;
 }
@@ -48,7 +59,6 @@ const LoaderBatch *encode_next(Encode *encode, Error *error) {
     const LoaderBatch *batch = loader_next(encode->loader, error);
     if (!batch)
         return NULL;
-    double started = time_now();
     for (int b = 0; b < batch->count; b++)
         encode->mirror[b] = batch->slots[b].draw.flip;
     ModelInput input = {.samples = batch->count,
@@ -58,12 +68,23 @@ const LoaderBatch *encode_next(Encode *encode, Error *error) {
     model_set_input(model, &input);
     model_features(model, batch->count, encode->network);
     encode->wait += batch->wait;
-    encode->encode += time_now() - started;
     return batch;
+}
+
+void encode_rows(float *rows, const Encode *encode, int count) {
+    const Model *model = encode->model;
+    Device *device = model->device;
+    if (encode->pooled)
+        device->rows_mean(encode->means, model->target_out, model->cu_target_clips, count,
+                          encode->clip, device);
+    device->download(rows, encode->pooled ? encode->means : model->target_out,
+                     (size_t)(count * encode->clip) * sizeof *rows, device);
 }
 
 void encode_close(Encode *encode) {
     loader_close(encode->loader);
+    if (encode->means)
+        encode->model->device->release(encode->means, encode->model->device);
     free(encode->mirror);
     memset(encode, 0, sizeof *encode);
 }

@@ -3,8 +3,9 @@
  * multiply by the number of rows), so who wants the same again cuts the jobs into the same batches.
  *
  *   Encode e;
- *   encode_open(&e, model, &loader_config, 't', &error)
+ *   encode_open(&e, model, &loader_config, 't', pooled, &error)
  *   while ((batch = encode_next(&e, &error)))      model->target_out: tokens of batch->count clips
+ *       encode_rows(rows, &e, batch->count)        the same, or each clip's mean, on the host
  *   encode_close(&e)
  */
 #ifndef JEPA_EVAL_ENCODE_H
@@ -37,19 +38,23 @@ typedef struct Encode {
     Model *model;
     Loader *loader;
     char network;
+    bool pooled;
+    int64_t clip;    /* values of a clip's rows: N · D, or D when pooled */
+    float *means;    /* [samples][D] on the device, when pooled; else NULL */
     uint8_t *mirror; /* [samples] which clips the device mirrors */
     double wait;     /* seconds that it waited for decoded clips so far */
-    double
-        encode; /* seconds of the encoder's passes, upload included; on a GPU of asking for them */
 } Encode;
 
 /* config->batch must be model->plan.samples. `network`: 't' target encoder or 'c' context encoder.
- */
-int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char network,
+ * `pooled`: encode_rows gives the mean of each clip's tokens. */
+int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char network, bool pooled,
                 Error *error);
 /* The next batch, its tokens in model->target_out [count · rows][width], mirrored where drawn so;
  * those of a failed slot mean nothing. NULL at the end, or with `error` set. */
 const LoaderBatch *encode_next(Encode *encode, Error *error);
+/* Rows of the `count` clips of that batch into rows[count][N][D], or [count][D] when pooled; host.
+ * Waits for a GPU. */
+void encode_rows(float *rows, const Encode *encode, int count);
 void encode_close(Encode *encode);
 
 #endif

@@ -30,14 +30,8 @@ int features_extract(Features *features, Model *model, const VideoIndex *index,
     LoaderConfig config = evaluation_loader(&evaluation, model, threads);
     Encode encode;
     memset(features, 0, sizeof *features);
-    if (encode_open(&encode, model, &config, network, error))
+    if (encode_open(&encode, model, &config, network, true, error))
         return -1;
-    void *pooled_memory;
-    size_t pooled_bytes = (size_t)model->plan.samples * (size_t)width * sizeof(float);
-    if (model->device->allocate(&pooled_memory, pooled_bytes, model->device, error)) {
-        encode_close(&encode);
-        return -1;
-    }
     float *pooled = memory_new((size_t)model->plan.samples * (size_t)width, sizeof *pooled);
     double *sums = memory_new(videos * (size_t)width, sizeof *sums);
     bool *failed = memory_new(videos, sizeof *failed);
@@ -46,15 +40,12 @@ int features_extract(Features *features, Model *model, const VideoIndex *index,
     const LoaderBatch *batch;
     Error stopped = {0};
     while ((batch = encode_next(&encode, &stopped))) {
-        model->device->rows_mean(pooled_memory, model->target_out, model->cu_target_clips,
-                                 batch->count, width, model->device);
-        model->device->download(pooled, pooled_memory, pooled_bytes, model->device);
+        encode_rows(pooled, &encode, batch->count);
         add_batch(sums, failed, pooled, batch, clips, width);
         progress_show(&progress, (double)(batch->first_job + (uint64_t)batch->count), "clips");
     }
     progress_end(&progress);
     encode_close(&encode);
-    model->device->release(pooled_memory, model->device);
 
     features->width = width;
     features->rows = memory_new(videos * (size_t)width, sizeof *features->rows);

@@ -211,20 +211,6 @@ static void note_failed(Store *store, const LoaderBatch *batch) {
     }
 }
 
-/* Rows of a batch to the host, pooled on the device where asked for. */
-static void bring(float *rows, void *pooled, const Model *model, const StoreAbout *about,
-                  int count) {
-    Device *device = model->device;
-    const void *from = model->target_out;
-    if (about->pooled) {
-        device->rows_mean(pooled, model->target_out, model->cu_target_clips, count, about->width,
-                          device);
-        from = pooled;
-    }
-    size_t bytes = (size_t)count * (size_t)about->rows * (size_t)about->width * sizeof *rows;
-    device->download(rows, from, bytes, device);
-}
-
 /* Is there room for what is still to come? A file system may be wrong about it, so it only warns.
  */
 static void check_room(const Store *store, int64_t clips) {
@@ -241,19 +227,12 @@ static int extract(StoreReport *report, Store *store, Model *model, LoaderConfig
     Device *device = model->device;
     ShardWriter *writer;
     Encode encode;
-    void *pooled = NULL;
-    size_t bytes = (size_t)model->plan.samples * (size_t)store->about.width * sizeof(float);
     config->first_job = (uint64_t)(whole * store->shard_clips);
-    if (store->about.pooled && device->allocate(&pooled, bytes, device, error))
-        return -1;
     /* on the CPU the encoder has the cores */
     int threads = device->on_host ? 1 : device->threads;
+    if (encode_open(&encode, model, config, store->about.network, store->about.pooled, error))
+        return -1;
     int result = shard_writer_open(&writer, store, whole, config->batch, threads, error);
-    if (!result && encode_open(&encode, model, config, store->about.network, error)) {
-        Error ignored;
-        shard_writer_close(writer, &ignored);
-        result = -1;
-    }
     if (!result) {
         Progress progress;
         const LoaderBatch *batch;
@@ -262,14 +241,12 @@ static int extract(StoreReport *report, Store *store, Model *model, LoaderConfig
         double started = time_now();
         progress_start(&progress, "features", (double)config->jobs, (double)config->first_job);
         while ((batch = encode_next(&encode, &stopped)) && (rows = shard_writer_place(writer))) {
-            bring(rows, pooled, model, &store->about, batch->count);
+            encode_rows(rows, &encode, batch->count);
             note_failed(store, batch);
             shard_writer_give(writer, batch);
             progress_show(&progress, (double)(batch->first_job + (uint64_t)batch->count), "clips");
         }
         progress_end(&progress);
-        report->wait = encode.wait;
-        encode_close(&encode);
         result = shard_writer_close(writer, error);
         report->seconds = time_now() - started;
         if (!result && stopped.code) {
@@ -277,8 +254,8 @@ static int extract(StoreReport *report, Store *store, Model *model, LoaderConfig
             result = -1;
         }
     }
-    if (pooled)
-        device->release(pooled, device);
+    report->wait = encode.wait;
+    encode_close(&encode);
     return result;
 }
 

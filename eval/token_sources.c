@@ -159,7 +159,7 @@ static int begin(int epoch, const int64_t *order, void *context, Error *error) {
                            .threads = s->threads,
                            .timeout = s->timeout,
                            .cache = s->cache};
-    if (encode_open(&t->encode, s->model, &config, s->network, error))
+    if (encode_open(&t->encode, s->model, &config, s->network, false, error))
         return -1;
     t->begun = true;
     return 0;
@@ -182,7 +182,6 @@ static int check_slots(AugmentedTokens *t, const LoaderBatch *batch, Error *erro
 
 /* The batch of the clip that is next. */
 static int next_batch(AugmentedTokens *t, Error *error) {
-    Model *model = t->settings.model;
     Error stopped = {0};
     const LoaderBatch *batch = encode_next(&t->encode, &stopped);
     JEPA_ASSERT(batch || stopped.code); /* it has as many clips as are asked for */
@@ -194,9 +193,7 @@ static int next_batch(AugmentedTokens *t, Error *error) {
     t->held = batch->count;
     if (check_slots(t, batch, error))
         return -1;
-    int64_t width = (int64_t)model->teacher.dim * model->features.count;
-    size_t values = (size_t)batch->count * (size_t)model->rows * (size_t)width;
-    model->device->download(t->rows, model->target_out, values * sizeof(float), model->device);
+    encode_rows(t->rows, &t->encode, batch->count);
     return 0;
 }
 
