@@ -60,6 +60,7 @@ typedef enum PhysicsKind {
 #define PHYSICS_PAIRS_MAX  100000 /* file names have five digits */
 #define PHYSICS_SIZE_MIN   64     /* below, bodies stick out of what should hide them */
 #define PHYSICS_FRAMES_MIN 32
+#define PHYSICS_FRAMES_MAX 1000 /* a file is brought to its size in memory */
 
 typedef struct PhysicsSpec {
     int pairs; /* of each kind, even: a scene gives two */
