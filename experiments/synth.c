@@ -173,7 +173,7 @@ static int render_pairs(const SynthArguments *a, Error *error) {
         check_even("pairs", a->pairs, "two pairs of a scene exchange their endings", error) ||
         check_range("size", size, PHYSICS_SIZE_MIN, SIZE_MAX_PX, error) ||
         check_even("size", size, "4:2:0 halves it", error) ||
-        check_range("frames", frames, PHYSICS_FRAMES_MIN, FRAMES_MAX, error))
+        check_range("frames", frames, PHYSICS_FRAMES_MIN, PHYSICS_FRAMES_MAX, error))
         return -1;
     PhysicsSpec spec = {.pairs = (int)a->pairs,
                         .seed = (uint64_t)a->seed,

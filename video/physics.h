@@ -60,6 +60,7 @@ typedef enum PhysicsKind {
 #define PHYSICS_PAIRS_MAX  100000 /* file names have five digits */
 #define PHYSICS_SIZE_MIN   64     /* below, bodies stick out of what should hide them */
 #define PHYSICS_FRAMES_MIN 32
+#define PHYSICS_FRAMES_MAX 1000 /* a file is brought to its size in memory */
 
 typedef struct PhysicsSpec {
     int pairs; /* of each kind, even: a scene gives two */
@@ -74,16 +75,19 @@ const char *physics_kind_name(PhysicsKind kind);
 
 /* Writes, into a folder that is new or empty,
  *     OUT/<kind>/<kind>_NNNNN_possible.mp4, OUT/<kind>/<kind>_NNNNN_impossible.mp4
- *     OUT/pairs.csv, last:
- * kind,pair,possible,impossible,event_frame,switch_frame,occluder,what,scene with paths relative to
- * OUT; event_frame: the first frame (from 0) in which the two videos of the pair differ, found by
+ *     OUT/pairs.csv, last, with paths relative to OUT and these columns:
+ *         kind,pair,possible,impossible,event_frame,switch_frame,occluder,what,scene
+ *
+ * event_frame: the first frame (from 0) in which the two videos of the pair differ, found by
  * comparing their pictures before they are coded; switch_frame: the one from which the impossible
  * video shows the other world (the same, unless something hides the body); occluder: none, pillar
  * or screen; what: along or across (a jump), shape or texture, left or right (where the body comes
  * from), appears or vanishes; scene: the two pairs of a scene exchange their endings and belong
- * together when errors are estimated. Same spec, same bytes, whatever the number of threads. On
- * failure nothing is left. Shows progress.
- */
+ * together when errors are estimated.
+ *
+ * Same spec, same bytes, whatever the number of threads; a thread holds one scene's pictures of one
+ * frame, or one file. Errors: OUT in use, a disk that is full; then nothing is left. Shows
+ * progress. */
 int physics_write(const char *out, const PhysicsSpec *spec, Error *error);
 
 #endif
