@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LANES_MAX 64 /* a chunk has not many more sequences, nor a grid more probes */
+
 /* ---- to make and to free ---- */
 
 static int open_devices(Attentive *a, Device *device, Error *error) {
@@ -16,8 +18,9 @@ static int open_devices(Attentive *a, Device *device, Error *error) {
         a->given = a->own;
     }
     a->device = a->given->exact;
-    a->lanes = memory_new((size_t)a->device->threads, sizeof(Device *));
-    for (; a->lane_count < a->device->threads; a->lane_count++)
+    int lanes = (int)min_i64(a->device->threads, LANES_MAX);
+    a->lanes = memory_new((size_t)lanes, sizeof(Device *));
+    for (; a->lane_count < lanes; a->lane_count++)
         if (device_open(&a->lanes[a->lane_count], a->device->name, 1, error))
             return -1;
     return 0;
@@ -162,6 +165,8 @@ void attentive_chunk(Attentive *a, const ProbePass *pass) {
 
 int attentive_forward(float *out, Attentive *a, const float *tokens, int64_t n,
                       int64_t count_tokens, Error *error) {
+    if (n < 1)
+        return 0;
     if (attentive_plan(a, count_tokens, n, false, error))
         return -1;
     AttentiveWork *k = &a->work;
@@ -180,6 +185,8 @@ int attentive_apply(float *out, Attentive *a, const TokenSource *source, Error *
     if (source->width != a->config.width)
         return error_set(error, ERROR_USAGE, "tokens of width %d for a probe of width %d",
                          source->width, a->config.width);
+    if (source->count < 1)
+        return 0;
     if (attentive_plan(a, source->tokens, source->count, false, error))
         return -1;
     AttentiveWork *k = &a->work;

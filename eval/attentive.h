@@ -13,8 +13,8 @@
  *   score[n] = x̂[n] · u + const,   u = γ ∘ W_kᵀ q / √(D/H)    the constant leaves the softmax
  *   Σ_n a[n] v[n] = W_v (γ ∘ Σ_n a[n] x̂[n] + β) + b_v         Σ a = 1
  * for each head, so a sequence costs 4 N D (probes · heads) operations forward and as many backward
- * instead of 4 N D² and 8 N D² for each probe: two matrix products for all heads of all probes,
- * and x̂ is computed once. The bias of the keys, being part of the constant, has the gradient 0.
+ * instead of 4 N D² each way for each probe: two matrix products for all heads of all probes, and x̂
+ * is computed once. The bias of the keys, being part of the constant, has the gradient 0.
  * Depth d (V-JEPA 2: 4): d-1 self-attention blocks on all tokens first (jepa/transformer.h, without
  * positions), one probe after another, then the same.
  *
@@ -115,11 +115,11 @@ int attentive_train(Attentive *probe, double *losses, const AttentiveTraining *t
  */
 int attentive_forward(float *out, Attentive *probe, const float *tokens, int64_t n,
                       int64_t count_tokens, Error *error);
-/* The same for all sequences of a source: out[probes][count][K]. */
+/* The same for all sequences of a source, in their order: out[probes][count][K]. Shows progress. */
 int attentive_apply(float *out, Attentive *probe, const TokenSource *source, Error *error);
 
-/* One pass forward and backward: losses[probes], the mean over tokens[n][N][D], and the gradients,
- * which attentive_get_gradients reads. Nothing is updated. */
+/* One pass forward and backward: losses[probes], the mean over tokens[n][N][D] (n at least 1), and
+ * the gradients, which attentive_get_gradients reads. Nothing is updated. */
 int attentive_backward(double *losses, Attentive *probe, AttentiveLoss loss, double huber,
                        const float *tokens, const AttentiveLabels *labels, int64_t n,
                        int64_t count_tokens, Error *error);

@@ -65,6 +65,9 @@ int attentive_lay_out(Attentive *a, Error *error) {
                               .queries = 1,
                               .classes = c->outputs,
                               .layernorm_eps = c->layernorm_eps};
+    if (c->heads > PROBE_HEADS_MAX)
+        return error_set(error, ERROR_USAGE, "attentive probes of %d heads: expected up to %d",
+                         c->heads, PROBE_HEADS_MAX);
     if (probe_weights_list(&a->table, error))
         return -1;
     a->offset = memory_new(a->table.count, sizeof *a->offset);
