@@ -124,13 +124,17 @@ static int run_batch(Run *run, int64_t count, int64_t step, Error *error) {
 static void show(Progress *progress, const Run *run, int64_t step, int64_t epoch, int64_t seen) {
     char detail[96];
     double least = INFINITY, most = 0;
+    int diverged = 0;
     for (int p = 0; p < run->probe->probes; p++) {
         double loss = run->sums[p] / (double)seen;
+        diverged += !isfinite(loss);
         least = loss < least ? loss : least;
-        most = loss > most || isnan(loss) ? loss : most;
+        most = isfinite(loss) && loss > most ? loss : most;
     }
-    snprintf(detail, sizeof detail, "epoch %lld, loss %.4f to %.4f", (long long)epoch + 1, least,
-             most);
+    int used = snprintf(detail, sizeof detail, "epoch %lld, loss %.4f to %.4f",
+                        (long long)epoch + 1, least, most);
+    if (diverged)
+        snprintf(detail + used, sizeof detail - (size_t)used, ", %d not finite", diverged);
     progress_show(progress, (double)(step + 1), detail);
 }
 

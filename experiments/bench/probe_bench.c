@@ -17,6 +17,7 @@
  *     (whole - updates + epochs · sequences / 256 updates) / encoder
  * Depth 4 is one probe and one epoch over few sequences, relative to one pass over as many: for P
  * probes and E epochs multiply by P E. */
+#include "base/half.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "eval/attentive.h"
@@ -49,8 +50,8 @@ typedef struct Bench {
     Recipe recipe;
     ModelConfig config;
     Device *device;
-    int64_t tokens;  /* N */
-    float *features; /* [sequences][N][D] */
+    int64_t tokens;     /* N */
+    uint16_t *features; /* [sequences][N][D] float16 */
     int *classes;
     Cost encoder;
 } Bench;
@@ -89,6 +90,7 @@ static int encode(Bench *b, Error *error) {
     b->tokens = model.tokens;
     size_t each = (size_t)b->tokens * (size_t)c->dim;
     b->features = memory_new((size_t)count * each, sizeof *b->features);
+    float *out = memory_new(ENCODER_CLIPS * each, sizeof *out);
     uint8_t *pixels = memory_new(clip * ENCODER_CLIPS, 1);
     for (int64_t first = -ENCODER_CLIPS; first < count; first += ENCODER_CLIPS) {
         int64_t left = count - first, n = left < ENCODER_CLIPS ? left : ENCODER_CLIPS;
@@ -106,9 +108,11 @@ static int encode(Bench *b, Error *error) {
             continue;
         b->encoder.seconds += cost.seconds;
         b->encoder.cpu += cost.cpu;
-        b->device->download(b->features + (size_t)first * each, model.target_out,
-                            (size_t)n * each * sizeof *b->features, b->device);
+        b->device->download(out, model.target_out, (size_t)n * each * sizeof *out, b->device);
+        for (size_t i = 0; i < (size_t)n * each; i++)
+            b->features[(size_t)first * each + i] = float16_from_float(out[i]);
     }
+    free(out);
     free(pixels);
     model_free(&model);
     return 0;
@@ -119,7 +123,8 @@ static int read_features(float *out, const int64_t *items, int64_t n, void *cont
     size_t each = (size_t)b->tokens * (size_t)b->config.dim;
     (void)error;
     for (int64_t i = 0; i < n; i++)
-        memcpy(out + (size_t)i * each, b->features + (size_t)items[i] * each, each * sizeof *out);
+        for (size_t k = 0; k < each; k++)
+            out[(size_t)i * each + k] = float16_to_float(b->features[(size_t)items[i] * each + k]);
     return 0;
 }
 
