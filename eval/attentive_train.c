@@ -131,7 +131,7 @@ static void show(Progress *progress, const Run *run, int64_t step, int64_t epoch
         least = loss < least ? loss : least;
         most = isfinite(loss) && loss > most ? loss : most;
     }
-    int used = snprintf(detail, sizeof detail, "epoch %lld, loss %.4f to %.4f",
+    int used = snprintf(detail, sizeof detail, "epoch %lld, loss %.4g to %.4g",
                         (long long)epoch + 1, least, most);
     if (diverged)
         snprintf(detail + used, sizeof detail - (size_t)used, ", %d not finite", diverged);
