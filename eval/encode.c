@@ -1,9 +1,11 @@
 /* Clips through a frozen encoder. See eval/encode.h. */
 #include "eval/encode.h"
+#include "base/machine.h"
 #include <stdlib.h>
 #include <string.h>
 
 #define RING_BATCHES 3
+#define VIEW_FRAMES  ((size_t)1 << 30) /* bytes of decoded frames that the views of a clip share */
 
 int evaluation_draw(void *context, uint64_t job, int attempt, ClipDraw *draw) {
     const EvaluationClips *clips = context;
@@ -25,6 +27,7 @@ LoaderConfig evaluation_loader(EvaluationClips *clips, const Model *model, int t
                           .source = {clips, evaluation_draw},
                           .jobs = (uint64_t)clips->index->usable * (uint64_t)v->segments *
                                   (uint64_t)v->views,
+                          .together = v->views,
                           .batch = model->plan.samples,
                           .ring = RING_BATCHES,
                           .threads = threads,
@@ -46,7 +49,17 @@ int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char n
     if (pooled && device->allocate(&means, bytes, device, error))
         return -1;
     encode->means = means;
-    if (loader_open(&encode->loader, config, error)) {
+    LoaderConfig own = *config;
+    if (config->together > 1 && !config->cache) {
+        size_t share = machine_memory() / 8;
+        if (frame_cache_open(&encode->views, share && share < VIEW_FRAMES ? share : VIEW_FRAMES,
+                             NULL, error)) {
+            encode_close(encode);
+            return -1;
+        }
+        own.cache = encode->views;
+    }
+    if (loader_open(&encode->loader, &own, error)) {
         encode_close(encode);
         return -1;
     }
@@ -83,6 +96,7 @@ void encode_rows(float *rows, const Encode *encode, int count) {
 
 void encode_close(Encode *encode) {
     loader_close(encode->loader);
+    frame_cache_close(encode->views);
     if (encode->means)
         encode->model->device->release(encode->means, encode->model->device);
     free(encode->mirror);

@@ -39,10 +39,11 @@ typedef struct Encode {
     Loader *loader;
     char network;
     bool pooled;
-    int64_t clip;    /* values of a clip's rows: N · D, or D when pooled */
-    float *means;    /* [samples][D] on the device, when pooled; else NULL */
-    uint8_t *mirror; /* [samples] which clips the device mirrors */
-    double wait;     /* seconds that it waited for decoded clips so far */
+    int64_t clip;      /* values of a clip's rows: N · D, or D when pooled */
+    float *means;      /* [samples][D] on the device, when pooled; else NULL */
+    FrameCache *views; /* of the frames that views of a clip share; NULL: the loader has its own */
+    uint8_t *mirror;   /* [samples] which clips the device mirrors */
+    double wait;       /* seconds that it waited for decoded clips so far */
 } Encode;
 
 /* config->batch must be model->plan.samples. `network`: 't' target encoder or 'c' context encoder.

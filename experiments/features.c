@@ -32,11 +32,9 @@ static void print_about(const StoreAbout *a, int64_t videos) {
     printf("%-*s%" PRId64 " videos x %d segment%s x %d crop%s: %" PRId64 " clips of %d x %d x %d\n",
            LABEL, "clips", videos, a->segments, a->segments > 1 ? "s" : "", a->views,
            a->views > 1 ? "s" : "", videos * clips, a->clip_frames, a->height, a->width_pixels);
-    printf("%-*s", LABEL, "features");
-    if (a->pooled)
-        printf("the mean of %d x %d x %d tokens", a->grid[0], a->grid[1], a->grid[2]);
-    else
-        printf("%d tokens (%d x %d x %d)", a->rows, a->grid[0], a->grid[1], a->grid[2]);
+    bool class_token = a->rows > a->grid[0] * a->grid[1] * a->grid[2];
+    printf("%-*s%s%s%d x %d x %d tokens", LABEL, "features", a->pooled ? "the mean of " : "",
+           class_token ? "a class token and " : "", a->grid[0], a->grid[1], a->grid[2]);
     printf(" of %d channels a clip, %s: %.1f MB in all\n", a->width,
            a->type == STORE_FLOAT16 ? "float16" : "bfloat16", bytes / 1e6);
 }

@@ -54,6 +54,8 @@ typedef struct LoaderConfig {
     LoaderSource source;
     uint64_t first_job;
     uint64_t jobs;     /* end of the source (exclusive); UINT64_MAX: endless */
+    int together;      /* > 1: jobs k · together and those that follow it look at the same frames:
+                          one worker does them, so that a cache spares it all but the first */
     int batch;         /* slots per batch */
     int ring;          /* batches in memory, >= 2 */
     int threads;       /* workers, >= 1 */

@@ -42,7 +42,7 @@ does "${of[@]}" --out whole --segments 8 --crops 3 --shard-clips 16
 expect "^checkpoint  *run/step-2, step 2$"
 expect "^encoder  *target, in float32$"
 expect "^clips  *12 videos x 8 segments x 3 crops: 288 clips of 4 x 32 x 32$"
-expect "^features  *32 tokens (2 x 4 x 4) of 32 channels a clip, float16: 0.6 MB in all$"
+expect "^features  *2 x 4 x 4 tokens of 32 channels a clip, float16: 0.6 MB in all$"
 expect "^store  *whole, 18 shards$"
 [ "$(cat whole/*.bin | wc -c)" -eq $((288 * 32 * 32 * 2)) ] || fail "tensors of another size"
 does "${of[@]}" --out whole/ --segments 8 --crops 3
@@ -101,7 +101,7 @@ does "${of[@]}" --out target
 [ "$(bins context)" = "$(bins target)" ] && fail "the context encoder says what the target says"
 does "${of[@]}" --out both --layers 0,1
 expect "^encoder  *target, after blocks 0,1, in float32$"
-expect "32 tokens (2 x 4 x 4) of 64 channels"
+expect "2 x 4 x 4 tokens of 64 channels"
 does "${of[@]}" --out pooled --pooled --type bfloat16
 expect "the mean of 2 x 4 x 4 tokens of 32 channels a clip, bfloat16"
 does "${of[@]}" --out random --random-init 0
