@@ -34,7 +34,9 @@ typedef enum RandomPurpose {
     RANDOM_DROP = 16,       /* which tokens an encoder sees */
     RANDOM_DROP_PATH = 20,  /* stochastic depth; slot = group */
     RANDOM_DIRECTIONS = 21, /* SIGReg's unit directions; slot = direction */
-    RANDOM_BRANCH = 24      /* the seed of a branch; step = branch */
+    RANDOM_BRANCH = 24,     /* the seed of a branch; step = branch */
+    RANDOM_BOOTSTRAP = 25,  /* which groups an interval's draw holds; step = draw */
+    RANDOM_LOW_SHOT = 26    /* which labels a probe may see; step = draw, slot = class */
 } RandomPurpose;
 
 typedef struct Random {

@@ -4,7 +4,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "eval/attentive_parts.h"
-#include "eval/logistic.h"
+#include "eval/linear_model.h"
 #include "experiments/check_reference.h"
 #include "tests/eval/attentive_plain.h"
 #include "tests/jepa/reference_weights.h"
@@ -284,9 +284,10 @@ static int toy_read(float *out, const int64_t *items, int64_t n, void *context, 
     return 0;
 }
 
-static int toy_begin(int epoch, void *context, Error *error) {
+static int toy_begin(int epoch, const int64_t *order, void *context, Error *error) {
     Toy *toy = context;
     (void)error;
+    assert_non_null(order);
     assert_int_equal(epoch, toy->begun++);
     return 0;
 }
@@ -348,21 +349,30 @@ static double accuracy(Attentive *probe, int number, Toy *toy) {
 static double mean_accuracy(const Toy *train, const Toy *test) {
     const Toy *sets[] = {train, test};
     float *means[2];
-    int64_t correct = 0;
-    Logistic model;
+    LinearModel model;
     for (int i = 0; i < 2; i++) {
         means[i] = memory_new((size_t)sets[i]->count * TOY_D, sizeof(float));
         for (int64_t t = 0; t < sets[i]->count * TOY_TOKENS; t++)
             for (int d = 0; d < TOY_D; d++)
                 means[i][t / TOY_TOKENS * TOY_D + d] += sets[i]->tokens[t * TOY_D + d] / TOY_TOKENS;
     }
-    logistic_fit(&model, means[0], train->classes, train->count, TOY_D, TOY_CLASSES, 0.01);
-    for (int64_t i = 0; i < test->count; i++)
-        correct += logistic_predict(&model, means[1] + i * TOY_D) == test->classes[i];
-    logistic_free(&model);
+    Targets fit = {.task = TASK_CLASSES,
+                   .count = train->count,
+                   .outputs = TOY_CLASSES,
+                   .classes = train->classes};
+    Targets asked = {.task = TASK_CLASSES,
+                     .count = test->count,
+                     .outputs = TOY_CLASSES,
+                     .classes = test->classes};
+    float *out = memory_new((size_t)test->count * TOY_CLASSES, sizeof *out);
+    linear_fit(&model, means[0], TOY_D, &fit, LINEAR_SOFTMAX, 0.01, 1);
+    linear_outputs(out, &model, means[1], test->count);
+    double accuracy_of_mean = score(&asked, out, NULL);
+    linear_free(&model);
+    free(out);
     free(means[0]);
     free(means[1]);
-    return (double)correct / (double)test->count;
+    return accuracy_of_mean;
 }
 
 static void solves_what_the_mean_cannot(void **state) {
