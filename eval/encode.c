@@ -32,7 +32,8 @@ LoaderConfig evaluation_loader(EvaluationClips *clips, const Model *model, int t
                           .ring = RING_BATCHES,
                           .threads = threads,
                           .timeout = v->timeout,
-                          .cache = v->cache};
+                          .cache = v->cache,
+                          .hardware = v->hardware};
 }
 
 int encode_open(Encode *encode, Model *model, const LoaderConfig *config, char network, bool pooled,

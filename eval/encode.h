@@ -19,6 +19,7 @@ typedef struct FeatureViews {
     int segments, views;
     double timeout; /* seconds for one clip; 0: no limit */
     FrameCache *cache;
+    VideoHardware *hardware; /* NULL: decoded on the CPU */
 } FeatureViews;
 
 /* The evaluation clips of all usable videos: job = (video · segments + segment) · views + view,

@@ -158,7 +158,8 @@ static int begin(int epoch, const int64_t *order, void *context, Error *error) {
                            .ring = RING_BATCHES,
                            .threads = s->threads,
                            .timeout = s->timeout,
-                           .cache = s->cache};
+                           .cache = s->cache,
+                           .hardware = s->hardware};
     if (encode_open(&t->encode, s->model, &config, s->network, false, error))
         return -1;
     t->begun = true;

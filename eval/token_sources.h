@@ -63,9 +63,10 @@ typedef struct AugmentedSettings {
     int segments; /* clips of a sequence; 1: one clip, from anywhere in the video */
     bool layers_as_tokens;
     uint64_t seed;
-    double timeout;    /* seconds for one clip; 0: no limit */
-    FrameCache *cache; /* or NULL */
-    int threads;       /* that decode */
+    double timeout;          /* seconds for one clip; 0: no limit */
+    FrameCache *cache;       /* or NULL */
+    VideoHardware *hardware; /* or NULL */
+    int threads;             /* that decode */
 } AugmentedSettings;
 
 typedef struct AugmentedTokens AugmentedTokens;

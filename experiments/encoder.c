@@ -154,6 +154,7 @@ int encoder_open(FrozenEncoder *e, const EncoderArguments *a, int clips, Error *
     if ((a->layers && parse_layers(&plan, a->layers, error)) || config_check(&plan.config, error) ||
         model_new(&e->model, &plan, e->device, error))
         return -1;
+    e->hardware = run_hardware_open(&e->recipe, e->device); /* from what memory is left */
     e->width = e->model.teacher.dim * e->model.features.count;
     if (e->random_init >= 0)
         name_random(e, (uint64_t)e->random_init);
@@ -164,6 +165,7 @@ void encoder_close(FrozenEncoder *e) {
     if (e->model.device)
         model_free(&e->model);
     frame_cache_close(e->cache);
+    run_hardware_close(e->hardware);
     if (e->recognised)
         recognised_free(e->recognised);
     if (e->file)
@@ -207,7 +209,7 @@ int encoder_index(VideoIndex *index, const FrozenEncoder *e, const char *source,
 }
 
 FeatureViews encoder_views(const FrozenEncoder *e, int segments, int views) {
-    return (FeatureViews){segments, views, e->recipe.data.timeout, e->cache};
+    return (FeatureViews){segments, views, e->recipe.data.timeout, e->cache, e->hardware};
 }
 
 void encoder_about(StoreAbout *about, const FrozenEncoder *e, const VideoIndex *index,

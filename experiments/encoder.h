@@ -61,12 +61,13 @@ typedef struct FrozenEncoder {
     Checkpoint checkpoint;    /* .folder NULL: a file of weights was opened, or nothing */
     struct WeightsFile *file; /* NULL: a checkpoint was opened */
     struct Recognised *recognised;
-    Recipe recipe;     /* as used: with --set, --frame-step, --fps */
-    Device *device;    /* in the recipe's precision, where it can */
-    Model model;       /* plan.settings 0; rows of a clip: model.rows */
-    ClipSpec clip;     /* of evaluation: no local views, nothing drawn at random */
-    FrameCache *cache; /* NULL: the recipe asks for none */
-    char network;      /* 't' or 'c' */
+    Recipe recipe;           /* as used: with --set, --frame-step, --fps */
+    Device *device;          /* in the recipe's precision, where it can */
+    Model model;             /* plan.settings 0; rows of a clip: model.rows */
+    ClipSpec clip;           /* of evaluation: no local views, nothing drawn at random */
+    FrameCache *cache;       /* NULL: the recipe asks for none */
+    VideoHardware *hardware; /* likewise: data.decoder */
+    char network;            /* 't' or 'c' */
     int64_t random_init;
     int width;        /* D of a row: layers · the encoder's width */
     Hash weights;     /* what the features depend on: see StoreAbout.checkpoint */

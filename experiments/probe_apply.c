@@ -108,13 +108,11 @@ static int say_videos(Said *said, Attentive *probe, Gather *g, const ProbeSaved 
     uint64_t of_video = (uint64_t)views.segments * (uint64_t)views.views;
     float *each = memory_new((size_t)views.views * (size_t)p->outputs, sizeof *each);
     Encode encode;
-    int result = encode_open(&encode, &e->model, &config, e->network, error);
+    int result = encode_open(&encode, &e->model, &config, e->network, false, error);
     const LoaderBatch *batch = NULL;
     Error stopped = {0};
     while (!result && (batch = encode_next(&encode, &stopped))) {
-        e->device->download(
-            g->batch, e->model.target_out,
-            (size_t)(batch->count * e->model.rows) * (size_t)e->width * sizeof(float), e->device);
+        encode_rows(g->batch, &encode, batch->count);
         for (int b = 0; b < batch->count && !result; b++) {
             uint64_t job = batch->first_job + (uint64_t)b, clip = job % of_video;
             if (!clip)

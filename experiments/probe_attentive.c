@@ -183,6 +183,7 @@ static int train(Attentive *probe, const Grid *g, ProbeStudy *s, const Store *st
                                       .seed = (uint64_t)s->a->seed,
                                       .timeout = s->views.timeout,
                                       .cache = s->views.cache,
+                                      .hardware = s->views.hardware,
                                       .threads = s->threads};
         AugmentedTokens *tokens = NULL;
         result = augmented_tokens_open(&tokens, &settings, error);

@@ -433,6 +433,10 @@ int recipe_check_data(const Recipe *r, Error *error) {
     if (r->data.cache_folder && !(r->data.cache_bytes > 0))
         return error_set(error, ERROR_USAGE,
                          "data.cache_folder needs a size: data.cache, for instance 20 GiB");
+    if (r->data.decoder == VIDEO_DECODER_CUDA && r->data.index_check != VIDEO_CHECK_DECODE)
+        return error_set(error, ERROR_USAGE,
+                         "data.decoder: cuda needs data.index_check: decode: damaged pictures are "
+                         "found by decoding on the CPU, once");
     for (int i = 0; i < r->data.fpcs_count; i++)
         if (r->data.fpcs[i] > r->data.num_frames)
             return error_set(error, ERROR_USAGE,

@@ -6,8 +6,8 @@
  * built is refused by recipe_check. Our own keys: mask as a map {batch, settings} or with I-JEPA's
  * keys, checkpoint, objective, target, init_from, sigreg, model.embed_dim and its fellows,
  * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional, target_precision},
- * loss.smooth_l1, data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout,
- * cache, cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
+ * loss.smooth_l1, data.{sampling, spacing, short_videos, interpolation, hdr, index_check, decoder,
+ * timeout, cache, cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
  * logging.diagnostics_every, meta.{tf32, deterministic, cuda_graphs}, diagnostics, sentry,
  * checkpoint.keep_best, ranks.{exchange, timeout}. */
 #ifndef JEPA_JEPA_RECIPE_H
@@ -71,6 +71,7 @@ typedef struct Recipe {
         int interpolation;         /* ClipInterpolation */
         int hdr;                   /* ClipHdr */
         int index_check;           /* VideoCheck */
+        int decoder;               /* VideoDecoder */
         int num_workers;           /* 0: chosen from the machine */
         double timeout;            /* seconds for one clip; 0: no limit */
         double cache_bytes;        /* of decoded frames; 0: no cache */

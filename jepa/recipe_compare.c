@@ -8,6 +8,7 @@
 /* The keys that a run may change when it is resumed: none of them enters what a step computes. */
 static const char *const free_keys[] = {
     "data.num_workers", /* who decodes, not what */
+    "data.decoder",     /* likewise: the same bytes from both */
     "data.timeout",     /* when a slow file stops the run */
     "data.cache",       /* what is kept of what was decoded, and where */
     "data.cache_folder",

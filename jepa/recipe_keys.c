@@ -40,6 +40,7 @@ const RecipeKey recipe_keys[] = {
     {"data.interpolation", KEY_CHOICE, AT(data.interpolation), "fast|published"},
     {"data.hdr", KEY_CHOICE, AT(data.hdr), "tonemap|refuse"},
     {"data.index_check", KEY_CHOICE, AT(data.index_check), "decode|packets"},
+    {"data.decoder", KEY_CHOICE, AT(data.decoder), "cpu|cuda"},
     {"data.timeout", KEY_NUMBER, AT(data.timeout), NULL},
     {"data.cache", KEY_SIZE, AT(data.cache_bytes), NULL},
     {"data.cache_folder", KEY_TEXT, AT(data.cache_folder), NULL},

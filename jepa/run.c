@@ -167,6 +167,27 @@ int run_index(VideoIndex *index, const Recipe *recipe, int threads, Error *error
                       error);
 }
 
+VideoHardware *run_hardware_open(const Recipe *recipe, const Device *device) {
+    VideoHardware *hardware;
+    Error error = {0};
+    if (recipe->data.decoder != VIDEO_DECODER_CUDA)
+        return NULL;
+    if (video_hardware_open(&hardware, device->name, &error))
+        log_warn("data.decoder: cuda: %s; videos are decoded on the CPU, to the same clips",
+                 error.text);
+    return hardware;
+}
+
+void run_hardware_close(VideoHardware *hardware) {
+    if (!hardware)
+        return;
+    VideoHardwareStats s = video_hardware_stats(hardware);
+    log_info("decoded on the GPU: %" PRIu64 " readings; on the CPU: %" PRIu64 ", of them %" PRIu64
+             " while no place on the GPU was free, %" PRIu64 " after the GPU failed",
+             s.gpu, s.cpu, s.full, s.failed);
+    video_hardware_close(hardware);
+}
+
 /* Makes one of a run's indexes and freezes it in its folder. */
 static int freeze_index(VideoIndex *index, const Run *run, const char *name, const Recipe *recipe,
                         char *const *sets, int count, int threads, Error *error) {

@@ -58,6 +58,13 @@ void run_close(Run *run);
 /* The index of the recipe's data sets, kept in the cache from run to run. */
 int run_index(VideoIndex *index, const Recipe *recipe, int threads, Error *error);
 
+/* The GPU that decodes where the recipe says data.decoder: cuda, that of the device or else the
+ * first. NULL: the CPU decodes, because the recipe says so or because there is no such GPU, of
+ * which one line is said. Caller closes; run_hardware_close says what it did and closes it (NULL:
+ * nothing). */
+VideoHardware *run_hardware_open(const Recipe *recipe, const Device *device);
+void run_hardware_close(VideoHardware *hardware);
+
 /* Has RUN been begun? (recipe.yaml is there) */
 bool run_exists(const char *folder);
 

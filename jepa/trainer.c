@@ -463,6 +463,7 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
     if (trainer.diagnostics)
         config->hooks.diagnostics.close(config->hooks.diagnostics.context);
     frame_cache_close(t->cache);
+    run_hardware_close(t->hardware);
     if (t->objective)
         t->objective->release(t);
     ranks_sum_free(&t->sum);

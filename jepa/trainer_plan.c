@@ -108,7 +108,8 @@ LoaderConfig stream_loader(const Training *t, const Stream *s) {
                           .threads = threads,
                           .nice = LOADER_NICE,
                           .timeout = t->recipe->data.timeout,
-                          .cache = t->cache};
+                          .cache = t->cache,
+                          .hardware = t->hardware};
 }
 
 static void plan_stream(Training *t, Stream *s) {

@@ -193,7 +193,10 @@ int trainer_prepare(Trainer *trainer, Error *error) {
         frame_cache_open(&t->cache, (size_t)recipe->data.cache_bytes, recipe->data.cache_folder,
                          error))
         return -1;
-    if (make_models(t, error) || (run->resumed ? load_weights(t, error) : first_weights(t, error)))
+    if (make_models(t, error))
+        return -1;
+    t->hardware = run_hardware_open(recipe, t->config->device); /* from what memory is left */
+    if ((run->resumed ? load_weights(t, error) : first_weights(t, error)))
         return -1;
     if (!run->resumed)
         ranks_take_shards(&t->stream[0].model);

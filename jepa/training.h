@@ -55,6 +55,7 @@ typedef struct Training {
     const Recipe *recipe;
     Run *run;
     FrameCache *cache;
+    VideoHardware *hardware; /* or NULL: clips are decoded on the CPU */
     Schedule schedule;
     Stream stream[STREAMS_MAX];
     int streams;

@@ -138,6 +138,7 @@ static void *work(void *argument) {
     Loader *loader = argument;
     lower_priority(loader->config.nice);
     ClipDecoder *decoder = clip_decoder_new(loader->config.timeout, loader->config.cache);
+    clip_decoder_use(decoder, loader->config.hardware);
     uint64_t total = jobs_in(&loader->config), size = (uint64_t)loader->config.batch;
     uint64_t job = 0, end = 0; /* those taken: job .. end - 1 */
     pthread_mutex_lock(&loader->lock);
@@ -205,6 +206,11 @@ int loader_open(Loader **loader, const LoaderConfig *config, Error *error) {
                 config->jobs >= config->first_job);
     if (clip_check_views(&config->spec, error) || ffmpeg_needed(error))
         return -1;
+    if (config->hardware && config->index->check != VIDEO_CHECK_DECODE)
+        return error_set(error, ERROR_USAGE,
+                         "data.decoder: cuda with an index whose files were not decoded (check: "
+                         "packets): a GPU does not tell damaged pictures; make the index with "
+                         "data.index_check: decode (jepa index --check decode)");
     Loader *made = memory_new(1, sizeof *made);
     made->config = *config;
     made->clip_bytes = clip_bytes(config);

@@ -62,13 +62,17 @@ typedef struct LoaderConfig {
     int nice;          /* added to the workers' niceness (Linux; 0: as the process) */
     double timeout;    /* seconds for one clip; 0: no limit */
     FrameCache *cache; /* of decoded frames, shared by the workers; or NULL */
+
+    /* A GPU that decodes for the workers, or NULL; needs an index of VIDEO_CHECK_DECODE. */
+    VideoHardware *hardware;
 } LoaderConfig;
 
 typedef struct Loader Loader;
 /* Memory of the ring in bytes, local views included, for the plan. */
 size_t loader_bytes(const LoaderConfig *config);
-/* Errors: no thread can be started, local views that cannot be had (clip_check_views). With local
- * views the source must draw them (sampler_draw does; clip_draw_evaluation does not). */
+/* Errors: no thread can be started, hardware with an index of packets, local views that cannot be
+ * had (clip_check_views). With local views the source must draw them (sampler_draw does;
+ * clip_draw_evaluation does not). */
 int loader_open(Loader **loader, const LoaderConfig *config, Error *error);
 /* The next batch, valid until the next call; NULL at the end of a finite source, or with `error`
  * set where a clip took longer than the timeout. */
