@@ -10,7 +10,7 @@
 void recipe_default_health(Recipe *r) {
     r->diagnostics.every = DIAGNOSTICS_EVERY;
     r->diagnostics.videos = DIAGNOSTICS_VIDEOS;
-    r->sentry.std_min = 0.05;
+    r->sentry.std_min = 0.2;
     r->sentry.rankme_min = 2;
     r->sentry.rankme_share = 0.2;
     r->sentry.patience = 1;

@@ -32,26 +32,32 @@ static int read_line(Rewinds *r, const char *line) {
     return 0;
 }
 
+static int read_rows(Rewinds *r, char *text, const char *path, Error *error) {
+    int number = 1;
+    if (strncmp(text, HEADER, strlen(HEADER)))
+        return damaged(error, path, number);
+    for (char *line = text + strlen(HEADER); *line;) {
+        char *end = strchr(line, '\n');
+        number++;
+        if (end)
+            *end = 0;
+        if (!end || read_line(r, line))
+            return damaged(error, path, number);
+        line = end + 1;
+    }
+    return 0;
+}
+
 int rewinds_load(Rewinds *rewinds, const char *run, Error *error) {
     char *path = path_join(run, REWINDS_NAME);
     uint8_t *bytes = NULL;
     size_t count;
-    int result = 0, number = 1;
+    int result = 0;
     rewinds->count = 0;
-    if (file_exists(path)) {
+    if (file_exists(path))
         result = file_read(&bytes, &count, path, LEDGER_LIMIT, error);
-        char *line = (char *)bytes;
-        if (!result && strncmp(line, HEADER, strlen(HEADER)))
-            result = damaged(error, path, number);
-        for (line = result ? NULL : line + strlen(HEADER); line && *line && !result; number++) {
-            char *end = strchr(line, '\n');
-            if (end)
-                *end = 0;
-            if (!end || read_line(rewinds, line))
-                result = damaged(error, path, number + 1);
-            line = end + 1;
-        }
-    }
+    if (bytes && !result)
+        result = read_rows(rewinds, (char *)bytes, path, error);
     free(bytes);
     free(path);
     return result;

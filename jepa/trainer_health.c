@@ -144,9 +144,12 @@ int trainer_go_back(Trainer *trainer, const SentryVerdict *verdict, bool *back, 
     }
     Rewind rewind = {t->step, to,
                      rewinds_lr_scale(&run->rewinds, t->step) * t->recipe->sentry.lr_scale};
+    bool alone = t->notes == run->quarantine; /* which is opened anew */
     trainer_close_loaders(t);
     int status = x->rank ? rewinds_add(&run->rewinds, &rewind, verdict->reason, NULL, error)
                          : write_rewind(run, &rewind, verdict->reason, error);
+    if (alone)
+        t->notes = run->quarantine;
     if (exchange_agree(x, status, error) ||
         exchange_agree(x, take_state(trainer, to, error), error) ||
         exchange_agree(x, trainer_open_loaders(t, error), error))
