@@ -44,11 +44,15 @@ static void print_report(const StoreReport *r, const char *out) {
     if (r->failed)
         printf("; %" PRId64 " of %" PRId64 " videos have no features", r->failed, r->videos);
     putchar('\n');
-    if (r->resumed == r->clips)
+    if (r->resumed == r->clips) {
         printf("%-*severything is there already: nothing to do\n", LABEL, "time");
-    else
-        printf("%-*s%.1f s for %" PRId64 " clips, %.1f s of it waiting for decoded ones\n", LABEL,
-               "time", r->seconds, r->clips - r->resumed, r->wait);
+        return;
+    }
+    printf("%-*s%.1f s for %" PRId64 " clips, %.1f s of it waiting for decoded ones", LABEL, "time",
+           r->seconds, r->clips - r->resumed, r->wait);
+    if (r->resumed)
+        printf("; %" PRId64 " were there already", r->resumed);
+    putchar('\n');
 }
 
 static int extract(const FeaturesArguments *a, Error *error) {
