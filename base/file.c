@@ -185,6 +185,38 @@ int folder_remove(const char *path, Error *error) {
     return result;
 }
 
+char *folder_begin(const char *path, Error *error) {
+    char *partial = memory_text("%s.partial", path);
+    int result = 0;
+    if (folder_exists(partial) || file_exists(partial))
+        result = error_set(
+            error, ERROR_RUN,
+            "%s is in the way, perhaps left by a program that was stopped: remove it", partial);
+    else
+        result = folder_make(partial, error);
+    if (!result)
+        return partial;
+    free(partial);
+    return NULL;
+}
+
+int folder_end(char *partial, const char *path, int result, Error *error) {
+    if (!result)
+        result = folder_sync(partial, error);
+    if (!result && rename(partial, path))
+        result = error_set(error, ERROR_RUN, "cannot rename %s to %s: %s", partial, path,
+                           strerror(errno));
+    if (result) {
+        folder_remove(partial, NULL);
+    } else {
+        char *above = path_folder(path);
+        result = folder_sync(above, error);
+        free(above);
+    }
+    free(partial);
+    return result;
+}
+
 char *path_join(const char *folder, const char *name) {
     size_t length = strlen(folder);
     if (name[0] == '/' || !length || !strcmp(folder, "."))
@@ -197,11 +229,37 @@ const char *path_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
+char *path_trim(const char *path) {
+    size_t length = strlen(path); /* a shell's completion ends folders with a slash */
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return memory_text("%.*s", (int)length, path);
+}
+
 char *path_folder(const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash)
         return memory_text(".");
     return slash == path ? memory_text("/") : memory_text("%.*s", (int)(slash - path), path);
+}
+
+bool path_within(const char *path, const char *folder) {
+    char *around = folder_exists(folder) ? realpath(folder, NULL) : NULL, *inner = NULL;
+    char *ancestor = memory_text("%s", path); /* the first one above `path` that exists */
+    while (around && !(inner = realpath(ancestor, NULL)) && strcmp(ancestor, ".")) {
+        char *above = path_folder(ancestor);
+        free(ancestor);
+        ancestor = above;
+    }
+    size_t length = around ? strlen(around) : 0;
+    if (length && around[length - 1] == '/')
+        length--; /* the root */
+    bool within = around && inner && !strncmp(inner, around, length) &&
+                  (!inner[length] || inner[length] == '/');
+    free(ancestor);
+    free(around);
+    free(inner);
+    return within;
 }
 
 int lock_take(const char *path, Error *error) {

@@ -34,9 +34,19 @@ int folder_sync(const char *path, Error *error); /* fsync of a folder, so that r
 int folder_remove(const char *path,
                   Error *error); /* a folder and the plain files in it; no recursion */
 
+/* A folder that appears whole or not at all: filled as `path`.partial, whose name is returned, then
+ * flushed and renamed; where `result` says that filling it has failed, removed with the plain files
+ * in it. NULL: it cannot be made, or something is in the way. folder_end frees the name and returns
+ * `result`, or -1 where it fails itself. */
+char *folder_begin(const char *path, Error *error);
+int folder_end(char *partial, const char *path, int result, Error *error);
+
 char *path_join(const char *folder, const char *name); /* caller frees; an absolute name stays */
 const char *path_name(const char *path);               /* the part after the last '/' */
+char *path_trim(const char *path);   /* without slashes at its end; caller frees */
 char *path_folder(const char *path); /* the part before it, "." if none; caller frees */
+/* Would `path`, which need not exist yet, lie in the folder or be it? Links are followed. */
+bool path_within(const char *path, const char *folder);
 
 /* An exclusive lock on `path` (created if missing) that dies with its process.
  * Returns a file descriptor >= 0, or -1 with an error that names the holder's process id. */

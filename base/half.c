@@ -60,3 +60,36 @@ uint16_t bfloat16_from_float(float value) {
     }
     return (uint16_t)((bits >> 16 & 0x8000) | round_off(size, 16));
 }
+
+/* Without branches: exponent and mantissa moved to their places, and 2^112 makes up for the other
+ * bias, of subnormals too. */
+void float16_to_floats(float *out, const uint16_t *bits, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        uint32_t sign = (uint32_t)(bits[i] & 0x8000) << 16, size = bits[i] & 0x7fffU;
+        uint32_t moved = to_bits(from_bits(size << 13) * 0x1p112f);
+        out[i] = from_bits(sign | (size >= 0x7c00 ? 0x7f800000 | size << 13 : moved));
+    }
+}
+
+void bfloat16_to_floats(float *out, const uint16_t *bits, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        out[i] = bfloat16_to_float(bits[i]);
+}
+
+size_t float16_from_floats(uint16_t *out, const float *values, size_t count) {
+    size_t lost = 0;
+    for (size_t i = 0; i < count; i++) {
+        out[i] = float16_from_float(values[i]);
+        lost += (out[i] & 0x7c00) == 0x7c00;
+    }
+    return lost;
+}
+
+size_t bfloat16_from_floats(uint16_t *out, const float *values, size_t count) {
+    size_t lost = 0;
+    for (size_t i = 0; i < count; i++) {
+        out[i] = bfloat16_from_float(values[i]);
+        lost += (out[i] & 0x7f80) == 0x7f80;
+    }
+    return lost;
+}

@@ -11,11 +11,18 @@
 #ifndef JEPA_BASE_HALF_H
 #define JEPA_BASE_HALF_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 float float16_to_float(uint16_t bits);
 float bfloat16_to_float(uint16_t bits);
 uint16_t float16_from_float(float value);
 uint16_t bfloat16_from_float(float value);
+
+/* The same for `count` of them, quickly. Going down, how many are no finite numbers afterwards. */
+void float16_to_floats(float *out, const uint16_t *bits, size_t count);
+void bfloat16_to_floats(float *out, const uint16_t *bits, size_t count);
+size_t float16_from_floats(uint16_t *out, const float *values, size_t count);
+size_t bfloat16_from_floats(uint16_t *out, const float *values, size_t count);
 
 #endif

@@ -49,6 +49,11 @@ static uint64_t random_u64(Random *random) {
     return high << 32 | random_u32(random);
 }
 
+uint64_t random_branch(uint64_t seed, uint64_t branch) {
+    Random random = random_at(seed, RANDOM_BRANCH, branch, 0);
+    return branch ? random_u64(&random) : seed;
+}
+
 double random_unit(Random *random) {
     return (double)(random_u64(random) >> 11) * 0x1p-53;
 }

@@ -29,11 +29,14 @@ typedef enum RandomPurpose {
     RANDOM_PROBE = 11,      /* probe training */
     RANDOM_DIAGNOSTIC = 12, /* sub-samples for measures */
     RANDOM_TEST = 13,
-    RANDOM_MIX = 14,       /* which data set of a mix; step = block of samples */
-    RANDOM_AUGMENT = 15,   /* colour jitter, RandAugment, erasing */
-    RANDOM_DROP = 16,      /* which tokens an encoder sees */
-    RANDOM_DROP_PATH = 20, /* stochastic depth; slot = group */
-    RANDOM_DIRECTIONS = 21 /* SIGReg's unit directions; slot = direction */
+    RANDOM_MIX = 14,        /* which data set of a mix; step = block of samples */
+    RANDOM_AUGMENT = 15,    /* colour jitter, RandAugment, erasing */
+    RANDOM_DROP = 16,       /* which tokens an encoder sees */
+    RANDOM_DROP_PATH = 20,  /* stochastic depth; slot = group */
+    RANDOM_DIRECTIONS = 21, /* SIGReg's unit directions; slot = direction */
+    RANDOM_BRANCH = 24,     /* the seed of a branch; step = branch */
+    RANDOM_BOOTSTRAP = 25,  /* which groups an interval's draw holds; step = draw */
+    RANDOM_LOW_SHOT = 26    /* which labels a probe may see; step = draw, slot = class */
 } RandomPurpose;
 
 typedef struct Random {
@@ -48,6 +51,10 @@ void philox4x32(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2
 
 /* The stream for one choice. `step` < 2^48, `slot` < 2^32. */
 Random random_at(uint64_t seed, RandomPurpose purpose, uint64_t step, uint64_t slot);
+
+/* The seed of a branch of a run: the run's own for branch 0, another for every other one. A run
+ * that went back and goes on in a new branch so makes all its choices anew. */
+uint64_t random_branch(uint64_t seed, uint64_t branch);
 
 uint32_t random_u32(Random *random);
 double random_unit(Random *random);                             /* uniform in [0, 1), 53 bits */

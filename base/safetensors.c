@@ -1,6 +1,5 @@
 /* Reading and writing safetensors. See base/safetensors.h. */
 #include "base/safetensors.h"
-#include "base/file.h"
 #include "base/half.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -332,25 +331,35 @@ int safetensors_write(const char *path, const TensorInfo *tensors, size_t count,
     return safetensors_write_noted(path, tensors, count, NULL, 0, hashes, error);
 }
 
-int safetensors_write_noted(const char *path, const TensorInfo *tensors, size_t count,
-                            const TensorNote *notes, size_t notes_count, Hash *hashes,
-                            Error *error) {
-    FileWriter writer;
+int safetensors_begin(FileWriter *writer, const char *path, const TensorInfo *tensors, size_t count,
+                      const TensorNote *notes, size_t notes_count, Error *error) {
     size_t length;
     char *header = header_text(tensors, count, notes, notes_count, &length);
     if (!header)
         return error_set(error, ERROR_RUN, "cannot write %s: a note in it is no UTF-8", path);
-    if (file_writer_open(&writer, path, error)) {
+    if (file_writer_open(writer, path, error)) {
         free(header);
         return -1;
     }
     unsigned char prefix[LENGTH_BYTES];
     for (int i = 0; i < LENGTH_BYTES; i++)
         prefix[i] = (unsigned char)((uint64_t)length >> (8 * i));
-    int result = file_writer_put(&writer, prefix, sizeof prefix, error);
+    int result = file_writer_put(writer, prefix, sizeof prefix, error);
     if (!result)
-        result = file_writer_put(&writer, header, length, error);
+        result = file_writer_put(writer, header, length, error);
     free(header);
+    if (result)
+        file_writer_abandon(writer);
+    return result;
+}
+
+int safetensors_write_noted(const char *path, const TensorInfo *tensors, size_t count,
+                            const TensorNote *notes, size_t notes_count, Hash *hashes,
+                            Error *error) {
+    FileWriter writer;
+    int result = 0;
+    if (safetensors_begin(&writer, path, tensors, count, notes, notes_count, error))
+        return -1;
     for (size_t i = 0; i < count && !result; i++) {
         result = file_writer_put(&writer, tensors[i].data, tensors[i].bytes, error);
         if (hashes)

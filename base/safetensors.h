@@ -9,6 +9,7 @@
 #define JEPA_BASE_SAFETENSORS_H
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -82,5 +83,10 @@ int safetensors_write(const char *path, const TensorInfo *tensors, size_t count,
 int safetensors_write_noted(const char *path, const TensorInfo *tensors, size_t count,
                             const TensorNote *notes, size_t notes_count, Hash *hashes,
                             Error *error);
+/* The same for tensors that are not in memory: writes the header (their data is not looked at). The
+ * caller puts their bytes in order, without gaps, with file_writer_put, then commits or abandons.
+ */
+int safetensors_begin(FileWriter *writer, const char *path, const TensorInfo *tensors, size_t count,
+                      const TensorNote *notes, size_t notes_count, Error *error);
 
 #endif

@@ -1,6 +1,8 @@
 /* Edit distance for "did you mean". See base/words.h. */
 #include "base/words.h"
 #include "base/error.h"
+#include <jansson.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WORD_MAX 64 /* longer words are not compared */
@@ -49,4 +51,30 @@ char *csv_quote(const char *text) {
     }
     *to++ = '"';
     return quoted;
+}
+
+char *json_quote(const char *text) {
+    json_t *string = json_string(text); /* NULL: no UTF-8 */
+    if (string) {
+        char *quoted = json_dumps(string, JSON_ENCODE_ANY);
+        json_decref(string);
+        JEPA_ASSERT(quoted);
+        return quoted;
+    }
+    char *out = memory_new(strlen(text) * 6 + 3, 1), *at = out;
+    *at++ = '"';
+    for (; *text; text++) {
+        unsigned char byte = (unsigned char)*text;
+        if (byte >= 0x80)
+            at += sprintf(at, "\\udc%02x", byte);
+        else if (byte < 0x20)
+            at += sprintf(at, "\\u%04x", byte);
+        else {
+            if (byte == '"' || byte == '\\')
+                *at++ = '\\';
+            *at++ = (char)byte;
+        }
+    }
+    *at = '"';
+    return out;
 }

@@ -12,4 +12,8 @@ const char *nearest_word(const char *word, const char *const *candidates, size_t
  * so that a line stays a line. Caller frees. */
 char *csv_quote(const char *text);
 
+/* A text as JSON, in quotes. Where it is no UTF-8, every byte above 127 becomes the surrogate
+ * \udc80 .. \udcff: Python's os.fsencode gives the bytes back. Caller frees. */
+char *json_quote(const char *text);
+
 #endif

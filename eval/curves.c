@@ -1,4 +1,4 @@
-/* From log.csv to curves.png. See curves.h. */
+/* From log.csv to curves.png, from diagnostics.csv to diagnostics.png. See curves.h. */
 #include "eval/curves.h"
 
 #include "base/file.h"
@@ -148,7 +148,7 @@ typedef struct PanelPlan {
     const char *columns[3][2]; /* column of the log, name in the legend */
 } PanelPlan;
 
-static const PanelPlan plans[] = {
+static const PanelPlan log_plans[] = {
     {"Loss", "distance to the EMA target's features", CHART_AUTO, false, true, {{"loss", "loss"}}},
     {"Learning rate", NULL, CHART_LINEAR, true, false, {{"lr", "learning rate"}}},
     {"Weight decay", NULL, CHART_LINEAR, false, false, {{"wd", "weight decay"}}},
@@ -192,6 +192,79 @@ static const PanelPlan plans[] = {
      {{"clips_per_second", "clips per second"}}},
 };
 
+static const PanelPlan diagnostics_plans[] = {
+    {"Feature spread",
+     "standard deviation over tokens; 0 is collapse",
+     CHART_LINEAR,
+     true,
+     false,
+     {{"context_std", "context"}, {"target_std", "target"}, {"predictor_std", "predictor"}}},
+    {"RankMe",
+     "effective number of feature dimensions",
+     CHART_LINEAR,
+     true,
+     false,
+     {{"context_rankme", "context"},
+      {"target_rankme", "target"},
+      {"predictor_rankme", "predictor"}}},
+    {"LiDAR",
+     "directions in which clips differ, whatever the mask",
+     CHART_LINEAR,
+     true,
+     false,
+     {{"lidar", "context"}}},
+    {"Alpha",
+     "decay of the spectrum; near 1 is said to be best",
+     CHART_LINEAR,
+     false,
+     false,
+     {{"context_alpha", "context"}, {"target_alpha", "target"}}},
+    {"SIGReg statistic",
+     "distance from a Gaussian",
+     CHART_AUTO,
+     false,
+     false,
+     {{"context_sigreg", "context"}, {"target_sigreg", "target"}}},
+    {"Predictor skill",
+     "over the best trivial predictor; 1 is perfect",
+     CHART_LINEAR,
+     true,
+     false,
+     {{"skill", "skill"}}},
+    {"Prediction error",
+     "mean absolute, of hidden tokens",
+     CHART_LINEAR,
+     true,
+     false,
+     {{"error", "predictor"}, {"error_mean", "mean token"}, {"error_nearest", "nearest token"}}},
+    {"Target drift",
+     "from the context encoder",
+     CHART_LINEAR,
+     true,
+     false,
+     {{"drift_weights", "weights, relative"}, {"drift_cosine", "features, cosine"}}},
+    {"Nearest neighbours",
+     "accuracy, each video held out in turn",
+     CHART_LINEAR,
+     true,
+     false,
+     {{"knn", "features"}, {"majority", "majority class"}}},
+    {"Rewinds", "branch of the run", CHART_LINEAR, true, false, {{"branch", "branch"}}},
+};
+
+/* A page: its panels, and what its table is. */
+typedef struct Page {
+    const PanelPlan *plans;
+    size_t count;
+    const char *empty; /* what is said of a table without rows */
+} Page;
+
+static const Page log_page = {log_plans, sizeof log_plans / sizeof *log_plans,
+                              "The log holds no step yet."};
+static const Page diagnostics_page = {diagnostics_plans,
+                                      sizeof diagnostics_plans / sizeof *diagnostics_plans,
+                                      "No diagnosis has been made yet."};
+
 /* Measures that are taken now and then leave most fields empty: only full ones make a line. */
 static int add_column(ChartPanel *panel, const CurvesLog *log, const char *column, const char *name,
                       bool smooth, Error *error) {
@@ -216,13 +289,24 @@ static int add_column(ChartPanel *panel, const CurvesLog *log, const char *colum
     return result;
 }
 
-static int add_panels(Chart *chart, const CurvesLog *log, Error *error) {
-    for (size_t p = 0; p < sizeof plans / sizeof plans[0]; p++) {
-        const PanelPlan *plan = &plans[p];
+/* Is there a number in the column? */
+static bool has_values(const CurvesLog *log, const char *column) {
+    const double *value = curves_log_column(log, column);
+    for (size_t i = 0; value && i < log->rows; i++) {
+        if (isfinite(value[i])) {
+            return true;
+        }
+    }
+    return value && !log->rows;
+}
+
+static int add_panels(Chart *chart, const CurvesLog *log, const Page *page, Error *error) {
+    for (size_t p = 0; p < page->count; p++) {
+        const PanelPlan *plan = &page->plans[p];
         ChartPanel *panel = NULL;
         for (int i = 0; i < 3 && plan->columns[i][0]; i++) {
             const char *column = plan->columns[i][0];
-            if (!curves_log_column(log, column)) {
+            if (!has_values(log, column)) {
                 continue;
             }
             if (!panel) {
@@ -239,7 +323,8 @@ static int add_panels(Chart *chart, const CurvesLog *log, Error *error) {
     return 0;
 }
 
-int curves_write(const char *png_path, const char *csv_path, const char *title, Error *error) {
+static int write_page(const char *png_path, const char *csv_path, const char *title,
+                      const Page *page, Error *error) {
     CurvesLog log;
     if (curves_log_read(&log, csv_path, error)) {
         return -1;
@@ -251,16 +336,20 @@ int curves_write(const char *png_path, const char *csv_path, const char *title, 
         number_whole(first, step[0]);
         number_whole(last, step[log.rows - 1]);
         number_whole(rows, (double)log.rows);
-        subtitle = memory_text(
-            "Steps %s to %s, %s logged. Pale lines are single steps, strong lines "
-            "running means; bold numbers are the latest values.",
-            first, last, rows);
+        bool steps = page == &log_page;
+        subtitle = steps ? memory_text("Steps %s to %s, %s logged. Pale lines are single steps, "
+                                       "strong lines running means; bold numbers are the latest "
+                                       "values.",
+                                       first, last, rows)
+                         : memory_text("After steps %s to %s, %s diagnoses on the same clips and "
+                                       "masks; bold numbers are the latest values.",
+                                       first, last, rows);
     } else {
-        subtitle = memory_text("The log holds no step yet.");
+        subtitle = memory_text("%s", page->empty);
     }
     Chart *chart = chart_new(title, subtitle, 2, PANEL_WIDTH, PANEL_HEIGHT);
     Canvas *canvas = NULL;
-    int result = add_panels(chart, &log, error);
+    int result = add_panels(chart, &log, page, error);
     if (result == 0) {
         result = chart_draw(&canvas, chart, error);
     }
@@ -272,4 +361,13 @@ int curves_write(const char *png_path, const char *csv_path, const char *title, 
     free(subtitle);
     curves_log_free(&log);
     return result;
+}
+
+int curves_write(const char *png_path, const char *csv_path, const char *title, Error *error) {
+    return write_page(png_path, csv_path, title, &log_page, error);
+}
+
+int curves_write_diagnostics(const char *png_path, const char *csv_path, const char *title,
+                             Error *error) {
+    return write_page(png_path, csv_path, title, &diagnostics_page, error);
 }

@@ -25,5 +25,8 @@ const double *curves_log_column(const CurvesLog *log,
  * RankMe and speed, from whichever of the columns exist. `title` names the run. An empty log gives
  * a picture that says so. Errors: those of reading and of writing. */
 int curves_write(const char *png_path, const char *csv_path, const char *title, Error *error);
+/* The same of diagnostics.csv (eval/diagnostics.h): the columns that hold a number. */
+int curves_write_diagnostics(const char *png_path, const char *csv_path, const char *title,
+                             Error *error);
 
 #endif

@@ -1,41 +1,14 @@
 /* Frozen features. See eval/features.h. */
 #include "eval/features.h"
 #include "base/log.h"
-#include "video/loader.h"
 #include <stdlib.h>
 #include <string.h>
 
-#define RING_BATCHES 3
-
-typedef struct Source {
-    const VideoIndex *index;
-    const ClipSpec *spec;
-    const FeatureViews *views;
-} Source;
-
-/* Clips of one video. */
-static int clips_of(const FeatureViews *views) {
-    return views->segments * views->views;
-}
-
-static int draw_job(void *context, uint64_t job, int attempt, ClipDraw *draw) {
-    const Source *source = context;
-    if (attempt > 0) /* evaluation has no other clip to offer */
-        return 0;
-    const FeatureViews *v = source->views;
-    uint64_t clips = (uint64_t)clips_of(v);
-    uint32_t file = source->index->usable_files[job / clips];
-    int clip = (int)(job % clips);
-    clip_draw_evaluation(draw, source->index, file, source->spec, clip / v->views, v->segments,
-                         clip % v->views, v->views);
-    return 1;
-}
-
 /* Adds a batch of pooled clips to the sums of their videos. */
 static void add_batch(double *sums, bool *failed, const float *pooled, const LoaderBatch *batch,
-                      int segments, int width) {
+                      int clips, int width) {
     for (int b = 0; b < batch->count; b++) {
-        size_t video = (size_t)((batch->first_job + (uint64_t)b) / (uint64_t)segments);
+        size_t video = (size_t)((batch->first_job + (uint64_t)b) / (uint64_t)clips);
         if (batch->slots[b].failed) {
             if (!failed[video])
                 log_warn("left out: %s", batch->slots[b].reason ? batch->slots[b].reason : "?");
@@ -50,28 +23,15 @@ static void add_batch(double *sums, bool *failed, const float *pooled, const Loa
 int features_extract(Features *features, Model *model, const VideoIndex *index,
                      const ClipSpec *spec, const FeatureViews *views, char network, int threads,
                      Error *error) {
-    int width = model->teacher.dim * model->features.count, segments = clips_of(views);
+    int width = model->teacher.dim * model->features.count;
+    int clips = views->segments * views->views;
     size_t videos = index->usable;
-    Source source = {index, spec, views};
-    LoaderConfig config = {.index = index,
-                           .spec = *spec,
-                           .source = {&source, draw_job},
-                           .jobs = (uint64_t)videos * (uint64_t)segments,
-                           .batch = model->plan.samples,
-                           .ring = RING_BATCHES,
-                           .threads = threads,
-                           .timeout = views->timeout,
-                           .cache = views->cache};
-    Loader *loader;
+    EvaluationClips evaluation = {index, spec, views};
+    LoaderConfig config = evaluation_loader(&evaluation, model, threads);
+    Encode encode;
     memset(features, 0, sizeof *features);
-    if (loader_open(&loader, &config, error))
+    if (encode_open(&encode, model, &config, network, true, error))
         return -1;
-    void *pooled_memory;
-    size_t pooled_bytes = (size_t)model->plan.samples * (size_t)width * sizeof(float);
-    if (model->device->allocate(&pooled_memory, pooled_bytes, model->device, error)) {
-        loader_close(loader);
-        return -1;
-    }
     float *pooled = memory_new((size_t)model->plan.samples * (size_t)width, sizeof *pooled);
     double *sums = memory_new(videos * (size_t)width, sizeof *sums);
     bool *failed = memory_new(videos, sizeof *failed);
@@ -79,20 +39,13 @@ int features_extract(Features *features, Model *model, const VideoIndex *index,
     progress_start(&progress, "features", (double)config.jobs, 0);
     const LoaderBatch *batch;
     Error stopped = {0};
-    while ((batch = loader_next(loader, &stopped))) {
-        ModelInput input = {
-            .samples = batch->count, .pixels = batch->clips, .values = batch->values};
-        model_set_input(model, &input);
-        model_features(model, batch->count, network);
-        model->device->rows_mean(pooled_memory, model->target_out, model->cu_target_clips,
-                                 batch->count, width, model->device);
-        model->device->download(pooled, pooled_memory, pooled_bytes, model->device);
-        add_batch(sums, failed, pooled, batch, segments, width);
+    while ((batch = encode_next(&encode, &stopped))) {
+        encode_rows(pooled, &encode, batch->count);
+        add_batch(sums, failed, pooled, batch, clips, width);
         progress_show(&progress, (double)(batch->first_job + (uint64_t)batch->count), "clips");
     }
     progress_end(&progress);
-    loader_close(loader);
-    model->device->release(pooled_memory, model->device);
+    encode_close(&encode);
 
     features->width = width;
     features->rows = memory_new(videos * (size_t)width, sizeof *features->rows);
@@ -102,7 +55,7 @@ int features_extract(Features *features, Model *model, const VideoIndex *index,
             continue;
         for (int d = 0; d < width; d++)
             features->rows[features->count * width + d] =
-                (float)(sums[v * (size_t)width + (size_t)d] / segments);
+                (float)(sums[v * (size_t)width + (size_t)d] / clips);
         features->files[features->count++] = index->usable_files[v];
     }
     free(pooled);

@@ -6,10 +6,7 @@
 #ifndef JEPA_EVAL_FEATURES_H
 #define JEPA_EVAL_FEATURES_H
 
-#include "jepa/model.h"
-#include "video/clip.h"
-#include "video/frame_cache.h"
-#include "video/index.h"
+#include "eval/encode.h"
 
 typedef struct Features {
     int64_t count;   /* videos whose clips could all be decoded */
@@ -17,13 +14,6 @@ typedef struct Features {
     float *rows;     /* [count][D] */
     uint32_t *files; /* [count] numbers into the index, ascending */
 } Features;
-
-/* What is looked at of each video. The cache may be NULL. */
-typedef struct FeatureViews {
-    int segments, views;
-    double timeout; /* seconds for one clip; 0: no limit */
-    FrameCache *cache;
-} FeatureViews;
 
 /* `network`: 't' target encoder or 'c' context encoder. The model needs no masks: plan.settings 0.
  * A video that cannot be decoded is named in a warning and left out. `threads` decode. */

@@ -3,10 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* LAPACK: eigenvalues of a symmetric matrix, ascending; the matrix is overwritten. */
-void dsyev_(const char *jobz, const char *uplo, const int *n, double *a, const int *lda, double *w,
-            double *work, const int *lwork, int *info, size_t jobz_length, size_t uplo_length);
-
 double measure_std(const float *rows, int64_t n, int width) {
     double total = 0;
     for (int d = 0; d < width; d++) {
@@ -22,37 +18,9 @@ double measure_std(const float *rows, int64_t n, int width) {
 }
 
 double measure_rankme(const float *rows, int64_t n, int width) {
-    size_t size = (size_t)width;
-    double *gram = memory_new(size * size, sizeof *gram);
-    double *values = memory_new(size, sizeof *values);
-    int lwork = 34 * width, info = 0; /* LAPACK's block size of 32 and two */
-    double *work = memory_new((size_t)lwork, sizeof *work);
-    for (int64_t i = 0; i < n; i++) /* σ² are the eigenvalues of the rows' Gram matrix */
-        for (int a = 0; a < width; a++) {
-            double x = rows[i * width + a];
-            for (int b = 0; b <= a; b++)
-                gram[(size_t)a * size + (size_t)b] += x * rows[i * width + b];
-        }
-    double rank = NAN, sum = 0, entropy = 0;
-    bool finite = true;
-    for (size_t i = 0; i < size * size; i++)
-        finite &= isfinite(gram[i]) != 0;
-    if (finite)
-        dsyev_("N", "U", &width, gram, &width, values, work, &lwork, &info, 1, 1);
-    if (finite && info == 0) {
-        for (int k = 0; k < width; k++) {
-            values[k] = sqrt(fmax(0, values[k]));
-            sum += values[k];
-        }
-        for (int k = 0; k < width && sum > 0; k++) {
-            double p = values[k] / sum + RANKME_EPSILON;
-            entropy -= p * log(p);
-        }
-        rank = exp(entropy);
-    }
-    free(gram);
+    double *values = memory_new((size_t)width, sizeof *values);
+    double rank = spectrum(values, rows, n, width, false) ? NAN : spectrum_rankme(values, width);
     free(values);
-    free(work);
     return rank;
 }
 

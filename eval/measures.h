@@ -14,10 +14,10 @@
 #ifndef JEPA_EVAL_MEASURES_H
 #define JEPA_EVAL_MEASURES_H
 
+#include "eval/spectrum.h"
 #include "jepa/trainer.h"
 
-#define MEASURE_ROWS   1024
-#define RANKME_EPSILON 1e-7
+#define MEASURE_ROWS 1024
 
 /* Measures of the last group that `model` worked on. */
 void measure_model(Measures *measures, const Model *model);

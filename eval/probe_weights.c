@@ -100,6 +100,13 @@ static int check_sizes(const ProbeWeights *p, const char *where, Error *error) {
     return 0;
 }
 
+int probe_weights_list(ProbeWeights *probe, Error *error) {
+    if (check_sizes(probe, "attentive probe", error))
+        return -1;
+    list_tensors(probe);
+    return 0;
+}
+
 /* ---- from another program's file ---- */
 
 /* Dimension d of tensor `name` of this classifier, 0 if it is not there. */

@@ -44,6 +44,10 @@ int probe_weights_take(ProbeWeights *probe, const WeightsFile *file, int number,
                        bool allow_nonfinite, Error *error);
 void probe_weights_free(ProbeWeights *probe);
 
+/* Every tensor of a probe whose sizes are filled in (depth to layernorm_eps), without values
+ * (NULL). ERROR_RUN or ERROR_USAGE: impossible sizes. */
+int probe_weights_list(ProbeWeights *probe, Error *error);
+
 /* Writes the folder whole or not at all; it must not exist. */
 int probe_weights_save(const char *folder, const ProbeWeights *probe, Error *error);
 /* Reads it back; the hash is verified. */

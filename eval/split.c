@@ -64,20 +64,27 @@ static int name_groups(Split *split, const VideoIndex *index, const char *expres
     return 0;
 }
 
-static Split new_split(const VideoIndex *index) {
-    Split split = {.count = index->count};
+static Split new_split(const VideoIndex *index, bool by_class) {
+    Split split = {.count = index->count, .by_class = by_class};
     split.test = memory_new(index->count, sizeof *split.test);
     split.fold = memory_new(index->count, sizeof *split.fold);
     split.group = memory_new(index->count, sizeof *split.group);
     return split;
 }
 
-/* Usable, labelled files in the order of their groups. */
+/* Does the file take part, and as which class? -1: it does not. */
+static int class_of(const Split *split, const VideoIndex *index, size_t file) {
+    if (video_index_reason(index, (uint32_t)file))
+        return -1;
+    return split->by_class ? video_index_label(index, (uint32_t)file) : 0;
+}
+
+/* Files that take part in the order of their groups. */
 static size_t list_items(Item *items, const Split *split, const VideoIndex *index) {
     size_t count = 0;
     for (size_t i = 0; i < index->count; i++)
-        if (!video_index_reason(index, (uint32_t)i) && video_index_label(index, (uint32_t)i) >= 0)
-            items[count++] = (Item){i, video_index_label(index, (uint32_t)i), split->group[i]};
+        if (class_of(split, index, i) >= 0)
+            items[count++] = (Item){i, class_of(split, index, i), split->group[i]};
     if (count)
         qsort(items, count, sizeof *items, by_group);
     return count;
@@ -104,9 +111,10 @@ static void make_folds(Split *split, const Item *items, size_t count, int classe
     free(seen);
 }
 
-int split_make(Split *split, const VideoIndex *index, const char *regex, int folds, Error *error) {
-    *split = new_split(index);
-    if (index->classes < 2) {
+int split_make(Split *split, const VideoIndex *index, const char *regex, int folds, bool by_class,
+               Error *error) {
+    *split = new_split(index, by_class);
+    if (by_class && index->classes < 2) {
         split_free(split);
         return error_set(
             error, ERROR_USAGE,
@@ -119,7 +127,7 @@ int split_make(Split *split, const VideoIndex *index, const char *regex, int fol
         return -1;
     }
     Item *items = memory_new(index->count, sizeof *items);
-    size_t count = list_items(items, split, index), classes = (size_t)index->classes;
+    size_t count = list_items(items, split, index), classes = by_class ? (size_t)index->classes : 1;
     int64_t *total = memory_new(classes, sizeof *total), *test = memory_new(classes, sizeof *test);
     for (size_t i = 0; i < count; i++)
         total[items[i].label]++;
@@ -142,13 +150,14 @@ int split_make(Split *split, const VideoIndex *index, const char *regex, int fol
     int result = 0;
     for (size_t k = 0; k < classes && !result; k++)
         if (test[k] < 1 || test[k] == total[k])
-            result = error_set(
-                error, ERROR_USAGE,
-                "class \"%s\" has %lld usable videos, too few or of one group, to train "
-                "and to test on: add videos, give --val, or another --group-regex",
-                index->class_names[k], (long long)total[k]);
+            result = error_set(error, ERROR_USAGE,
+                               "%s%s%s %lld usable videos, too few or of one group, to train "
+                               "and to test on: add videos, give --val, or another --group-regex",
+                               by_class ? "class \"" : "there are",
+                               by_class ? index->class_names[k] : "", by_class ? "\" has" : "",
+                               (long long)total[k]);
     if (!result) {
-        make_folds(split, items, count, index->classes, folds);
+        make_folds(split, items, count, (int)classes, folds);
         for (size_t i = 0; i < count; i++)
             *(split->test[items[i].file] ? &split->test_count : &split->train_count) += 1;
     }
@@ -160,14 +169,18 @@ int split_make(Split *split, const VideoIndex *index, const char *regex, int fol
     return result;
 }
 
-void split_all_train(Split *split, const VideoIndex *index, int folds) {
-    *split = new_split(index);
-    for (size_t i = 0; i < index->count; i++)
-        split->group[i] = memory_text("%s", video_index_name(index, (uint32_t)i));
+int split_all_train(Split *split, const VideoIndex *index, const char *regex, int folds,
+                    bool by_class, Error *error) {
+    *split = new_split(index, by_class);
+    if (name_groups(split, index, regex, error)) {
+        split_free(split);
+        return -1;
+    }
     Item *items = memory_new(index->count, sizeof *items);
     split->train_count = list_items(items, split, index);
-    make_folds(split, items, split->train_count, index->classes, folds);
+    make_folds(split, items, split->train_count, by_class ? index->classes : 1, folds);
     free(items);
+    return 0;
 }
 
 void split_free(Split *split) {
@@ -184,16 +197,21 @@ int split_save(const Split *split, const VideoIndex *index, const char *path, Er
     size_t size;
     FILE *out = open_memstream(&text, &size);
     JEPA_ASSERT(out);
-    fprintf(out, "file,class,group,set\n");
+    fprintf(out, "file,class,group,set,fold\n");
     for (size_t i = 0; i < index->count; i++) {
         int label = video_index_label(index, (uint32_t)i);
         char *name = csv_quote(video_index_name(index, (uint32_t)i));
         char *class = csv_quote(label >= 0 ? index->class_names[label] : "");
         char *group = csv_quote(split->group[i]);
-        fprintf(out, "%s,%s,%s,%s\n", name, class, group,
-                video_index_reason(index, (uint32_t)i) ? "unusable"
-                : label < 0                            ? "unlabelled"
-                                                       : (split->test[i] ? "test" : "train"));
+        bool unusable = video_index_reason(index, (uint32_t)i);
+        const char *set = unusable                       ? "unusable"
+                          : label < 0 && split->by_class ? "unlabelled"
+                          : split->test[i]               ? "test"
+                                                         : "train";
+        fprintf(out, "%s,%s,%s,%s,", name, class, group, set);
+        if (!strcmp(set, "train"))
+            fprintf(out, "%d", split->fold[i]);
+        fprintf(out, "\n");
         free(name);
         free(class);
         free(group);

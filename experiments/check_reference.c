@@ -60,27 +60,28 @@ typedef struct Check {
     Reference reference;
     Limits limits;
     double perturb; /* the weights are multiplied by 1 ± this, to see what rounding alone does */
-    const char *weights;      /* a file to take the weights from; NULL: the folder's own */
-    Certificate *certificate; /* or NULL */
-    int rows, failed;
+    const char *weights; /* a file to take the weights from; NULL: the folder's own */
+    CheckTable table;
 } Check;
 
-static void report(Check *check, const char *stage, double error, double limit) {
-    int ok = error <= limit; /* false for NaN */
-    printf("%-58s | %9.2e | %7.0e | %s\n", stage, error, limit, ok ? "ok" : "OVER");
-    if (check->certificate)
-        certificate_row(check->certificate, stage, error, limit);
-    check->rows++;
-    check->failed += !ok;
+void check_title(void) {
+    printf("%-58s | %9s | %7s | %s\n", "stage", "max rel", "limit", "ok");
 }
 
-/* Relative error of ours[count] against a tensor; the key third of a qkv bias is left out: its
- * gradient is zero in exact arithmetic, so it holds rounding noise, which Adam turns into full
- * steps. */
-static double compare(const float *ours, const float *theirs, int64_t count, bool qkv_bias) {
+void check_row(CheckTable *table, const char *stage, double error, double limit) {
+    int ok = error <= limit; /* false for NaN */
+    printf("%-58s | %9.2e | %7.0e | %s\n", stage, error, limit, ok ? "ok" : "OVER");
+    if (table->certificate)
+        certificate_row(table->certificate, stage, error, limit);
+    table->rows++;
+    table->failed += !ok;
+}
+
+double check_error(const float *ours, const float *theirs, int64_t count, int64_t from,
+                   int64_t to) {
     double largest = 0, error = 0;
     for (int64_t i = 0; i < count; i++) {
-        if (qkv_bias && i >= count / 3 && i < 2 * count / 3)
+        if (i >= from && i < to)
             continue;
         largest = fmax(largest, fabs((double)theirs[i]));
         double e = fabs((double)ours[i] - theirs[i]);
@@ -96,7 +97,10 @@ static int check_tensor(Check *check, const Safetensors *file, const char *name,
     if (!result) {
         size_t length = strlen(name);
         bool qkv_bias = length > 8 && !strcmp(name + length - 8, "qkv.bias");
-        report(check, name, compare(ours, theirs, count, qkv_bias), limit);
+        /* the key third of a qkv bias: its gradient is zero in exact arithmetic, so it holds
+         * rounding noise, which Adam turns into full steps */
+        int64_t from = qkv_bias ? count / 3 : 0, to = qkv_bias ? 2 * count / 3 : 0;
+        check_row(&check->table, name, check_error(ours, theirs, count, from, to), limit);
     }
     free(theirs);
     return result;
@@ -196,8 +200,8 @@ static int load_weights_from(FirstWeights *first, const Model *model, const Chec
             result = take_weight(first->target, &file, &model->target_table.parameters[i], true,
                                  error);
     Hash hash;
-    if (!result && check->certificate && !(result = weights_file_hash(&hash, &file, error)))
-        certificate_hash(check->certificate, path_name(check->weights), &hash);
+    if (!result && check->table.certificate && !(result = weights_file_hash(&hash, &file, error)))
+        certificate_hash(check->table.certificate, path_name(check->weights), &hash);
     weights_file_close(&file);
     return result;
 }
@@ -222,7 +226,7 @@ static int place_weights(Model *model, const Check *check, Error *error) {
     FirstWeights first = {memory_new(count, sizeof(float)), memory_new(target, sizeof(float))};
     int result = check->weights ? load_weights_from(&first, model, check, error)
                                 : load_weights(&first, model, &check->reference, error);
-    printf("%-58s | %9s | %7s | %s\n", "stage", "max rel", "limit", "ok");
+    check_title();
     if (!result && check->perturb > 0)
         perturb(&first, model, check->perturb);
     model->device->upload(model->weights, first.weights, count * sizeof(float), model->device);
@@ -396,7 +400,7 @@ static int check_gradients(Check *check, const Model *model, const char *prefix,
         int result = 0;
         snprintf(name, sizeof name, "%sgrad.%s", prefix, p->name);
         if (!reference_has(&r->passes, name))
-            report(check, name, largest(gradient, p->count), 0);
+            check_row(&check->table, name, largest(gradient, p->count), 0);
         else
             result = check_tensor(check, &r->passes, name, gradient, p->count,
                                   check->limits.gradient, error);
@@ -569,7 +573,7 @@ static int check_trajectory(Check *check, Model *model, ReferenceBatch *batch, E
         if (!columns[i])
             continue;
         snprintf(name, sizeof name, "trajectory.%s (%" PRId64 " steps)", names[i], steps);
-        report(check, name, worst[i], limits[i]);
+        check_row(&check->table, name, worst[i], limits[i]);
     }
     return check_final(check, model, check->limits.final, error);
 }
@@ -664,9 +668,6 @@ static bool has(const char *folder, const char *name) {
 static int refuse_other_kinds(const char *folder, Error *error) {
     if (!folder_exists(folder))
         return error_set(error, ERROR_USAGE, "%s: no such folder", folder);
-    if (has(folder, "probe.safetensors"))
-        return error_set(error, ERROR_RUN, "%s: an attentive probe; this build has none yet",
-                         folder);
     if (has(folder, "ac_predictor.safetensors"))
         return error_set(
             error, ERROR_RUN,
@@ -683,7 +684,15 @@ static int refuse_other_kinds(const char *folder, Error *error) {
     return 0;
 }
 
+/* probe.safetensors: an attentive probe; else a network. */
+static bool is_probe(const char *folder) {
+    return folder_exists(folder) && has(folder, "probe.safetensors");
+}
+
 static int check_folder(Check *check, Device *device, Error *error) {
+    if (is_probe(check->reference.folder))
+        return check_probe(&check->table, check->reference.folder, check->weights, check->perturb,
+                           device, error);
     return refuse_other_kinds(check->reference.folder, error) ||
                    reference_open(&check->reference, error) || run_checks(check, device, error)
                ? -1
@@ -692,21 +701,26 @@ static int check_folder(Check *check, Device *device, Error *error) {
 
 /* What was compared, for the certificate. */
 static int describe(Check *check, const Device *device, Error *error) {
-    static const char *const names[] = {"config.json", "weights.safetensors", "batches.safetensors",
-                                        "forward_backward.safetensors", "trajectory.safetensors"};
+    static const char *const network[] = {"config.json", "weights.safetensors",
+                                          "batches.safetensors", "forward_backward.safetensors",
+                                          "trajectory.safetensors"};
+    static const char *const probe[] = {"config.json", "probe.safetensors"};
+    bool of_probe = is_probe(check->reference.folder);
+    const char *const *names = of_probe ? probe : network;
+    size_t count = of_probe ? sizeof probe / sizeof *probe : sizeof network / sizeof *network;
     char number[32];
-    certificate_text(check->certificate, "reference", path_name(check->reference.folder));
-    certificate_text(check->certificate, "device", device->name);
+    certificate_text(check->table.certificate, "reference", path_name(check->reference.folder));
+    certificate_text(check->table.certificate, "device", device->name);
     snprintf(number, sizeof number, "%d", device->threads);
-    certificate_text(check->certificate, "threads", number);
-    certificate_text(check->certificate, "precision", precision_name(device->precision));
+    certificate_text(check->table.certificate, "threads", number);
+    certificate_text(check->table.certificate, "precision", precision_name(device->precision));
     if (check->perturb > 0) {
         snprintf(number, sizeof number, "%g", check->perturb);
-        certificate_text(check->certificate, "perturbed", number);
+        certificate_text(check->table.certificate, "perturbed", number);
     }
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; i < count; i++) {
         char *path = path_join(check->reference.folder, names[i]);
-        int result = certificate_file(check->certificate, path, error);
+        int result = certificate_file(check->table.certificate, path, error);
         free(path);
         if (result)
             return -1;
@@ -720,7 +734,8 @@ int command_check_reference(int argc, char **argv) {
         "cpu|reference]",
         "Builds the network from DIR/config.json, runs it on DIR's weights and batches, and "
         "compares every stage, the losses, every gradient and a whole training run with the values "
-        "in DIR. --weights takes the weights from another file or checkpoint, so that what was "
+        "in DIR; of an attentive probe's reference, its outputs, loss and gradients. --weights "
+        "takes the weights from another file or checkpoint, so that what was "
         "imported or exported is held against the same values."};
     const char *certificate = NULL;
     const char *device_name = NULL, *precision_text = "float32";
@@ -756,18 +771,19 @@ int command_check_reference(int argc, char **argv) {
         if (device_set_precision(device, precision, true) != precision)
             log_info("device %s has no %s: float32", device->name, precision_text);
         check.reference.folder = path_join(".", rest.items[0]);
-        check.certificate = certificate ? certificate_new() : NULL;
+        check.table.certificate = certificate ? certificate_new() : NULL;
         if (!check_folder(&check, device, &error) &&
             (!certificate || (!describe(&check, device, &error) &&
-                              !certificate_write(check.certificate, certificate, &error)))) {
-            printf("%d of %d within their limits\n", check.rows - check.failed, check.rows);
-            if (check.failed)
+                              !certificate_write(check.table.certificate, certificate, &error)))) {
+            printf("%d of %d within their limits\n", check.table.rows - check.table.failed,
+                   check.table.rows);
+            if (check.table.failed)
                 error.code = ERROR_RUN;
         }
     }
     if (error.text[0])
         fprintf(stderr, "jepa check-reference: %s\n", error.text);
-    certificate_free(check.certificate);
+    certificate_free(check.table.certificate);
     reference_close(&check.reference);
     free(check.reference.folder);
     free(rest.items);

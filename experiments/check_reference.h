@@ -7,8 +7,25 @@
 #define JEPA_EXPERIMENTS_CHECK_REFERENCE_H
 
 #include "base/safetensors.h"
+#include "experiments/certificate.h"
 #include "jepa/model.h"
 #include "jepa/schedule.h"
+
+/* The table of what was compared. */
+typedef struct CheckTable {
+    Certificate *certificate; /* or NULL */
+    int rows, failed;
+} CheckTable;
+
+void check_title(void);
+void check_row(CheckTable *table, const char *stage, double error, double limit);
+/* max |ours - theirs| / max |theirs| over [count]; elements from .. to - 1 are left out. */
+double check_error(const float *ours, const float *theirs, int64_t count, int64_t from, int64_t to);
+
+/* An attentive probe's reference: config.json and probe.safetensors. `weights` NULL: its own, else
+ * a probe's folder or a file that jepa import reads; times 1 ± perturb. */
+int check_probe(CheckTable *table, const char *folder, const char *weights, double perturb,
+                Device *device, Error *error);
 
 typedef struct Reference {
     char *folder;

@@ -7,6 +7,7 @@
 #include "kernels/device.h"
 #include "video/encode.h"
 #include "video/ffmpeg.h"
+#include "video/hardware.h"
 #include <jansson.h>
 #include <png.h> /* libpng; eval/png.h is ours */
 #include <sodium.h>
@@ -59,6 +60,17 @@ static void print_codecs(void) {
     else
         print_writers(decoders);
     free(decoders);
+    if (error.code)
+        return;
+    VideoHardware *hardware;
+    char *codecs = video_hardware_codecs();
+    if (video_hardware_open(&hardware, NULL, &error))
+        printf("decoding on GPU  none: %s\n", error.text);
+    else
+        printf("decoding on GPU  %s, as far as this GPU's decoder has them (data.decoder: cuda)\n",
+               codecs);
+    video_hardware_close(hardware);
+    free(codecs);
 }
 
 /* What the CPU device computes with. */

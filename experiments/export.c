@@ -8,12 +8,10 @@
 #include "experiments/options.h"
 #include "jepa/checkpoint.h"
 #include "jepa/recipe.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define LABEL     17 /* columns before a line's value */
 #define NOTES_MAX 40
@@ -141,43 +139,18 @@ static int write_published(const Source *s, const ExportArguments *a, Error *err
     return result;
 }
 
-/* A folder of its own beside the final name, which it gets at the end. */
-static int write_folder(const char *out, const ExportList *list, const ModelConfig *config,
-                        Error *error) {
-    char *partial = memory_text("%s.partial", out), *above = path_folder(out);
-    int result = 0;
-    if (folder_exists(partial) || file_exists(partial))
-        result = error_set(error, ERROR_RUN,
-                           "%s is in the way, perhaps left by an export that was stopped: remove "
-                           "it",
-                           partial);
-    else if (!(result = folder_make(partial, error))) {
-        result = export_hf_write(partial, list, config, EXPORT_SHARD_BYTES, error);
-        if (!result)
-            result = folder_sync(partial, error);
-        if (!result && rename(partial, out))
-            result = error_set(error, ERROR_RUN, "cannot rename %s to %s: %s", partial, out,
-                               strerror(errno));
-        if (result)
-            folder_remove(partial, NULL);
-        else
-            result = folder_sync(above, error);
-    }
-    free(partial);
-    free(above);
-    return result;
-}
-
 static int write_hf(const Source *s, const ExportArguments *a, Error *error) {
     const ModelConfig *c = &s->config;
     ExportList list;
-    size_t length = strlen(a->out);
-    while (length > 1 && a->out[length - 1] == '/')
-        length--;
-    char *out = memory_text("%.*s", (int)length, a->out);
+    char *out = path_trim(a->out);
     int result = export_hf(&list, &s->networks, c, network_of(a), error);
     if (!result) {
-        result = write_folder(out, &list, c, error);
+        char *partial = folder_begin(out, error);
+        if (!partial)
+            result = -1;
+        else
+            result = folder_end(
+                partial, out, export_hf_write(partial, &list, c, EXPORT_SHARD_BYTES, error), error);
         if (!result) {
             print_written(s, &list, out);
             printf("%-*s%s encoder and predictor, as transformers' VJEPA2Model reads them\n", LABEL,

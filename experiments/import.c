@@ -119,36 +119,6 @@ static void print_unused(const WeightsFile *file) {
 
 /* ---- the weights ---- */
 
-/* Tensors of one network into their places in a flat buffer. */
-static int fill(float *flat, const ParameterTable *table, ParameterOwner owner,
-                const WeightsFile *file, const char *prefix, bool allow_nonfinite, Error *error) {
-    for (size_t i = 0; i < table->count; i++) {
-        const Parameter *p = &table->parameters[i];
-        char name[96];
-        if (p->owner != owner)
-            continue;
-        snprintf(name, sizeof name, "%s%s", prefix, p->name);
-        const WeightsTensor *t = weights_file_find(file, name);
-        JEPA_ASSERT(t && t->count == p->count); /* as recognise has checked */
-        if (weights_tensor_floats(flat + p->offset, t, allow_nonfinite, error))
-            return error_prefix(error, "%s", file->path);
-    }
-    return 0;
-}
-
-static int fill_model(Model *model, const Recognised *r, const WeightsFile *file,
-                      bool allow_nonfinite, Error *error) {
-    const char *own = r->encoder ? "" : "target_", *target = r->target ? "target_" : "";
-    if (fill(model->weights, &model->table, OWNER_ENCODER, file, own, allow_nonfinite, error) ||
-        fill(model->target, &model->target_table, OWNER_ENCODER, file, target, allow_nonfinite,
-             error))
-        return -1;
-    if (r->predictor || r->projector)
-        return fill(model->weights, &model->table, OWNER_PREDICTOR, file, "", allow_nonfinite,
-                    error);
-    return 0;
-}
-
 /* A model for its weights alone: its input is one patch, so that hardly any activations are
  * planned. No parameter's shape depends on the input's size. */
 static ModelPlan smallest_plan(const ModelConfig *config) {
@@ -172,7 +142,7 @@ static int write_checkpoint(const Recognised *r, const WeightsFile *file, const 
     }
     if (!r->predictor && !r->projector) /* all else is overwritten */
         model_init(&model, (uint64_t)r->recipe.meta.seed);
-    int result = fill_model(&model, r, file, a->allow_nonfinite, error);
+    int result = recognised_load(&model, r, file, a->allow_nonfinite, error);
     if (!result) {
         char *text = recipe_text(&r->recipe);
         CheckpointState state = {.model = &model, .recipe = text, .source = source, .bare = true};

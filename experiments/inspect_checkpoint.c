@@ -277,6 +277,12 @@ static void print_recipe(const Checkpoint *c, const Recipe *r) {
     Hash recipe = hash_bytes(c->recipe, strlen(c->recipe)), none = {{0}};
     printf("%-*s%" PRId64 "; %" PRId64 " updates of the optimiser, %" PRId64 " slots drawn again\n",
            LABEL, "step", c->step, c->updates, c->replaced);
+    if (c->health.branch)
+        printf("%-*s%" PRId64 ", after as many rewinds; learning rate times %g\n", LABEL, "branch",
+               c->health.branch, c->health.lr_scale);
+    if (c->health.best_by && c->health.best_step == c->step)
+        printf("%-*sby %s, %.4g\n", LABEL, "best so far", keep_best_name(c->health.best_by),
+               c->health.best);
     printf("%-*s%s", LABEL, "source", imported ? "imported from " : "trained here");
     print_plain(imported ? c->source : "");
     if (r->init_from) {

@@ -14,6 +14,7 @@ typedef struct Command {
 static const Command commands[] = {
     {"pretrain", "train a V-JEPA on a folder of videos", command_pretrain},
     {"plan", "what a run of a recipe would be and take", command_plan},
+    {"features", "what a frozen encoder says of every clip, kept in a store", command_features},
     {"probe", "how much the frozen features know: a linear probe with its floors", command_probe},
     {"visualize", "pictures of what the model predicts for a video", command_visualize},
     {"index", "read every video of a folder once and keep what was found", command_index},

@@ -2,6 +2,7 @@
 #include "experiments/plan.h"
 #include "base/log.h"
 #include "base/machine.h"
+#include "eval/diagnostics.h"
 #include "experiments/builtin.h"
 #include "experiments/commands.h"
 #include "experiments/options.h"
@@ -143,7 +144,8 @@ static void compute_again(Recipe *recipe) {
 static const Variant variants[] = {{"MiB", keep_activations}, {"checkpointing", compute_again}};
 #define VARIANTS (sizeof variants / sizeof *variants)
 
-static void print_choices(const Recipe *recipe, Device *device, int loader_threads, int ranks) {
+static void print_choices(const Recipe *recipe, Device *device, int loader_threads, int ranks,
+                          const TrainerHooks *hooks) {
     TrainerChoice choices[VARIANTS][TRAINER_CHOICES_MAX];
     size_t machine = device->memory(device);
     int count = 0;
@@ -151,7 +153,7 @@ static void print_choices(const Recipe *recipe, Device *device, int loader_threa
         Recipe changed = *recipe; /* its texts stay the recipe's */
         if (variants[k].change)
             variants[k].change(&changed);
-        count = trainer_choices(choices[k], &changed, device, loader_threads, ranks);
+        count = trainer_choices(choices[k], &changed, device, loader_threads, ranks, hooks);
     }
     if (machine)
         printf("\nMemory of %s for each optimization.micro_batch, and with\n"
@@ -175,9 +177,10 @@ static void print_choices(const Recipe *recipe, Device *device, int loader_threa
 int plan_print(const Recipe *recipe, Device *device, int loader_threads, int ranks, Error *error) {
     TrainerPlan plan;
     char kinds[400];
+    const TrainerHooks hooks = {.diagnostics = diagnostics_hooks(NULL)};
     size_t machine = machine_memory();
     ModelConfig config = recipe_model(recipe);
-    if (trainer_plan(&plan, recipe, device, loader_threads, ranks, error))
+    if (trainer_plan(&plan, recipe, device, loader_threads, ranks, &hooks, error))
         return -1;
     trainer_plan_kinds(kinds, sizeof kinds, &plan);
     print_networks(&config, &plan);
@@ -196,7 +199,7 @@ int plan_print(const Recipe *recipe, Device *device, int loader_threads, int ran
         printf("machine          %.1f MiB%s, %d cores\n", mib(machine),
                plan.total - (device->on_host ? 0 : plan.device) > machine ? ": too little" : "",
                machine_cores());
-    print_choices(recipe, device, loader_threads, ranks);
+    print_choices(recipe, device, loader_threads, ranks, &hooks);
     return 0;
 }
 

@@ -2,8 +2,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "eval/curves.h"
+#include "eval/diagnostics.h"
 #include "eval/measures.h"
 #include "experiments/commands.h"
+#include "experiments/health.h"
 #include "experiments/options.h"
 #include "experiments/plan.h"
 #include "jepa/trainer.h"
@@ -166,8 +168,8 @@ static double last_of(const CurvesLog *log, const char *name) {
 }
 
 /* What came out, on stdout, from the whole log. */
-static int summarise(const char *folder, const TrainerResult *result, size_t quarantined,
-                     size_t videos, Error *error) {
+static int summarise(const char *folder, const Recipe *recipe, const TrainerResult *result,
+                     size_t quarantined, size_t videos, Error *error) {
     char *csv = path_join(folder, "log.csv"), *png = path_join(folder, "curves.png");
     CurvesLog log = {0};
     int status = curves_log_read(&log, csv, error);
@@ -186,6 +188,7 @@ static int summarise(const char *folder, const TrainerResult *result, size_t qua
             printf("prediction       cosine %.3f, skill over the mean target %.3f\n",
                    last_of(&log, "cosine"), last_of(&log, "skill"));
         }
+        status = health_summary(folder, recipe, result, error);
         if (result->seconds > 0)
             printf("waiting          %.1f %% of the time for clips\n",
                    100 * result->waited / result->seconds);
@@ -193,7 +196,8 @@ static int summarise(const char *folder, const TrainerResult *result, size_t qua
                " slots re-drawn   (%s/quarantine.csv)\n",
                videos, quarantined, result->replaced, folder);
         char *title = memory_text("%s", path_name(folder));
-        status = curves_write(png, csv, title, error);
+        if (!status)
+            status = curves_write(png, csv, title, error);
         free(title);
         if (!status)
             printf("curves           %s\n", png);
@@ -286,19 +290,28 @@ static int pretrain(const PretrainArguments *a, int *signal, Exchange *x, Error 
     if (!status)
         status = open_run(&run, a, &recipe, device, x, error);
     if (!status) {
-        TrainerConfig config = {.recipe = &recipe,
-                                .run = &run,
-                                .device = device,
-                                .loader_threads = (int)a->workers,
-                                .exchange = x,
-                                .hooks = {NULL, observe}};
+        Diagnostics *diagnostics = NULL;
+        TrainerConfig config = {
+            .recipe = &recipe,
+            .run = &run,
+            .device = device,
+            .loader_threads = (int)a->workers,
+            .exchange = x,
+            .hooks = {.observe = observe, .diagnostics = diagnostics_hooks(&diagnostics)}};
         size_t quarantined = run.index.count - run.index.usable;
         if (quarantined && !x->rank)
             log_warn("%zu of %zu videos cannot be used: see %s/quarantine.csv", quarantined,
                      run.index.count, a->out);
         status = trainer_run(&result, &config, error);
         if (!status && !x->rank)
-            status = summarise(a->out, &result, quarantined, run.index.count, error);
+            status = summarise(a->out, &recipe, &result, quarantined, run.index.count, error);
+        if (!status && *result.sentry)
+            status = error_set(
+                error, ERROR_RUN,
+                "the sentry stopped the run after step %" PRId64 ": %s; --resume "
+                "goes on with it, with --set sentry.action=warn or rewind in another "
+                "way",
+                result.steps, result.sentry);
     }
     if (run.folder)
         run_close(&run);

@@ -60,6 +60,6 @@ echo "== visualize"
 echo
 echo "== what came out"
 grep -E "^(loss|feature std|RankMe|prediction) " "$out/pretrain.txt" || true
-[ ! -e "$out/probe.txt" ] || grep -E "^(linear probe|this encoder|random init|majority)" "$out/probe.txt"
+[ ! -e "$out/probe.txt" ] || grep -E "^(top-1|this encoder|random init|raw pixels|majority)" "$out/probe.txt"
 echo "pictures:"
 find "$out" -name '*.png' -not -path '*/videos/*' | sort | sed 's/^/  /'

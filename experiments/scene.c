@@ -2,39 +2,74 @@
 #include "experiments/scene.h"
 #include "base/file.h"
 #include "experiments/plan.h"
-#include "jepa/transformer.h"
+#include "jepa/recognise.h"
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* A file within a checkpoint stands for it. */
-static int folder_of(char **folder, const char *path, Error *error) {
-    *folder = memory_text("%s", path);
-    if (folder_exists(path) || !file_exists(path))
-        return 0;
-    free(*folder);
-    *folder = path_folder(path);
-    char *header = path_join(*folder, "checkpoint.msgpack");
+static char *checkpoint_of(const char *path) {
+    if (folder_exists(path))
+        return memory_text("%s", path);
+    char *folder = path_folder(path), *header = path_join(folder, "checkpoint.msgpack");
     bool within = file_exists(header);
     free(header);
     if (within)
-        return 0;
-    return error_set(error, ERROR_USAGE,
-                     "%s: a file, not a checkpoint; make one of it first: jepa import FILE --out "
-                     "CHECKPOINT",
-                     path);
+        return folder;
+    free(folder);
+    return memory_text("%s", path);
 }
 
-int scene_open(Scene *s, const char *path, const TextList *sets, Error *error) {
-    char *folder = NULL;
+/* Is it a file of weights, or the folder of one, and no checkpoint of this program? */
+static bool is_weights(const char *path) {
+    char *config = path_join(path, "config.json"), *run = path_join(path, "recipe.yaml");
+    bool is = !folder_exists(path) ? file_exists(path) : file_exists(config) && !file_exists(run);
+    free(config);
+    free(run);
+    return is;
+}
+
+static int open_checkpoint(Scene *s, const char *path, Error *error) {
+    if (checkpoint_open(&s->checkpoint, path, error) ||
+        recipe_parse(&s->recipe, s->checkpoint.recipe, "the checkpoint's recipe", error))
+        return -1;
+    s->hash = s->checkpoint.hash;
+    s->source = memory_text("%s, step %" PRId64, s->checkpoint.folder, s->checkpoint.step);
+    return 0;
+}
+
+static int open_weights(Scene *s, const char *path, Error *error) {
+    RecogniseOptions options = {0};
+    WeightsFile *file = memory_new(1, sizeof *file);
+    if (weights_file_open(file, path, error)) {
+        free(file);
+        return -1;
+    }
+    s->file = file;
+    Recognised *known = memory_new(1, sizeof *known);
+    if (recognise(known, file, &options, error)) {
+        free(known);
+        return error_prefix(error, "jepa import can be told what a file does not tell");
+    }
+    s->recognised = known;
+    s->source = memory_text("%s", file->path);
+    if (!known->family)
+        return error_set(error, ERROR_RUN, "%s: no encoder in it", path);
+    if (weights_file_hash(&s->hash, file, error))
+        return -1;
+    char *text = recipe_text(&known->recipe);
+    int result = recipe_parse(&s->recipe, text, "the recipe that was recognised", error);
+    free(text);
+    return result;
+}
+
+int scene_open(Scene *s, const char *given, const TextList *sets, Error *error) {
     memset(s, 0, sizeof *s);
     recipe_default(&s->recipe);
-    int result = folder_of(&folder, path, error);
-    if (!result)
-        result = checkpoint_open(&s->checkpoint, folder, error);
-    free(folder);
-    if (result ||
-        recipe_parse(&s->recipe, s->checkpoint.recipe, "the checkpoint's recipe", error) ||
-        recipe_check(&s->recipe, error))
+    char *path = checkpoint_of(given);
+    int result = is_weights(path) ? open_weights(s, path, error) : open_checkpoint(s, path, error);
+    free(path);
+    if (result || recipe_check(&s->recipe, error))
         return -1;
     ModelConfig trained = recipe_model(&s->recipe);
     for (size_t i = 0; sets && i < sets->count; i++)
@@ -57,6 +92,13 @@ int scene_open_device(Scene *s, const char *device, int threads, Error *error) {
 
 void scene_close(Scene *s) {
     device_close(s->device);
+    if (s->recognised)
+        recognised_free(s->recognised);
+    if (s->file)
+        weights_file_close(s->file);
+    free(s->recognised);
+    free(s->file);
+    free(s->source);
     recipe_free(&s->recipe);
     checkpoint_close(&s->checkpoint);
 }
@@ -68,14 +110,14 @@ int scene_needs_predictor(const Scene *s, const char *what, const char *instead,
         error, ERROR_USAGE,
         "%s: this checkpoint has no predictor (objective: sigreg), so there is nothing "
         "to show of %s; possible are %s",
-        s->checkpoint.folder, what, instead);
+        s->source, what, instead);
 }
 
 int scene_predictor_trained(const Scene *s, const Model *model, const char *what,
                             const char *instead, Error *error) {
     size_t width = (size_t)s->config.pred_dim;
     float *norm = memory_new(2 * width, sizeof *norm);
-    bool untouched = true;
+    bool untouched = true, absent = s->recognised && !s->recognised->predictor;
     s->device->download(norm, model->weights + model->table.pred_norm_w, width * sizeof *norm,
                         s->device);
     s->device->download(norm + width, model->weights + model->table.pred_norm_b,
@@ -83,12 +125,14 @@ int scene_predictor_trained(const Scene *s, const Model *model, const char *what
     for (size_t i = 0; i < 2 * width; i++)
         untouched = untouched && norm[i] == (i < width ? 1.0f : 0.0f);
     free(norm);
-    if (!untouched)
+    if (!untouched && !absent)
         return 0;
-    return error_set(error, ERROR_USAGE,
-                     "%s: this checkpoint has no trained predictor (its weights are the initial "
-                     "ones), so there is nothing to show of %s; possible are %s",
-                     s->checkpoint.folder, what, instead);
+    return error_set(
+        error, ERROR_USAGE,
+        "%s: this checkpoint has no trained predictor (%s), so there is nothing to show "
+        "of %s; possible are %s",
+        s->source, absent ? "the file holds none" : "its weights are the initial ones", what,
+        instead);
 }
 
 int scene_model(Model *model, const Scene *s, const ModelPlan *wanted, char network, Error *error) {
@@ -103,7 +147,9 @@ int scene_model(Model *model, const Scene *s, const ModelPlan *wanted, char netw
         return -1;
     int result = 0;
     CheckpointLoaded loaded;
-    if (!plan.beside && network == 'c' && teacher)
+    if (!plan.beside && s->file)
+        result = recognised_load(model, s->recognised, s->file, false, error);
+    else if (!plan.beside && network == 'c' && teacher)
         result = checkpoint_load_some(&loaded, model, &s->checkpoint, error);
     else if (!plan.beside)
         result = checkpoint_load(model, &s->checkpoint, error);

@@ -10,16 +10,21 @@
 #include "video/index.h"
 
 typedef struct Scene {
-    Checkpoint checkpoint;
-    Recipe recipe; /* the checkpoint's, with what was set */
-    ModelConfig
-        config;    /* of the recipe; other input sizes than trained: positions are interpolated */
+    Checkpoint checkpoint;         /* .folder NULL: a file of weights was opened, or nothing */
+    struct WeightsFile *file;      /* published weights; NULL: a checkpoint was opened */
+    struct Recognised *recognised; /* what is in them */
+    Hash hash;                     /* of the checkpoint's header, or of the file */
+    char *source;                  /* for a person: "RUN/step-9, step 9", or the file; owned */
+    Recipe recipe;                 /* the checkpoint's, with what was set */
+    /* of the recipe; for other input sizes than those of training, positions are interpolated */
+    ModelConfig config;
     ClipSpec clip; /* as evaluation draws it: no local views */
     Device *device;
 } Scene;
 
-/* Opens RUN (its newest checkpoint), RUN/step-N, or a file in that; `sets` as of --set (may be
- * NULL). Nothing of the networks is loaded yet. Free with scene_close, also after an error. */
+/* Opens RUN (its newest checkpoint), RUN/step-N, a file in that, or a file or folder of published
+ * weights as jepa import reads them; `sets` as of --set (may be NULL). Nothing of the networks is
+ * loaded yet. Free with scene_close, also after an error. */
 int scene_open(Scene *scene, const char *checkpoint, const TextList *sets, Error *error);
 /* The device of --device and --threads. */
 int scene_open_device(Scene *scene, const char *device, int threads, Error *error);

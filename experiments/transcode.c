@@ -16,30 +16,6 @@ typedef struct TranscodeArguments {
     int64_t short_side, gop, crf, threads;
 } TranscodeArguments;
 
-/* Results among the sources would be read as sources the next time. */
-static int check_folders(const char *source, const char *out, Error *error) {
-    char *from = realpath(source, NULL);
-    if (!from || !folder_exists(source)) {
-        free(from);
-        return 0;
-    }
-    char *to = NULL, *ancestor = memory_text("%s", out);
-    while (!(to = realpath(ancestor, NULL))) { /* OUT need not exist yet */
-        char *above = path_folder(ancestor);
-        free(ancestor);
-        ancestor = above;
-    }
-    size_t length = strlen(from);
-    bool within = !strncmp(to, from, length) && (!to[length] || to[length] == '/');
-    free(ancestor);
-    free(from);
-    free(to);
-    if (within)
-        return error_set(error, ERROR_USAGE, "--out %s lies in the folder of the sources, %s", out,
-                         source);
-    return 0;
-}
-
 static int transcode(const TranscodeArguments *a, const char *source, Error *error) {
     int threads = a->threads ? (int)a->threads : device_threads_available();
     /* every frame is decoded below: packets suffice to know what there is */
@@ -57,8 +33,9 @@ static int transcode(const TranscodeArguments *a, const char *source, Error *err
                                 .timeout = a->timeout};
     VideoIndex index;
     PrepareSummary sum;
-    if (check_folders(source, a->out, error))
-        return -1;
+    if (path_within(a->out, source)) /* they would be sources the next time */
+        return error_set(error, ERROR_USAGE, "--out %s lies in the folder of the sources, %s",
+                         a->out, source);
     char *cache = video_index_cache(settings.sources, 1, settings.scan.check);
     settings.kept = cache;
     int result = video_index_make(&index, &settings, error);

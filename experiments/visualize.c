@@ -102,13 +102,13 @@ char *show_origin(const Show *s, const Footage *footage, const int64_t *frames) 
     const Scene *scene = &s->scene;
     int count = scene->clip.frames;
     MaskGrid grid = config_grid(&scene->config);
-    return memory_text("%s, step %" PRId64 " · frames %" PRId64 " to %" PRId64 " of %" PRId64
+    return memory_text("%s · frames %" PRId64 " to %" PRId64 " of %" PRId64
                        ": a clip of %d · %d×%d×%d tokens of %d frame%s × %d×%d pixels · mask seed "
                        "%" PRId64,
-                       scene->checkpoint.folder, scene->checkpoint.step, frames[0],
-                       frames[count - 1], footage->file.frames, count, grid.time, grid.height,
-                       grid.width, scene->config.tubelet, scene->config.tubelet > 1 ? "s" : "",
-                       scene->config.patch, scene->config.patch, s->mask_seed);
+                       scene->source, frames[0], frames[count - 1], footage->file.frames, count,
+                       grid.time, grid.height, grid.width, scene->config.tubelet,
+                       scene->config.tubelet > 1 ? "s" : "", scene->config.patch,
+                       scene->config.patch, s->mask_seed);
 }
 
 char *show_crop(const Footage *footage, const ClipDraw *draw) {
@@ -164,7 +164,7 @@ static int load_axes(Show *s, Error *error) {
         return 0;
     if (latent_axes_load(&s->axes, s->axes_file, width, error))
         return -1;
-    hash_text(hash, &s->scene.checkpoint.hash);
+    hash_text(hash, &s->scene.hash);
     if (*s->axes.checkpoint && strcmp(s->axes.checkpoint, hash) != 0)
         log_warn("%s was fitted for another checkpoint: like colours are like features only as far "
                  "as the two agree",
@@ -178,7 +178,7 @@ static int settle_axes(Show *s, const LatentRows *rows, Error *error) {
     int result = 0;
     if (!s->axes_file) {
         result = latent_axes_fit(&s->axes, rows, error);
-        hash_text(s->axes.checkpoint, &s->scene.checkpoint.hash);
+        hash_text(s->axes.checkpoint, &s->scene.hash);
         if (!result)
             result = latent_axes_save(&s->axes, path, error);
         if (!result)
@@ -257,7 +257,7 @@ static int visualize(Show *s, const char *checkpoint, const TextList *sets, Erro
     if (!result)
         result = make_out(s, error);
     if (!result)
-        printf("checkpoint             %s\n", s->scene.checkpoint.folder);
+        printf("checkpoint             %s\n", s->scene.source);
     if (!result && (s->parts & PARTS_PREDICT))
         result = show_predictions(s, error);
     if (!result && (s->parts & PARTS_QUERY))

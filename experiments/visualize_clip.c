@@ -3,7 +3,6 @@
 #include "eval/latent_film.h"
 #include "eval/latent_sheet.h"
 #include "experiments/visualize.h"
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -189,8 +188,7 @@ static int write_films(const Clip *c, LatentPaint *paint, const ClipShow *s, con
                  {PART_ERRORS, LATENT_FILM_ERRORS, "Where the prediction errs", "errors"}};
     int result = 0;
     char *crop = show_crop(footage, &c->shown.draw);
-    char *subtitle = memory_text("%s, step %" PRId64 "%s", show->scene.checkpoint.folder,
-                                 show->scene.checkpoint.step, crop);
+    char *subtitle = memory_text("%s%s", show->scene.source, crop);
     for (int i = 0; i < s->masks_shown; i++) {
         char *longer = memory_text("%s\nmask %d: %s", subtitle, s->shown[i], texts[s->shown[i]]);
         free(subtitle);

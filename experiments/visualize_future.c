@@ -309,10 +309,9 @@ static int open_film(Rolling *r, const ClipDraw *draw, const int size[2], Error 
     const Show *show = r->show;
     char *title = memory_text("What it expects next: %s", show_name(r->footage));
     char *crop = show_crop(r->footage, draw);
-    char *subtitle = memory_text("%s, step %" PRId64
-                                 " · of each window of %d frames the first %d are seen%s",
-                                 show->scene.checkpoint.folder, show->scene.checkpoint.step,
-                                 show->scene.clip.frames, seen_frames(r->f, show), crop);
+    char *subtitle = memory_text("%s · of each window of %d frames the first %d are seen%s",
+                                 show->scene.source, show->scene.clip.frames,
+                                 seen_frames(r->f, show), crop);
     LatentFilmSpec spec = {
         .kind = LATENT_FILM_FUTURE,
         .masks = 1,

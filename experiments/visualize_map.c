@@ -38,7 +38,8 @@ static int index_videos(VideoIndex *index, const Show *show, Error *error) {
 static int extract(Atlas *a, Error *error) {
     const Show *show = a->show;
     ModelPlan plan = {.samples = BATCH_CLIPS};
-    FeatureViews views = {(int)show->segments, 1, show->scene.recipe.data.timeout, NULL};
+    FeatureViews views = {
+        .segments = (int)show->segments, .views = 1, .timeout = show->scene.recipe.data.timeout};
     Model model;
     if (scene_model(&model, &show->scene, &plan, *show->network, error))
         return -1;
@@ -128,8 +129,7 @@ static int write_map(const Atlas *a, const char *what, const char *caption, cons
     char *title = memory_text("%s of %" PRId64 " clips: %s", what, a->features.count,
                               path_name(show->video));
     char *subtitle = memory_text(
-        "%s encoder of %s, step %" PRId64 " · mean token of %s", show->network,
-        show->scene.checkpoint.folder, show->scene.checkpoint.step,
+        "%s encoder of %s · mean token of %s", show->network, show->scene.source,
         show->segments > 1 ? "several clips of each video" : "the middle clip of each video");
     char *path = path_join(show->out, name);
     bool *chosen = memory_new(n + 1, sizeof *chosen);

@@ -340,8 +340,7 @@ static int place_cells(Cell *cells, const Query *q) {
 static Panels *make_panels(const Query *q, const Cell *cells, int count, Error *error) {
     char *what = what_text(q), *title = memory_text("%s: %s", what, show_name(q->footage));
     char *crop = show_crop(q->footage, &q->clip.draw);
-    char *subtitle = memory_text("%s encoder of %s, step %" PRId64 "%s", q->show->network,
-                                 q->show->scene.checkpoint.folder, q->show->scene.checkpoint.step,
+    char *subtitle = memory_text("%s encoder of %s%s", q->show->network, q->show->scene.source,
                                  crop);
     int columns = count < FILM_PANELS ? count : FILM_PANELS, rows = cells[count - 1].row + 1;
     Panels *panels = panels_new(title, subtitle, NULL, rows, columns, q->clip.large[0],

@@ -1,11 +1,10 @@
 /* Checkpoints. See jepa/checkpoint.h. */
 #include "jepa/checkpoint.h"
 #include "base/file.h"
-#include "base/record.h"
 #include "base/safetensors.h"
+#include "base/sealed.h"
+#include "jepa/checkpoint_folder.h"
 #include "jepa/ranks.h"
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -109,7 +108,7 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
 
     RecordWriter header;
     record_writer_start(&header);
-    record_put_map(&header, 10);
+    record_put_map(&header, 10 + (state->health != NULL));
     record_put_text(&header, "format");
     record_put_text(&header, FORMAT);
     record_put_text(&header, "version");
@@ -128,24 +127,19 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     record_put_text(&header, state->recipe);
     record_put_text(&header, "index");
     record_put_bytes(&header, state->index.bytes, HASH_BYTES);
+    if (state->health) {
+        record_put_text(&header, "health");
+        health_put(&header, state->health);
+    }
     record_put_text(&header, "tensors");
     record_put_list(&header, networks.count + moments.count);
     int result = save_tensors(folder, MODEL_FILE, &networks, &header, error);
     if (!result && !state->bare)
         result = save_tensors(folder, OPTIMIZER_FILE, &moments, &header, error);
     if (!result) {
-        Hash hash = hash_bytes(header.buffer.data, header.buffer.size);
-        RecordWriter outer;
-        record_writer_start(&outer);
-        record_put_map(&outer, 2);
-        record_put_text(&outer, "hash");
-        record_put_bytes(&outer, hash.bytes, HASH_BYTES);
-        record_put_text(&outer, "header");
-        record_put_bytes(&outer, header.buffer.data, header.buffer.size);
         char *path = path_join(folder, HEADER_FILE);
-        result = file_write(path, outer.buffer.data, outer.buffer.size, error);
+        result = sealed_write(NULL, path, &header, error);
         free(path);
-        record_writer_free(&outer);
     }
     record_writer_free(&header);
     list_free(&networks);
@@ -159,35 +153,6 @@ static int save_into(const char *folder, const CheckpointState *state, Error *er
     return result;
 }
 
-static int move_folder(const char *from, const char *to, Error *error) {
-    if (rename(from, to))
-        return error_set(error, ERROR_RUN, "cannot rename %s to %s: %s", from, to, strerror(errno));
-    return 0;
-}
-
-/* A folder never loses its files under its final name. */
-static int remove_checkpoint(const char *folder, Error *error) {
-    char *partial = memory_text("%s.partial", folder);
-    int result = move_folder(folder, partial, error);
-    if (!result)
-        result = folder_remove(partial, error);
-    free(partial);
-    return result;
-}
-
-static int remove_older(const char *run, int keep, Error *error) {
-    int64_t *steps = NULL;
-    size_t count = 0;
-    int result = checkpoint_list(&steps, &count, run, error);
-    for (size_t i = 0; !result && i + (size_t)keep < count; i++) {
-        char *folder = memory_text("%s/step-%" PRId64, run, steps[i]);
-        result = remove_checkpoint(folder, error);
-        free(folder);
-    }
-    free(steps);
-    return result;
-}
-
 int checkpoint_save(const char *run, const CheckpointState *state, int keep, Error *error) {
     char *folder = memory_text("%s/step-%" PRId64, run, state->step);
     char *partial = memory_text("%s.partial", folder);
@@ -195,7 +160,7 @@ int checkpoint_save(const char *run, const CheckpointState *state, int keep, Err
     if (folder_exists(partial))
         result = folder_remove(partial, error);
     if (!result && folder_exists(folder)) /* a damaged one that the run has come to again */
-        result = remove_checkpoint(folder, error);
+        result = checkpoint_folder_remove(folder, error);
     if (!result)
         result = folder_make(partial, error);
     if (!result) {
@@ -203,7 +168,7 @@ int checkpoint_save(const char *run, const CheckpointState *state, int keep, Err
         if (!result)
             result = folder_sync(partial, error);
         if (!result)
-            result = move_folder(partial, folder, error);
+            result = folder_move(partial, folder, error);
         if (!result)
             result = folder_sync(run, error);
         if (result) {
@@ -212,71 +177,13 @@ int checkpoint_save(const char *run, const CheckpointState *state, int keep, Err
         }
     }
     if (!result)
-        result = remove_older(run, keep, error);
+        result = checkpoint_remove_older(run, keep, state->spares ? state->spared : -1, error);
     else
         error_prefix(error, "checkpoint of step %" PRId64 " not written (the one before is intact)",
                      state->step);
     free(folder);
     free(partial);
     return result ? -1 : 0;
-}
-
-/* The number of a "step-N" name, -1 for anything else. */
-static int64_t step_of(const char *name) {
-    int64_t step = 0;
-    if (strncmp(name, "step-", 5) || !name[5] || strlen(name) > 20)
-        return -1;
-    for (const char *at = name + 5; *at; at++) {
-        if (*at < '0' || *at > '9')
-            return -1;
-        step = step * 10 + (*at - '0');
-    }
-    return step;
-}
-
-static int ascending(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-int checkpoint_list(int64_t **steps, size_t *count, const char *run, Error *error) {
-    *steps = NULL;
-    *count = 0;
-    DIR *folder = opendir(run);
-    if (!folder)
-        return error_set(error, ERROR_RUN, "cannot read the run %s: %s", run, strerror(errno));
-    for (struct dirent *entry; (entry = readdir(folder));) {
-        int64_t step = step_of(entry->d_name);
-        if (step < 0)
-            continue;
-        *steps = memory_grow(*steps, *count + 1, sizeof **steps);
-        (*steps)[(*count)++] = step;
-    }
-    closedir(folder);
-    if (*count)
-        qsort(*steps, *count, sizeof **steps, ascending);
-    return 0;
-}
-
-int checkpoint_clean(const char *run, Error *error) {
-    DIR *folder = opendir(run);
-    if (!folder)
-        return error_set(error, ERROR_RUN, "cannot read the run %s: %s", run, strerror(errno));
-    int result = 0;
-    for (struct dirent *entry; !result && (entry = readdir(folder));) {
-        size_t length = strlen(entry->d_name);
-        char stem[32];
-        if (length < 14 || length > 30 || strcmp(entry->d_name + length - 8, ".partial"))
-            continue;
-        snprintf(stem, sizeof stem, "%.*s", (int)(length - 8), entry->d_name);
-        if (step_of(stem) < 0)
-            continue;
-        char *path = path_join(run, entry->d_name);
-        result = folder_remove(path, error);
-        free(path);
-    }
-    closedir(folder);
-    return result;
 }
 
 /* ---- reading ---- */
@@ -327,6 +234,10 @@ static int read_header(Checkpoint *c, const msgpack_object *root, const char *pa
         return damaged(error, path, "its precision is none of ours");
     }
     free(text);
+    const msgpack_object *health = record_find(root, "health"); /* likewise */
+    health_start(&c->health);
+    if (health && health_read(&c->health, health))
+        return damaged(error, path, "its memory of diagnostics is none of ours");
     size_t count = record_count(list);
     c->tensor = memory_new(count, sizeof *c->tensor);
     for (c->tensors = 0; c->tensors < count; c->tensors++) {
@@ -364,30 +275,12 @@ static int open_trimmed(Checkpoint *checkpoint, const char *path, Error *error) 
             return -1;
         own = path_join(checkpoint->folder, HEADER_FILE);
     }
-    uint8_t *bytes = NULL;
-    size_t count = 0;
-    Record outer = {0}, inner = {0};
-    int result = file_read(&bytes, &count, own, HEADER_LIMIT, error);
+    Sealed header;
+    int result = sealed_open(&header, own, HEADER_LIMIT, "checkpoint", error);
     if (!result) {
-        result = record_read(&outer, bytes, count, own, error);
-        if (!result) {
-            const uint8_t *header;
-            size_t header_bytes;
-            Hash hash, found;
-            const msgpack_object *object = record_find(outer.root, "header");
-            if (!object || record_bytes(object, &header, &header_bytes) ||
-                read_hash(&hash, record_find(outer.root, "hash")))
-                result = damaged(error, own, "fields are missing");
-            else if (found = hash_bytes(header, header_bytes), !hash_same(&hash, &found))
-                result = damaged(error, own, "its hash does not match");
-            else if (!(result = record_read(&inner, header, header_bytes, own, error))) {
-                result = read_header(checkpoint, inner.root, own, error);
-                checkpoint->hash = hash;
-                record_free(&inner);
-            }
-            record_free(&outer);
-        }
-        free(bytes);
+        result = read_header(checkpoint, header.record.root, own, error);
+        checkpoint->hash = header.hash;
+        sealed_close(&header);
     }
     free(own);
     if (result)
@@ -396,10 +289,7 @@ static int open_trimmed(Checkpoint *checkpoint, const char *path, Error *error) 
 }
 
 int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error) {
-    size_t length = strlen(path); /* a shell's completion ends folders with a slash */
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    char *trimmed = memory_text("%.*s", (int)length, path);
+    char *trimmed = path_trim(path);
     int result = open_trimmed(checkpoint, trimmed, error);
     free(trimmed);
     return result;

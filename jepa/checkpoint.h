@@ -1,9 +1,12 @@
 /* Checkpoints: they appear whole or not at all, and hold everything.
  *
- *   RUN/step-N/checkpoint.msgpack     {hash, header}: header is a MessagePack record of step,
- * recipe, index hash, and the BLAKE2b-256 of every tensor; hash is over it
+ *   RUN/step-N/checkpoint.msgpack     {hash, header}: a MessagePack record of step,
+ *                                     recipe, index hash, health (jepa/sentry.h), and the
+ *                                     BLAKE2b-256 of every tensor; hash is over it
  *   RUN/step-N/model.safetensors      encoder.*, predictor.*, target_encoder.*   published names
  *   RUN/step-N/optimizer.safetensors  exp_avg.*, exp_avg_sq.*; an imported checkpoint has none
+ *   RUN/best/                         the best one by checkpoint.keep_best: the same files as a
+ *                                     step-N had, which may be gone since
  *
  * Written into RUN/step-N.partial, flushed to the disk, renamed; only then are older ones removed,
  * by renaming them to .partial first. There are no clocks, paths or thread counts in them: equal
@@ -14,6 +17,7 @@
 #include "base/hash.h"
 #include "base/safetensors.h"
 #include "jepa/model.h"
+#include "jepa/sentry.h"
 
 /* A tensor that belongs to a run's state but to no network. */
 typedef struct ExtraTensor {
@@ -31,6 +35,7 @@ typedef struct Checkpoint {
     bool moments;        /* are there an optimiser's moments? */
     int64_t replaced;    /* slots whose clip had to be re-drawn so far */
     Precision precision; /* that its passes were computed in */
+    Health health;       /* what the sentry remembered, branch and learning rate's scale */
     char *recipe;        /* resolved YAML */
     Hash index;          /* of the frozen index */
     Hash hash;           /* of the header, and so of everything */
@@ -54,13 +59,24 @@ typedef struct CheckpointState {
     float *weights, *target, *first_moment, *second_moment;
     ExtraTensor extra[EXTRA_TENSORS_MAX];
     int extra_count;
+    const Health *health; /* NULL: as health_start */
+    bool spares;          /* the newest checkpoint of at most `spared` steps stays as well */
+    int64_t spared;
 } CheckpointState;
 int checkpoint_save(const char *run, const CheckpointState *state, int keep, Error *error);
 
 /* Steps of the checkpoints in RUN, ascending; caller frees. 0 with *count 0 when there are none. */
 int checkpoint_list(int64_t **steps, size_t *count, const char *run, Error *error);
-/* Removes what an interrupted run left under a .partial name. */
+/* Removes what an interrupted run left under a .partial name; brings RUN/best back if that was it.
+ */
 int checkpoint_clean(const char *run, Error *error);
+int checkpoint_remove(const char *run, int64_t step, Error *error);
+
+/* RUN/step-N becomes RUN/best, by hard links (or copies, where there are none), whole or not at
+ * all.
+ */
+#define CHECKPOINT_BEST "best"
+int checkpoint_keep_best(const char *run, int64_t step, Error *error);
 
 /* Reads the header of `path`: a step-N folder, or a RUN, whose newest is taken. */
 int checkpoint_open(Checkpoint *checkpoint, const char *path, Error *error);

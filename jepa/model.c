@@ -321,10 +321,13 @@ static void prepare(Model *model, const ModelPlan *plan, Device *device) {
     EncoderConfig own = config_encoder(c), *t = &model->teacher;
     *t = config_teacher(c);
     int levels = c->levels ? c->levels : 1;
-    model->encoder_shape = (StackShape){c->depth, c->dim, c->heads, c->hidden, c->swiglu, drops};
-    model->teacher_shape = (StackShape){t->depth, t->dim, t->heads, t->hidden, t->swiglu, false};
-    model->predictor_shape = (StackShape){c->pred_depth,  c->pred_dim,    c->pred_heads,
-                                          c->pred_hidden, c->pred_swiglu, drops};
+    double eps = LAYERNORM_EPS;
+    model->encoder_shape = (StackShape){c->depth,  c->dim, c->heads, c->hidden,
+                                        c->swiglu, drops,  eps};
+    model->teacher_shape = (StackShape){t->depth,  t->dim, t->heads, t->hidden,
+                                        t->swiglu, false,  eps};
+    model->predictor_shape = (StackShape){
+        c->pred_depth, c->pred_dim, c->pred_heads, c->pred_hidden, c->pred_swiglu, drops, eps};
     model->levels = last_levels(&own, levels);
     model->target_levels = last_levels(t, levels);
     model->features = feature_outputs(t, plan);

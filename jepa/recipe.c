@@ -1,6 +1,7 @@
 /* Recipes: defaults, checks, and the parts that the other floors want. See jepa/recipe.h; the keys
  * are in jepa/recipe_keys.c. */
 #include "jepa/recipe.h"
+#include "jepa/recipe_keys.h"
 #include "jepa/sigreg.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +85,7 @@ void recipe_default(Recipe *r) {
     r->checkpoint.keep = 2;
     r->logging.diagnostics_every = 10;
     r->meta.deterministic = true;
+    recipe_default_health(r);
     r->ranks.timeout = 600;
 }
 
@@ -93,6 +95,7 @@ void recipe_free(Recipe *r) {
     for (int i = 0; i < r->img_data.datasets_count; i++)
         free(r->img_data.datasets[i]);
     free(r->data.cache_folder);
+    free(r->diagnostics.data);
     free(r->target);
     free(r->init_from);
     free(r->optimization.anneal_ckpt);
@@ -430,6 +433,10 @@ int recipe_check_data(const Recipe *r, Error *error) {
     if (r->data.cache_folder && !(r->data.cache_bytes > 0))
         return error_set(error, ERROR_USAGE,
                          "data.cache_folder needs a size: data.cache, for instance 20 GiB");
+    if (r->data.decoder == VIDEO_DECODER_CUDA && r->data.index_check != VIDEO_CHECK_DECODE)
+        return error_set(error, ERROR_USAGE,
+                         "data.decoder: cuda needs data.index_check: decode: damaged pictures are "
+                         "found by decoding on the CPU, once");
     for (int i = 0; i < r->data.fpcs_count; i++)
         if (r->data.fpcs[i] > r->data.num_frames)
             return error_set(error, ERROR_USAGE,
@@ -608,7 +615,8 @@ int recipe_check(const Recipe *r, Error *error) {
         check_number(r->logging.diagnostics_every, 1, 1e6, "logging.diagnostics_every", error) ||
         resolve_model(&config, r, error))
         return -1;
-    if (check_networks(r, &config, error) || check_micro_batch(r, error))
+    if (check_networks(r, &config, error) || check_micro_batch(r, error) ||
+        recipe_check_health(r, error))
         return -1;
     const char *type = r->meta.dtype;
     if (type && strcmp(type, "float32") && strcmp(type, "bfloat16") && strcmp(type, "float16"))

@@ -6,10 +6,10 @@
  * built is refused by recipe_check. Our own keys: mask as a map {batch, settings} or with I-JEPA's
  * keys, checkpoint, objective, target, init_from, sigreg, model.embed_dim and its fellows,
  * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional, target_precision},
- * loss.smooth_l1, data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout,
- * cache, cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
- * logging.diagnostics_every, meta.{tf32, deterministic, cuda_graphs}, ranks.{exchange,
- * timeout}. */
+ * loss.smooth_l1, data.{sampling, spacing, short_videos, interpolation, hdr, index_check, decoder,
+ * timeout, cache, cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
+ * logging.diagnostics_every, meta.{tf32, deterministic, cuda_graphs}, diagnostics, sentry,
+ * checkpoint.keep_best, ranks.{exchange, timeout}. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
@@ -28,6 +28,17 @@ typedef enum Choice3 { CHOICE_AUTO, CHOICE_OFF, CHOICE_ON } Choice3;
 
 /* How gradients of ranks are summed: to the bits of one rank, or by the library's own reduction. */
 typedef enum RanksExchange { RANKS_ORDERED, RANKS_FAST } RanksExchange;
+
+/* What the collapse sentry does when it has complained `patience` times in a row. */
+typedef enum SentryAction { SENTRY_WARN, SENTRY_STOP, SENTRY_REWIND } SentryAction;
+
+/* By which diagnosis RUN/best is chosen. */
+typedef enum KeepBest {
+    KEEP_BEST_NONE,
+    KEEP_BEST_RANKME,
+    KEEP_BEST_LIDAR,
+    KEEP_BEST_PROBE
+} KeepBest;
 
 typedef struct RecipeMasks {
     int count;
@@ -60,6 +71,7 @@ typedef struct Recipe {
         int interpolation;         /* ClipInterpolation */
         int hdr;                   /* ClipHdr */
         int index_check;           /* VideoCheck */
+        int decoder;               /* VideoDecoder */
         int num_workers;           /* 0: chosen from the machine */
         double timeout;            /* seconds for one clip; 0: no limit */
         double cache_bytes;        /* of decoded frames; 0: no cache */
@@ -148,10 +160,26 @@ typedef struct Recipe {
         int64_t every_steps;  /* 0: not by steps */
         double every_minutes; /* 0: not by time */
         int keep;             /* checkpoints kept */
+        int keep_best;        /* KeepBest: one more, in RUN/best */
     } checkpoint;
     struct {
         int diagnostics_every; /* steps */
     } logging;
+    /* measures of a fixed set of clips (eval/diagnostics.h) */
+    struct {
+        int every;  /* steps; 0: none */
+        int videos; /* clips of the set */
+        char *data; /* folder, list or index that they come from; owned; NULL: training videos */
+    } diagnostics;
+    /* what is made of them (jepa/sentry.h); a threshold of 0 is none */
+    struct {
+        int action;                                  /* SentryAction */
+        double std_min, rankme_min;                  /* least values */
+        double std_share, rankme_share, lidar_share; /* least shares of the best so far */
+        int patience;     /* evaluations in a row that are complained of before it acts */
+        double lr_scale;  /* of the learning rate, with each rewind */
+        int most_rewinds; /* then it stops instead */
+    } sentry;
     struct {
         int exchange;   /* RanksExchange */
         double timeout; /* seconds that one may wait for another; 0: for ever */

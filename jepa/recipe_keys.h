@@ -40,4 +40,11 @@ typedef struct RecipeKey {
 extern const RecipeKey recipe_keys[]; /* in the order in which they are written */
 extern const size_t recipe_key_count;
 
+/* The key's line or lines as recipe_text has them; "" where it writes none. Caller frees. */
+char *recipe_key_text(const Recipe *recipe, const RecipeKey *key);
+
+/* Parts of recipe_default and recipe_check (jepa/recipe_health.c). */
+void recipe_default_health(Recipe *recipe);
+int recipe_check_health(const Recipe *recipe, Error *error);
+
 #endif

@@ -141,6 +141,16 @@ static void write_key(FILE *out, const Recipe *r, const RecipeKey *key) {
     }
 }
 
+char *recipe_key_text(const Recipe *recipe, const RecipeKey *key) {
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    JEPA_ASSERT(out);
+    write_key(out, recipe, key);
+    fclose(out);
+    return text;
+}
+
 char *recipe_text(const Recipe *recipe) {
     char *text = NULL, section[32] = "";
     size_t size;

@@ -14,6 +14,7 @@
 #ifndef JEPA_JEPA_RECOGNISE_H
 #define JEPA_JEPA_RECOGNISE_H
 
+#include "jepa/model.h"
 #include "jepa/recipe.h"
 #include "jepa/weights_file.h"
 
@@ -46,5 +47,12 @@ typedef struct Recognised {
 int recognise(Recognised *recognised, const WeightsFile *file, const RecogniseOptions *options,
               Error *error);
 void recognised_free(Recognised *recognised);
+
+/* The networks that were recognised into a model of that recipe, on any device; encoder and target
+ * encoder each from the other where only one is there. A predictor or projector that is not used
+ * stays as it is. Errors: a value that is not finite, unless allowed; a tensor that does not fit
+ * the model's own shapes. */
+int recognised_load(Model *model, const Recognised *recognised, const WeightsFile *file,
+                    bool allow_nonfinite, Error *error);
 
 #endif

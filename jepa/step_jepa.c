@@ -125,7 +125,7 @@ static void find_lengths(const Training *t, Stream *s) {
     uint64_t slots = (uint64_t)(s->groups * s->samples);
     for (uint64_t i = 0; i < slots; i++) {
         ClipDraw draw;
-        sampler_draw(&s->sampler, &draw, (uint64_t)t->step, slots, (uint64_t)s->samples, i, 0);
+        stream_draw(s, &draw, t->step, i, 0);
         s->frames[i] = draw.count;
         s->steps[i] = draw.count / t->recipe->data.tubelet_size;
         s->length[i] = length_number(t, draw.count);
@@ -133,7 +133,7 @@ static void find_lengths(const Training *t, Stream *s) {
 }
 
 static void draw_masks(Training *t, StepReport *report) {
-    uint64_t seed = (uint64_t)t->recipe->meta.seed;
+    uint64_t seed = training_seed(t);
     for (int i = 0; i < t->streams; i++) {
         Stream *s = &t->stream[i];
         bool differ = lengths_differ(t, s);
@@ -232,8 +232,8 @@ static void run_samples(Training *t, Stream *s, const Part *part, int from, int 
     model_set_masks(&s->model, masks, count);
     if (differ)
         model_set_lengths(&s->model, s->length + slot, count);
-    model_set_drops(&s->model, from, count, s->samples, (uint64_t)t->recipe->meta.seed,
-                    (uint64_t)t->step, (uint64_t)(s->first_group + part->group));
+    model_set_drops(&s->model, from, count, s->samples, training_seed(t), (uint64_t)t->step,
+                    (uint64_t)(s->first_group + part->group));
     double started = time_now();
     model_forward_target(&s->model, count);
     model_forward_prediction(&s->model, count, weights);

@@ -209,10 +209,11 @@ static void draw_views(Training *t, Views *views, int part) {
     MaskGroup *masks = &views->masks;
     int tokens = views->model->tokens, sequences = s->micro * views->count;
     const SigregTraining *own = t->own;
+    uint64_t seed = training_seed(t);
     for (int i = 0; i < sequences; i++) {
         uint64_t slot = (uint64_t)(part * s->micro + i / views->count);
         int view = views->first + i % views->count;
-        Random random = random_at((uint64_t)t->recipe->meta.seed, RANDOM_DROP, (uint64_t)t->step,
+        Random random = random_at(seed, RANDOM_DROP, (uint64_t)t->step,
                                   slot * VIEW_STREAMS + (uint64_t)view);
         int32_t *row = masks->context + masks->cu_context[i];
         row[0] = -1;
@@ -236,7 +237,7 @@ static void forward_views(Training *t, Views *views, const uint8_t *pixels, cons
     ModelInput input = {.samples = sequences, .pixels = pixels, .mirror = mirror};
     model_set_input(model, &input);
     model_set_masks(model, &views->masks, sequences);
-    model_set_drops(model, first, sequences, of, (uint64_t)t->recipe->meta.seed, (uint64_t)t->step,
+    model_set_drops(model, first, sequences, of, training_seed(t), (uint64_t)t->step,
                     (uint64_t)(2 * group + views->first));
     model_forward_context(model, sequences);
     op->upload(views->places, views->place, (size_t)sequences * sizeof *views->place, op);
@@ -285,7 +286,7 @@ static void head_step(Training *t) {
                              p->batch_b,   p->out_w,     p->out_b};
     const SigregHeadShape *shape = &own->head.shape;
     double lambda = t->recipe->sigreg.weight;
-    sigreg_directions(own->drawn, shape->output, shape->directions, (uint64_t)t->recipe->meta.seed,
+    sigreg_directions(own->drawn, shape->output, shape->directions, training_seed(t),
                       (uint64_t)t->step);
     op->upload(own->directions, own->drawn,
                (size_t)(shape->output * shape->directions) * sizeof(float), op);

@@ -9,18 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The loader asks from its own threads: a pure function of the job number. Jobs of this rank: its
- * slots of a step, then those of the next. */
-static int draw_job(void *context, uint64_t job, int attempt, ClipDraw *draw) {
-    const Stream *s = context;
-    uint64_t slots = (uint64_t)s->groups * (uint64_t)s->samples;
-    uint64_t own = (uint64_t)s->parts * (uint64_t)s->micro,
-             first = (uint64_t)s->first_part * (uint64_t)s->micro;
-    sampler_draw(&s->sampler, draw, job / own, slots, (uint64_t)s->samples, first + job % own,
-                 attempt);
-    return 1;
-}
-
 static double resident_mib(void) {
     FILE *file = fopen("/proc/self/statm", "r");
     long pages = 0, resident = 0;
@@ -28,46 +16,6 @@ static double resident_mib(void) {
     if (file)
         fclose(file);
     return fields == 2 ? (double)resident * (double)sysconf(_SC_PAGESIZE) / (1 << 20) : 0;
-}
-
-static LoaderConfig loader_config(const Training *t, Stream *s) {
-    uint64_t own = (uint64_t)s->parts * (uint64_t)s->micro;
-    LoaderConfig loader = stream_loader(t, s);
-    loader.source = (LoaderSource){s, draw_job};
-    loader.first_job = (uint64_t)t->step * own;
-    loader.jobs = (uint64_t)t->total * own;
-    return loader;
-}
-
-const LoaderBatch *stream_next(Training *t, Stream *s, int part, StepReport *report, Error *error) {
-    const LoaderBatch *batch = loader_next(s->loader, error);
-    int slot = part * s->micro;
-    if (!batch) {
-        t->starved = true;
-        error_prefix(error, "step %" PRId64, t->step);
-        return NULL;
-    }
-    JEPA_ASSERT(batch->count == s->micro);
-    ClipDraw *draws = stream_draws(s, t->step);
-    for (int b = 0; b < s->micro; b++) {
-        const LoaderSlot *own = &batch->slots[b];
-        if (own->failed) {
-            t->starved = true;
-            error_set(error, ERROR_RUN,
-                      "step %" PRId64 ": no clip could be decoded for slot %d of the %s in many "
-                      "attempts; the first failure: %s",
-                      t->step, slot + b, s->name, own->reason ? own->reason : "unknown");
-            return NULL;
-        }
-        s->mirror[b] = own->draw.flip;
-        report->replaced += own->draw.attempt > 0;
-        draws[slot + b] = own->draw;
-    }
-    note_replaced(t, s, batch, slot);
-    report->wait_ms += batch->wait * 1e3;
-    report->decode_rate += batch->decode; /* seconds; the rate at the end of the step */
-    report->ring += (double)batch->ready_ahead / t->units;
-    return batch;
 }
 
 void training_begin_unit(Training *t) {
@@ -219,7 +167,8 @@ static int train_step(Trainer *trainer, StepReport *report, Error *error) {
     double started = time_now();
     *report = (StepReport){.step = t->step,
                            .epoch = (int64_t)((double)t->step / t->schedule.ipe),
-                           .lr = schedule_lr(&t->schedule, t->step),
+                           .lr = schedule_lr(&t->schedule, t->step) *
+                                 rewinds_lr_scale(&t->run->rewinds, t->step),
                            .weight_decay = schedule_weight_decay(&t->schedule, t->step),
                            .momentum = schedule_momentum(&t->schedule, t->step),
                            .measures = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN},
@@ -227,6 +176,8 @@ static int train_step(Trainer *trainer, StepReport *report, Error *error) {
     report->itr = t->step - (int64_t)((double)report->epoch * t->schedule.ipe);
     int every = t->recipe->logging.diagnostics_every;
     report->measure = t->step % every == 0 || t->step + 1 == t->total;
+    trainer->health.branch = rewinds_branch(&t->run->rewinds, t->step);
+    trainer->health.lr_scale = rewinds_lr_scale(&t->run->rewinds, t->step);
     t->exchange->step = t->step;
     t->exchange->saved = trainer->saved;
     t->agreed = false;
@@ -331,6 +282,29 @@ static int finish_late(Trainer *trainer, Course *course, Error *error) {
     return 0;
 }
 
+/* After a step at which the model is diagnosed: what is to be done. *due: a checkpoint; *stop: the
+ * run; *back: it went back. */
+static int look_after(Trainer *trainer, Course *course, bool *due, bool *stop, bool *back,
+                      Error *error) {
+    SentryVerdict verdict;
+    bool best = false;
+    int action = trainer->t.recipe->sentry.action;
+    if (trainer_diagnose(trainer, &verdict, &best, error))
+        return -1;
+    *due = *due || best;
+    if (!verdict.acts || action == SENTRY_WARN)
+        return 0;
+    if (action == SENTRY_REWIND && trainer_go_back(trainer, &verdict, back, error))
+        return -1;
+    if (*back) {
+        course->first = trainer->t.step;
+        return 0;
+    }
+    snprintf(course->result->sentry, sizeof course->result->sentry, "%s", verdict.reason);
+    *stop = true;
+    return 0;
+}
+
 /* One step with everything that comes after it. *stop: it was the last one. */
 static int go_step(Trainer *trainer, Course *course, bool *stop, Error *error) {
     Training *t = &trainer->t;
@@ -366,6 +340,13 @@ static int go_step(Trainer *trainer, Course *course, bool *stop, Error *error) {
         trainer->pending_started = started;
         trainer->late = true;
     }
+    bool back = false;
+    if (trainer_diagnoses(trainer) &&
+        (finish_late(trainer, course, error) ||
+         look_after(trainer, course, &decided.due, stop, &back, error)))
+        return -1;
+    if (back)
+        return 0; /* all that could be saved is */
     if (*stop)
         log_info("stopping after step %" PRId64 ": writing a checkpoint", t->step);
     if (!*stop && !decided.due)
@@ -424,13 +405,16 @@ static void close_notes(Trainer *trainer) {
     free(trainer->noted);
 }
 
-static int open_loaders(Training *t, Error *error) {
-    for (int i = 0; i < t->streams; i++) {
-        LoaderConfig loader = loader_config(t, &t->stream[i]);
-        if (t->stream[i].parts && loader_open(&t->stream[i].loader, &loader, error))
-            return -1;
-    }
-    return 0;
+/* What comes before the first step: the first weights are looked at, too, and are what a run may go
+ * back to. */
+static int begin(Trainer *trainer, Error *error) {
+    SentryVerdict verdict;
+    bool best;
+    if (trainer->t.run->resumed)
+        return 0;
+    if (trainer->diagnostics && trainer_diagnose(trainer, &verdict, &best, error))
+        return -1;
+    return trainer->t.recipe->sentry.action == SENTRY_REWIND ? trainer_save(trainer, error) : 0;
 }
 
 int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error) {
@@ -448,7 +432,7 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
     if (!status && t->step < t->total) {
         open_notes(&trainer);
         trainer.slots = training_slots(t);
-        status = exchange_agree(x, open_loaders(t, error), error);
+        status = exchange_agree(x, trainer_open_loaders(t, error), error);
         if (!status) {
             char ranks[40] = "";
             if (x->ranks > 1)
@@ -459,15 +443,14 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
                      training_slots(t), t->stream[0].model.table.values, t->objective->name,
                      config->device->name, config->device->threads, ranks);
             x->timeout = t->recipe->ranks.timeout;
-            status = train(&trainer, result, error);
+            trainer.started = time_now();
+            status = begin(&trainer, error) || train(&trainer, result, error) ? -1 : 0;
             log_info("resident memory grew by %.1f MiB since the plan", resident_mib() - before);
             if (!device->on_host)
                 log_info("%s: %.1f MiB taken since the plan, by its own count", device->name,
                          ((double)room - (double)device->memory(device)) / (1 << 20));
         }
-        for (int i = 0; i < t->streams; i++)
-            if (t->stream[i].loader)
-                loader_close(t->stream[i].loader);
+        trainer_close_loaders(t);
         close_notes(&trainer);
         say_cache(t->cache);
     }
@@ -475,7 +458,12 @@ int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error
     result->steps = t->step;
     result->total = t->total;
     result->replaced = trainer.replaced;
+    result->diagnosed = trainer.diagnosed;
+    result->diagnosing = trainer.diagnosing;
+    if (trainer.diagnostics)
+        config->hooks.diagnostics.close(config->hooks.diagnostics.context);
     frame_cache_close(t->cache);
+    run_hardware_close(t->hardware);
     if (t->objective)
         t->objective->release(t);
     ranks_sum_free(&t->sum);

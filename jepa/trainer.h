@@ -3,6 +3,7 @@
 #ifndef JEPA_JEPA_TRAINER_H
 #define JEPA_JEPA_TRAINER_H
 
+#include "jepa/diagnosis.h"
 #include "jepa/run.h"
 
 /* Measures of the representation; NaN: not measured at this step. */
@@ -35,13 +36,42 @@ typedef struct StepReport {
 
 typedef enum TrainDecision { TRAIN_CONTINUE, TRAIN_STOP } TrainDecision;
 
-typedef struct TrainerHooks {
+/* Bytes for the plan. */
+typedef struct DiagnosticsMemory {
+    size_t device, host; /* the device's memory, and this machine's own */
+    size_t scratch;      /* of the device, shared with the steps */
+} DiagnosticsMemory;
+
+/* What diagnostics are made of. All of it outlives them. */
+typedef struct DiagnosticsStart {
+    const Recipe *recipe;
+    const Run *run;
+    Device *device;
+    Exchange *exchange;
+    Model *model; /* that is trained; its weights are read, nothing of it is changed */
+    int threads;  /* that decode */
+} DiagnosticsStart;
+
+/* Diagnostics of the model on clips of their own (eval/diagnostics.h), after every
+ * diagnostics.every steps, before the first and after the last one. All ranks call them together
+ * and get the same numbers. They change nothing that a step computes. */
+typedef struct TrainerDiagnostics {
+    void *context;
+    void (*memory)(DiagnosticsMemory *memory, const Recipe *recipe, Device *device, int ranks);
+    int (*open)(void *context, const DiagnosticsStart *start, Error *error);
+    int (*run)(Diagnosis *diagnosis, void *context, Error *error);
+    void (*close)(void *context); /* also after a failed open */
+} TrainerDiagnostics;
+
+typedef struct TrainerHooks TrainerHooks;
+struct TrainerHooks {
     void *context;
     /* Called after every step, before its row is logged, on the rank that had the step's last
      * micro-batch. Where the device is not the host the losses are in the report only if it asks
      * for measures. */
     TrainDecision (*observe)(void *context, StepReport *report);
-} TrainerHooks;
+    TrainerDiagnostics diagnostics; /* all NULL: none */
+};
 
 typedef struct TrainerConfig {
     const Recipe *recipe; /* checked */
@@ -58,11 +88,15 @@ typedef struct TrainerResult {
     int64_t replaced;       /* slots re-drawn over the whole run */
     int signal;             /* the signal that stopped it, 0: none */
     double seconds, waited; /* of the steps of this process, and of these waiting for clips */
+    int64_t diagnosed;      /* times in this process */
+    double diagnosing;      /* seconds of that */
+    char sentry[200];       /* why the sentry stopped it; "": it did not */
 } TrainerResult;
 
-/* Trains from where the run stands to its end, or until SIGINT, SIGTERM or SIGUSR1, after which a
- * checkpoint is written; all ranks after the same step. Prints the memory plan first. A loss that
- * is not finite is an error that names step, slots and files; the last checkpoint stays. */
+/* Trains from where the run stands to its end, goes back where the sentry says so, or until SIGINT,
+ * SIGTERM or SIGUSR1, after which a checkpoint is written; all ranks after the same step. Prints
+ * the memory plan first. A loss that is not finite is an error that names step, slots and files;
+ * the last checkpoint stays. */
 int trainer_run(TrainerResult *result, const TrainerConfig *config, Error *error);
 
 #endif

@@ -125,7 +125,8 @@ void write_row(const Training *t, const StepReport *r) {
             fputc(',', log);
         else
             fprintf(log, ",%.6g", values[i]);
-    fprintf(log, ",%.9g,%.9g,%.9g", r->loss_context, r->invariance, r->sigreg);
+    fprintf(log, ",%.9g,%.9g,%.9g,%" PRId64, r->loss_context, r->invariance, r->sigreg,
+            rewinds_branch(&t->run->rewinds, r->step));
     fputc('\n', log);
     fflush(log);
 }

@@ -20,10 +20,31 @@ typedef struct Trainer {
     bool late;              /* there is one */
     ModelScalars scalars;
     double arrived; /* seconds: when the last of them were there */
+    /* diagnostics */
+    Health health;     /* after the steps done */
+    bool diagnostics;  /* they are open */
+    int64_t diagnosed; /* times */
+    double diagnosing; /* seconds of that */
+    double started;    /* seconds: before the first step */
 } Trainer;
 
 /* Everything up to the first step; says the memory plan. */
 int trainer_prepare(Trainer *trainer, Error *error);
+/* Weights, moments and extras of a checkpoint of this run. */
+int trainer_load(Training *training, const Checkpoint *checkpoint, Error *error);
+
+/* Clips ahead, from the step at hand on. */
+int trainer_open_loaders(Training *training, Error *error);
+void trainer_close_loaders(Training *training);
+
+/* Is the model to be diagnosed after the steps done? */
+bool trainer_diagnoses(const Trainer *trainer);
+/* Does it, writes the row, judges; *best: this is the best checkpoint so far. All ranks together.
+ */
+int trainer_diagnose(Trainer *trainer, SentryVerdict *verdict, bool *best, Error *error);
+/* Goes back to the newest sound checkpoint, if there is one and the recipe allows one more rewind:
+ * *back. All ranks together. */
+int trainer_go_back(Trainer *trainer, const SentryVerdict *verdict, bool *back, Error *error);
 
 /* Writes a checkpoint of the steps done, unless there is one; all ranks together. */
 int trainer_save(Trainer *trainer, Error *error);

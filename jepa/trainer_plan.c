@@ -108,7 +108,8 @@ LoaderConfig stream_loader(const Training *t, const Stream *s) {
                           .threads = threads,
                           .nice = LOADER_NICE,
                           .timeout = t->recipe->data.timeout,
-                          .cache = t->cache};
+                          .cache = t->cache,
+                          .hardware = t->hardware};
 }
 
 static void plan_stream(Training *t, Stream *s) {
@@ -171,8 +172,15 @@ void training_measure(TrainerPlan *plan, Training *t) {
     }
     plan->own_name = t->objective->memory_name;
     plan->own = t->objective->memory(t);
-    plan->total = plan->scratch + plan->ring + plan->cache + plan->own + plan->checkpoint;
-    plan->device = plan->scratch;
+    DiagnosticsMemory diagnostics = {0};
+    if (t->config->hooks.diagnostics.memory && r->diagnostics.every)
+        t->config->hooks.diagnostics.memory(&diagnostics, r, device, plan->ranks);
+    plan->diagnostics = diagnostics.device + diagnostics.host;
+    if (diagnostics.scratch > plan->scratch)
+        plan->scratch = diagnostics.scratch;
+    plan->total = plan->scratch + plan->ring + plan->cache + plan->own + plan->checkpoint +
+                  plan->diagnostics;
+    plan->device = plan->scratch + diagnostics.device;
     for (int k = 0; k < MEMORY_KINDS; k++) {
         plan->total += plan->by_kind[k];
         plan->device += plan->by_kind[k];
@@ -184,9 +192,11 @@ void training_measure(TrainerPlan *plan, Training *t) {
 }
 
 int trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int threads, int ranks,
-                 Error *error) {
+                 const TrainerHooks *hooks, Error *error) {
     TrainerConfig config = {
         .recipe = recipe, .device = device, .loader_threads = threads, .ranks = ranks};
+    if (hooks)
+        config.hooks = *hooks;
     Training t = {.config = &config, .recipe = recipe};
     if (training_start(&t, error))
         return -1;
@@ -211,9 +221,11 @@ static int cut_streams(Training *t, int micro) {
 }
 
 int trainer_choices(TrainerChoice choices[TRAINER_CHOICES_MAX], const Recipe *recipe,
-                    Device *device, int threads, int ranks) {
+                    Device *device, int threads, int ranks, const TrainerHooks *hooks) {
     TrainerConfig config = {
         .recipe = recipe, .device = device, .loader_threads = threads, .ranks = ranks};
+    if (hooks)
+        config.hooks = *hooks;
     Training t = {.config = &config, .recipe = recipe};
     int count = 0;
     if (training_start(&t, NULL))
@@ -238,6 +250,8 @@ void trainer_plan_kinds(char *text, size_t room, const TrainerPlan *p) {
         at += (size_t)snprintf(text + at, room - at, "%s %.1f, ", p->own_name, mib(p->own));
     if (p->checkpoint && at < room)
         at += (size_t)snprintf(text + at, room - at, "checkpoint %.1f, ", mib(p->checkpoint));
+    if (p->diagnostics && at < room)
+        at += (size_t)snprintf(text + at, room - at, "diagnostics %.1f, ", mib(p->diagnostics));
     if (p->cache && at < room)
         at += (size_t)snprintf(text + at, room - at, "cache of frames %.1f, ", mib(p->cache));
     if (at < room)
@@ -263,7 +277,7 @@ int training_fits(const TrainerPlan *plan, const Training *t, Error *error) {
         return 0;
     TrainerChoice choices[TRAINER_CHOICES_MAX];
     int fits = 0, count = trainer_choices(choices, t->recipe, c->device, c->loader_threads,
-                                          shard_ranks(t->shard));
+                                          shard_ranks(t->shard), &c->hooks);
     while (fits < count && choices[fits].bytes > room)
         fits++;
     const TrainerChoice *choice = &choices[fits < count ? fits : count - 1];

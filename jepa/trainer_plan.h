@@ -23,16 +23,19 @@ typedef struct TrainerPlan {
     size_t ring, cache;                    /* clips ahead, decoded frames */
     size_t
         checkpoint; /* host copies while one is written: with a GPU, of rank 0 of several ranks */
-    size_t own;     /* the objective's: own_name */
+    size_t diagnostics; /* device and host */
+    size_t own;         /* the objective's: own_name */
     const char *own_name;
     size_t total;
     size_t device; /* of it in the device's memory; the rest in the host's. A host device: all */
 } TrainerPlan;
 
-/* Rank 0 of `ranks`. The recipe must have passed recipe_check. ERROR_USAGE for a number of ranks
- * that does not fit it. */
+typedef struct TrainerHooks TrainerHooks;
+
+/* Rank 0 of `ranks`; of the hooks (or NULL) what memory they take. The recipe must have passed
+ * recipe_check. ERROR_USAGE for a number of ranks that does not fit it. */
 int trainer_plan(TrainerPlan *plan, const Recipe *recipe, Device *device, int loader_threads,
-                 int ranks, Error *error);
+                 int ranks, const TrainerHooks *hooks, Error *error);
 
 /* What the run takes with this micro-batch. */
 typedef struct TrainerChoice {
@@ -44,7 +47,7 @@ typedef struct TrainerChoice {
 /* For every micro-batch that divides a group and that the ranks can share out, the largest first;
  * returns how many. */
 int trainer_choices(TrainerChoice choices[TRAINER_CHOICES_MAX], const Recipe *recipe,
-                    Device *device, int loader_threads, int ranks);
+                    Device *device, int loader_threads, int ranks, const TrainerHooks *hooks);
 
 /* "weights 1.0, gradients 2.0, ..., clips ahead 3.0", in MiB */
 void trainer_plan_kinds(char *text, size_t room, const TrainerPlan *plan);

@@ -11,6 +11,19 @@ static float *collect(const Training *t, const float *own, int64_t elements) {
     return flat;
 }
 
+/* What rank 0 does with the state. */
+static int write_down(const Trainer *trainer, const CheckpointState *state, Error *error) {
+    const Training *t = &trainer->t;
+    const Health *h = &trainer->health;
+    bool best = h->best_by != KEEP_BEST_NONE && h->best_step == t->step &&
+                h->best_branch == h->branch;
+    return run_flush(t->run, error) ||
+                   checkpoint_save(t->run->folder, state, t->recipe->checkpoint.keep, error) ||
+                   (best && checkpoint_keep_best(t->run->folder, t->step, error))
+               ? -1
+               : 0;
+}
+
 static int save_collected(Trainer *trainer, CheckpointState *state, Error *error) {
     const Training *t = &trainer->t;
     const Model *model = &t->stream[0].model;
@@ -24,9 +37,8 @@ static int save_collected(Trainer *trainer, CheckpointState *state, Error *error
     state->weights = flat[0], state->target = flat[1];
     state->first_moment = flat[2], state->second_moment = flat[3];
     int status = 0;
-    if (!x->rank && (run_flush(t->run, error) ||
-                     checkpoint_save(t->run->folder, state, t->recipe->checkpoint.keep, error)))
-        status = -1;
+    if (!x->rank)
+        status = write_down(trainer, state, error);
     for (int i = 0; i < 4; i++)
         free(flat[i]);
     x->doing = "the writing of a checkpoint";
@@ -42,15 +54,17 @@ int trainer_save(Trainer *trainer, Error *error) {
                              .updates = t->updates,
                              .replaced = trainer->replaced,
                              .recipe = t->run->recipe_text,
-                             .index = t->run->index.hash};
+                             .index = t->run->index.hash,
+                             .health = &trainer->health,
+                             .spares = t->recipe->sentry.action != SENTRY_WARN,
+                             .spared = trainer->health.sound};
     state.extra_count = t->objective->extras(state.extra, t);
     if (!t->exchange->rank && run_save_plans(t->run, t->config->device, error))
         log_warn("%s", error->text); /* nothing hangs on it */
     if (t->exchange->ranks > 1) {
         if (save_collected(trainer, &state, error))
             return -1;
-    } else if (run_flush(t->run, error) ||
-               checkpoint_save(t->run->folder, &state, t->recipe->checkpoint.keep, error)) {
+    } else if (write_down(trainer, &state, error)) {
         return -1;
     }
     trainer->saved = t->step;

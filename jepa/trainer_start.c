@@ -8,6 +8,7 @@
 /* One stream: what it draws from. */
 static int open_stream(Training *t, Stream *s, Error *error) {
     const Recipe *r = t->recipe;
+    s->rewinds = &t->run->rewinds;
     s->index = s->picture ? &t->run->pictures : &t->run->index;
     SamplerSettings sampling = s->picture ? recipe_image_sampler(r) : recipe_sampler(r);
     if (sampler_new(&s->sampler, s->index, &sampling, error))
@@ -130,22 +131,43 @@ static int first_weights(Training *t, Error *error) {
     return 0;
 }
 
-/* The weights, moments and extras that the run goes on with. */
-static int load_weights(Training *t, Error *error) {
+int trainer_load(Training *t, const Checkpoint *checkpoint, Error *error) {
     ExtraTensor extra[EXTRA_TENSORS_MAX];
     Model *model = &t->stream[0].model;
-    const Checkpoint *checkpoint = &t->run->checkpoint;
     int extras = t->objective->extras(extra, t);
+    if (checkpoint_load(model, checkpoint, error) ||
+        checkpoint_load_extra(extra, extras, model, checkpoint, error))
+        return -1;
+    ranks_take_shards(model);
+    return 0;
+}
+
+/* What the run goes on with. */
+static int load_weights(Training *t, Error *error) {
+    const Checkpoint *checkpoint = &t->run->checkpoint;
     Precision before = checkpoint->precision, now = t->config->device->precision;
     if (before != now)
         log_warn(
             "the run was computed in %s so far and goes on in %s: not with the bits of one that "
             "was never stopped",
             precision_name(before), precision_name(now));
-    return checkpoint_load(model, checkpoint, error) ||
-                   checkpoint_load_extra(extra, extras, model, checkpoint, error)
-               ? -1
-               : 0;
+    return trainer_load(t, checkpoint, error);
+}
+
+/* Diagnostics, if they are wanted: the clips they are made on are read here. */
+static int open_diagnostics(Trainer *trainer, Error *error) {
+    Training *t = &trainer->t;
+    const TrainerDiagnostics *hooks = &t->config->hooks.diagnostics;
+    DiagnosticsStart start = {.recipe = t->recipe,
+                              .run = t->run,
+                              .device = t->config->device,
+                              .exchange = t->exchange,
+                              .model = &t->stream[0].model,
+                              .threads = stream_loader(t, &t->stream[0]).threads};
+    if (!hooks->open || !t->recipe->diagnostics.every || t->step >= t->total)
+        return 0;
+    trainer->diagnostics = true;
+    return hooks->open(hooks->context, &start, error);
 }
 
 int trainer_prepare(Trainer *trainer, Error *error) {
@@ -166,12 +188,17 @@ int trainer_prepare(Trainer *trainer, Error *error) {
     trainer->replaced = run->resumed ? run->checkpoint.replaced : 0;
     trainer->saved = run->resumed ? t->step : -1;
     trainer->saved_at = time_now();
+    trainer->health = run->health;
     if (recipe->data.cache_bytes > 0 &&
         frame_cache_open(&t->cache, (size_t)recipe->data.cache_bytes, recipe->data.cache_folder,
                          error))
         return -1;
-    if (make_models(t, error) || (run->resumed ? load_weights(t, error) : first_weights(t, error)))
+    if (make_models(t, error))
         return -1;
-    ranks_take_shards(&t->stream[0].model);
-    return 0;
+    t->hardware = run_hardware_open(recipe, t->config->device); /* from what memory is left */
+    if ((run->resumed ? load_weights(t, error) : first_weights(t, error)))
+        return -1;
+    if (!run->resumed)
+        ranks_take_shards(&t->stream[0].model);
+    return open_diagnostics(trainer, error);
 }

@@ -37,7 +37,8 @@ typedef struct Stream {
     int first_group;            /* groups of earlier streams */
     int first_part, parts;      /* this rank's: part p is slots p n .. (p+1) n - 1 */
     bool picture;
-    uint8_t *mirror; /* [n] of the current part */
+    const Rewinds *rewinds; /* of the run */
+    uint8_t *mirror;        /* [n] of the current part */
     /* [2][groups · samples] of the current step and the one before, for messages; this rank's */
     ClipDraw *draws;
     /* of all slots of the current step, [groups · samples], where clips differ in length */
@@ -54,6 +55,7 @@ typedef struct Training {
     const Recipe *recipe;
     Run *run;
     FrameCache *cache;
+    VideoHardware *hardware; /* or NULL: clips are decoded on the CPU */
     Schedule schedule;
     Stream stream[STREAMS_MAX];
     int streams;
@@ -102,6 +104,12 @@ const LoaderBatch *stream_next(Training *training, Stream *stream, int part, Ste
 /* The draws of a step's slots, this one or the one before. */
 static inline ClipDraw *stream_draws(const Stream *s, int64_t step) {
     return s->draws + step % 2 * s->groups * s->samples;
+}
+/* Draws a slot of a step, under the step's own branch. */
+void stream_draw(const Stream *stream, ClipDraw *draw, int64_t step, uint64_t slot, int attempt);
+/* The seed of all other random choices of the step at work. */
+static inline uint64_t training_seed(const Training *t) {
+    return rewinds_seed(&t->run->rewinds, (uint64_t)t->recipe->meta.seed, t->step);
 }
 /* Where the micro-batch at work adds gradients and losses, in every model. */
 void training_begin_unit(Training *training);

@@ -103,7 +103,7 @@ static void block_forward(float *next, const BlockActivations *a, StackScratch *
     int64_t d = shape.width, f = shape.hidden, rows = r->rows;
     Activation *norm = scratch->norm, *activated = scratch->activated;
     op->layernorm_forward(norm, a->mean1, a->rstd1, a->x, w + o->norm1_w, w + o->norm1_b, rows, d,
-                          LAYERNORM_EPS, op);
+                          shape.eps, op);
     op->linear_forward(a->qkv, norm, w + o->qkv_w, w + o->qkv_b, rows, d, 3 * d, op);
     if (r->rope)
         op->rope_forward(a->qkv, r->rope, r->token, rows, d, shape.heads, op);
@@ -112,7 +112,7 @@ static void block_forward(float *next, const BlockActivations *a, StackScratch *
     add_branch(a->middle, a->attention, w + o->proj_w, w + o->proj_b, a->x, d, d, r,
                keep_of(r, i, 0), op);
     op->layernorm_forward(norm, a->mean2, a->rstd2, a->middle, w + o->norm2_w, w + o->norm2_b, rows,
-                          d, LAYERNORM_EPS, op);
+                          d, shape.eps, op);
     if (shape.swiglu) {
         op->linear_forward(a->fc1, norm, w + o->fc1_w, w + o->fc1_b, rows, d, f, op);
         op->linear_forward(a->fc2, norm, w + o->fc2_w, w + o->fc2_b, rows, d, f, op);

@@ -16,6 +16,7 @@ typedef struct StackShape {
     int depth, width, heads, hidden;
     bool swiglu;
     bool drops; /* stochastic depth */
+    double eps; /* of the layer norms */
 } StackShape;
 
 /* What a block's backward pass needs, besides what is quick to compute again: the outputs of the

@@ -9,12 +9,13 @@
 #       bits       whole bfloat16 steps twice, once as CUDA graphs, once stopped and resumed: the same weights
 #       sanitizer  compute-sanitizer: memory, races, barriers, memory that was never written
 #       ranks      NCCL with one rank; with mpirun: 2 ranks that share the GPU, and the bits of one
+#       video      with FFmpeg: the GPU decodes the same clips as the CPU (VIDEOS=DIR), and how fast
 # On a machine without this distribution's packages: tests/gpu/carry.sh, and CMAKE="-C .gpu/carry.cmake".
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1
 shift
-parts=${*:-build kernels reference bits sanitizer ranks}
+parts=${*:-build kernels reference bits sanitizer ranks video}
 device=${DEVICE:-cuda:0}
 reference=${REFERENCE:-}
 for folder in .gpu/reference ../shared/reference; do
@@ -114,6 +115,24 @@ for part in $parts; do
             else
                 echo "skipped: ranks over MPI (no mpirun, a build without it, or no videos)"
             fi
+            ;;
+        video)
+            videos=${VIDEOS:-../shared/videos} clips=${CLIPS:-256}
+            gpu=$("$build/jepa" doctor | grep "^decoding on GPU" || echo "none: built without FFmpeg")
+            if [[ $gpu == *none:* ]] || [ ! -d "$videos" ]; then
+                echo "skipped: ${gpu#decoding on GPU  }; videos in $videos"
+                continue
+            fi
+            check "build" cmake --build "$build" -j "$(nproc)" --target video_bench
+            one=$("$build/video_bench" hash "$videos" "$clips" "$(nproc)")
+            check "the same clips" test "$one" = \
+                "$("$build/video_bench" hash "$videos" "$clips" "$(nproc)" --decoder cuda 2>"$build/video.log")"
+            cat "$build/video.log"
+            grep -q "on the GPU 0," "$build/video.log" && { echo "FAILED  nothing was decoded on the GPU"; failed=1; }
+            for workers in 1 8; do
+                "$build/video_bench" loader "$videos" "$clips" "$workers"
+                "$build/video_bench" loader "$videos" "$clips" "$workers" --decoder cuda
+            done
             ;;
         *) echo "no such part: $part" >&2; exit 2 ;;
     esac

@@ -5,6 +5,7 @@
 #include "video/encode.h"
 #include "video/ffmpeg.h"
 #include "video/frame_cache.h"
+#include "video/hardware.h"
 #include "video/index_columns.h"
 #include "video/transcode.h"
 #include <stdlib.h>
@@ -52,10 +53,35 @@ void video_file_scan(VideoFile *file, const char *path, const ScanSettings *sett
 
 /* ---- frames and clips ---- */
 
+int video_hardware_open(VideoHardware **hardware, const char *device, Error *error) {
+    (void)device;
+    *hardware = NULL;
+    return ffmpeg_needed(error);
+}
+
+void video_hardware_close(VideoHardware *hardware) {
+    (void)hardware;
+}
+
+VideoHardwareStats video_hardware_stats(VideoHardware *hardware) {
+    (void)hardware;
+    return (VideoHardwareStats){0};
+}
+
+char *video_hardware_codecs(void) {
+    return NULL;
+}
+
 int video_reader_open(VideoReader **reader, const VideoFile *file, double seconds, Error *error) {
     (void)file, (void)seconds;
     *reader = NULL;
     return ffmpeg_needed(error);
+}
+
+int video_reader_open_on(VideoReader **reader, const VideoFile *file, double seconds,
+                         VideoHardware *hardware, Error *error) {
+    (void)hardware;
+    return video_reader_open(reader, file, seconds, error);
 }
 
 void video_reader_close(VideoReader *reader) {
@@ -89,8 +115,10 @@ FrameCacheStats frame_cache_stats(FrameCache *cache) {
 }
 
 int frame_cache_read(FrameCache *cache, const VideoFile *file, const int64_t *frames, size_t count,
-                     double seconds, bool *timed_out, VideoTake take, void *context, Error *error) {
+                     double seconds, VideoHardware *hardware, bool *timed_out, VideoTake take,
+                     void *context, Error *error) {
     (void)cache, (void)file, (void)frames, (void)count, (void)seconds, (void)take, (void)context;
+    (void)hardware;
     *timed_out = false;
     return ffmpeg_needed(error);
 }
@@ -98,6 +126,10 @@ int frame_cache_read(FrameCache *cache, const VideoFile *file, const int64_t *fr
 ClipDecoder *clip_decoder_new(double seconds, FrameCache *cache) {
     (void)seconds, (void)cache;
     return memory_new(1, sizeof(ClipDecoder));
+}
+
+void clip_decoder_use(ClipDecoder *decoder, VideoHardware *hardware) {
+    (void)decoder, (void)hardware;
 }
 
 void clip_decoder_free(ClipDecoder *decoder) {
@@ -174,6 +206,11 @@ int video_writer_open_with(VideoWriter **writer, const char *path, int width, in
 
 int video_writer_open(VideoWriter **writer, const char *path, int width, int height, int fps,
                       Error *error) {
+    return video_writer_open_with(writer, path, width, height, fps, NULL, error);
+}
+
+int video_writer_open_intra(VideoWriter **writer, const char *path, int width, int height, int fps,
+                            Error *error) {
     return video_writer_open_with(writer, path, width, height, fps, NULL, error);
 }
 

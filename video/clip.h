@@ -143,6 +143,9 @@ typedef struct FrameCache FrameCache;
 typedef struct ClipDecoder ClipDecoder;
 ClipDecoder *clip_decoder_new(double seconds, FrameCache *cache);
 void clip_decoder_free(ClipDecoder *decoder);
+/* Clips are decoded on the GPU from now on (NULL: no longer), byte for byte the same: see
+ * video/hardware.h for which files that is allowed. */
+void clip_decoder_use(ClipDecoder *decoder, VideoHardware *hardware);
 /* Did the last clip fail because its time was over? */
 bool clip_decoder_timed_out(const ClipDecoder *decoder);
 

@@ -12,6 +12,7 @@
 struct ClipDecoder {
     double seconds;
     FrameCache *cache;
+    VideoHardware *hardware;
     bool timed_out;
     Scaler *scalers[1 + CLIP_VIEWS_MAX]; /* of the clip, then of its local views: each has a
                                             window of its own; NULL until needed */
@@ -25,6 +26,10 @@ ClipDecoder *clip_decoder_new(double seconds, FrameCache *cache) {
     decoder->seconds = seconds;
     decoder->cache = cache;
     return decoder;
+}
+
+void clip_decoder_use(ClipDecoder *decoder, VideoHardware *hardware) {
+    decoder->hardware = hardware;
 }
 
 void clip_decoder_free(ClipDecoder *d) {
@@ -193,7 +198,7 @@ static int take_values(void *context, size_t i, const AVFrame *frame, Error *err
 static int decode(Take *take, VideoTake frame, Error *error) {
     ClipDecoder *d = take->decoder;
     return frame_cache_read(d->cache, take->file, take->draw->frames, (size_t)take->spec->frames,
-                            d->seconds, &d->timed_out, frame, take, error);
+                            d->seconds, d->hardware, &d->timed_out, frame, take, error);
 }
 
 int clip_decode(uint8_t *clip, ClipDecoder *decoder, const VideoFile *file, const ClipDraw *draw,

@@ -4,7 +4,10 @@
  * are skipped, reading ends with the last wanted one. Frames are told by their time stamps, so what
  * comes is right or does not come at all. Then further back without skipping, and last from the
  * start with everything as the scan had it, by count. (Measured in FFmpeg 5.1 on H.264 and HEVC:
- * skipping alone makes a clip of 16 frames 1.2 to 1.6 times as fast.) */
+ * skipping alone makes a clip of 16 frames 1.2 to 1.6 times as fast.)
+ *
+ * A GPU only goes the quick way. Whatever it fails in, software begins with what is still wanted,
+ * by all ways, as if there were no GPU: its word is the file's. */
 #include "video/decode.h"
 #include "base/log.h"
 #include "video/input.h"
@@ -22,7 +25,9 @@
 struct VideoReader {
     const VideoFile *file;
     VideoInput input;
-    double give_up; /* time_now() at which; 0: never */
+    VideoHardware *hardware; /* or NULL */
+    bool software;           /* that GPU had no place, or failed: it is not asked again */
+    double give_up;          /* time_now() at which; 0: never */
 };
 
 /* What is wanted, and how far it has come. */
@@ -39,11 +44,27 @@ static int64_t packet_limit(const VideoFile *file) {
     return file->packets > 0 ? file->packets + PACKET_SLACK : 0;
 }
 
+/* The quick opening, on the GPU as long as it is to be asked. */
+static int open_quickly(VideoReader *reader, double seconds, Error *error) {
+    VideoHardware *hardware = reader->software ? NULL : reader->hardware;
+    int result = video_input_open_quickly(&reader->input, reader->file->path, seconds, hardware,
+                                          error);
+    reader->software = !reader->input.place;
+    return result;
+}
+
 int video_reader_open(VideoReader **reader, const VideoFile *file, double seconds, Error *error) {
+    return video_reader_open_on(reader, file, seconds, NULL, error);
+}
+
+int video_reader_open_on(VideoReader **reader, const VideoFile *file, double seconds,
+                         VideoHardware *hardware, Error *error) {
     VideoReader *made = memory_new(1, sizeof *made);
     made->file = file;
+    made->hardware = hardware;
+    made->software = !file->timed; /* without time stamps there is no quick way */
     made->give_up = seconds > 0 ? time_now() + seconds : 0;
-    int result = video_input_open_quickly(&made->input, file->path, seconds, error);
+    int result = open_quickly(made, seconds, error);
     made->input.packet_limit = packet_limit(file);
     *reader = made;
     return result ? error_prefix(error, "%s", file->name ? file->name : file->path) : 0;
@@ -85,7 +106,7 @@ static int hand_on(VideoReader *reader, int64_t number, Wanted *wanted, Error *e
 static int reopen(VideoReader *reader, int quickly, Error *error) {
     video_input_close(&reader->input);
     double left = reader->give_up > 0 ? fmax(reader->give_up - time_now(), 1e-9) : 0;
-    int result = quickly ? video_input_open_quickly(&reader->input, reader->file->path, left, error)
+    int result = quickly ? open_quickly(reader, left, error)
                          : video_input_open(&reader->input, reader->file->path, left, error);
     reader->input.packet_limit = packet_limit(reader->file);
     return result;
@@ -145,6 +166,8 @@ static int by_time(VideoReader *reader, const int64_t *key_pts, Wanted *wanted, 
          */
         if (video_frame_damaged(frame) || (reader->input.wanted && video_frame_interlaced(frame)))
             return 0;
+        if (video_input_fetch(&reader->input, error))
+            return 0;
         if (hand_on(reader, next, wanted, error))
             return -1;
     }
@@ -187,12 +210,35 @@ static int from_key(VideoReader *reader, int64_t key, bool skip, Wanted *wanted,
     return result;
 }
 
+/* The keyframe to begin at, `back` further back than the one before the next frame. */
+static int64_t first_key(const VideoReader *reader, const Wanted *wanted, int back) {
+    return can_seek(reader) ? key_before(reader->file, wanted->frames[wanted->done]) - back : 0;
+}
+
+/* 1: all came; 0: software is to go on; -1: error. */
+static int read_on_gpu(VideoReader *reader, Wanted *wanted, Error *error) {
+    Error why = {.text = "frames do not come as in the index"};
+    int result = from_key(reader, first_key(reader, wanted, 0), true, wanted, &why);
+    if (result < 0)
+        return error_set(error, why.code, "%s", why.text);
+    if (result > 0 || reader->software) /* others may have taken its place meanwhile */
+        return result;
+    hardware_failed(reader->input.place,
+                    reader->file->name ? reader->file->name : reader->file->path, why.text);
+    reader->software = true;
+    return reopen(reader, 1, error);
+}
+
 /* Some frames that are worth decoding in one go. */
 static int read_run(VideoReader *reader, Wanted *wanted, Error *error) {
     const VideoFile *file = reader->file;
-    bool seeks = can_seek(reader);
+    if (!reader->software) {
+        int result = read_on_gpu(reader, wanted, error);
+        if (result)
+            return result < 0 ? -1 : 0;
+    }
     for (int back = 0; back < KEYS_BACK && file->timed; back++) {
-        int64_t key = seeks ? key_before(file, wanted->frames[wanted->done]) - back : 0;
+        int64_t key = first_key(reader, wanted, back);
         if (back && key < 1)
             break; /* the start without skipping comes below */
         int result = from_key(reader, key, back == 0, wanted, error);
@@ -250,7 +296,10 @@ static int read_sorted(VideoReader *reader, const int64_t *frames, const size_t 
         length = run_length(reader, frames + first, count - first);
         Order order = {take, context, places, first};
         Wanted wanted = {frames + first, length, 0, take_in_order, &order};
-        if (read_run(reader, &wanted, error))
+        int result = read_run(reader, &wanted, error);
+        if (reader->hardware)
+            hardware_count(reader->hardware, reader->input.place);
+        if (result)
             return -1;
     }
     return 0;

@@ -8,6 +8,7 @@
 #define JEPA_VIDEO_DECODE_H
 
 #include "base/error.h"
+#include "video/hardware.h"
 #include "video/index.h"
 
 struct AVFrame;
@@ -16,6 +17,10 @@ typedef struct VideoReader VideoReader;
 /* Opens demuxer and decoder with the limits for strangers' files. `file` must outlive the reader.
  * `seconds`: after that long it gives up (0: never). *reader is the caller's on failure as well. */
 int video_reader_open(VideoReader **reader, const VideoFile *file, double seconds, Error *error);
+/* The same with a GPU that decodes what it can (NULL: none), for files of which every frame was
+ * decoded when they were scanned. Frames are the same, and so is what fails. */
+int video_reader_open_on(VideoReader **reader, const VideoFile *file, double seconds,
+                         VideoHardware *hardware, Error *error);
 void video_reader_close(VideoReader *reader);
 /* Did the last call fail because the time was over? */
 bool video_reader_timed_out(const VideoReader *reader);

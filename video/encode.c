@@ -2,9 +2,9 @@
  * encoder of libavcodec (video/encode_codec.c chooses) -> libavformat.
  *
  * Limited range; the matrix is BT.601 below 720 lines and BT.709 from there on, as players assume,
- * and the stream says so. A keyframe every 12 frames, no B-frames: frame n is packet n. The muxer
- * writes no time stamps or version strings. The file is written as `path`.partial, flushed to disk
- * and renamed.
+ * and the stream says so. A keyframe every 12 frames (or each), no B-frames: frame n is packet n.
+ * The muxer writes no time stamps or version strings. The file is written as `path`.partial,
+ * flushed to disk and renamed.
  */
 #include "video/encode.h"
 #include "base/file.h"
@@ -21,11 +21,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define KEYFRAME_EVERY 12 /* frames */
-#define H264_QUALITY   18 /* crf: close to what the eye can tell apart */
-#define HD_LINES       720
-#define SIZE_MAX_SIDE  8192 /* pixels */
-#define GIF_LEAST      2    /* 1/100 s that a picture of a GIF lasts: viewers slow down less */
+#define KEYFRAME_EVERY  12 /* frames */
+#define H264_QUALITY    18 /* crf: close to what the eye can tell apart */
+#define INTRA_QUANTISER 20 /* QP of pictures coded one by one: finer than the eye can tell */
+#define HD_LINES        720
+#define SIZE_MAX_SIDE   8192 /* pixels */
+#define GIF_LEAST       2    /* 1/100 s that a picture of a GIF lasts: viewers slow down less */
 
 struct VideoWriter {
     char *path, *partial;
@@ -200,15 +201,28 @@ int video_writer_open_spec(VideoWriter **out, const char *path, const VideoWrite
     return 0;
 }
 
-int video_writer_open_with(VideoWriter **out, const char *path, int width, int height, int fps,
-                           const char *encoder, Error *error) {
+static int open_plain(VideoWriter **out, const char *path, int fps, const VideoWriterSpec *spec,
+                      Error *error) {
     *out = NULL;
     if (fps < 1 || fps > 1000)
         return error_set(error, ERROR_USAGE, "%s: frames per second must be 1 to 1000, not %d",
                          path, fps);
+    return video_writer_open_spec(out, path, spec, error);
+}
+
+int video_writer_open_with(VideoWriter **out, const char *path, int width, int height, int fps,
+                           const char *encoder, Error *error) {
     VideoWriterSpec spec = video_writer_plain(width, height, (VideoFraction){fps, 1});
     spec.encoder = encoder;
-    return video_writer_open_spec(out, path, &spec, error);
+    return open_plain(out, path, fps, &spec, error);
+}
+
+int video_writer_open_intra(VideoWriter **out, const char *path, int width, int height, int fps,
+                            Error *error) {
+    VideoWriterSpec spec = video_writer_plain(width, height, (VideoFraction){fps, 1});
+    spec.gop = 1;
+    spec.quantiser = INTRA_QUANTISER;
+    return open_plain(out, path, fps, &spec, error);
 }
 
 int video_writer_open(VideoWriter **writer, const char *path, int width, int height, int fps,

@@ -25,6 +25,7 @@ typedef struct VideoWriterSpec {
     int gop;                         /* frames from keyframe to keyframe, at most */
     int b_frames;                    /* at most this many in a row, with libx264 */
     int crf;                         /* quality of libx264: 0 lossless, 18 fine, 51 worst */
+    int quantiser;                   /* > 0: instead of crf this one (QP) for every picture */
     int matrix, primaries, transfer; /* ITU-T H.273 numbers, as libavutil has them */
     const char *encoder;             /* its name; NULL: the best there is */
 } VideoWriterSpec;
@@ -46,6 +47,11 @@ int video_writer_open(VideoWriter **writer, const char *path, int width, int hei
 /* The same with the encoder named ("libx264", "mpeg4", ...); NULL takes the best there is. */
 int video_writer_open_with(VideoWriter **writer, const char *path, int width, int height, int fps,
                            const char *encoder, Error *error);
+/* The same with every picture coded by itself and with the same quantiser (libx264, MPEG-4; other
+ * encoders know a bit rate only): what a picture comes out as, and how many bytes it takes, does
+ * not depend on the pictures around it. */
+int video_writer_open_intra(VideoWriter **writer, const char *path, int width, int height, int fps,
+                            Error *error);
 /* rgb [height][width][3]. A GIF's pictures last 2/100 s at least: one that comes sooner is left
  * out.
  */

@@ -74,7 +74,8 @@ static void set_quality(AVCodecContext *encoder, AVDictionary **options,
     double fps = spec->rate.num > 0 ? av_q2d(rational(spec->rate)) : 25;
     int64_t half_a_bit = (int64_t)(spec->width * spec->height * fps / 2) + 100000; /* a pixel */
     if (!strcmp(name, "libx264")) {
-        av_dict_set_int(options, "crf", spec->crf, 0);
+        av_dict_set_int(options, spec->quantiser > 0 ? "qp" : "crf",
+                        spec->quantiser > 0 ? spec->quantiser : spec->crf, 0);
         av_dict_set(options, "preset", "fast", 0);
     } else if (!strcmp(name, "libvpx-vp9") || !strcmp(name, "libaom-av1")) {
         av_dict_set_int(options, "crf", VP9_QUALITY, 0);

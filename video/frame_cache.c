@@ -350,9 +350,10 @@ static int keep_frame(void *context, size_t i, const AVFrame *frame, Error *erro
 }
 
 static int decode(const VideoFile *file, const int64_t *frames, size_t count, double seconds,
-                  bool *timed_out, VideoTake take, void *context, Error *error) {
+                  VideoHardware *hardware, bool *timed_out, VideoTake take, void *context,
+                  Error *error) {
     VideoReader *reader;
-    int result = video_reader_open(&reader, file, seconds, error);
+    int result = video_reader_open_on(&reader, file, seconds, hardware, error);
     if (!result)
         result = video_reader_frames(reader, frames, count, take, context, error);
     *timed_out = result && video_reader_timed_out(reader);
@@ -369,10 +370,11 @@ static size_t room_for(FrameCache *c) {
 }
 
 int frame_cache_read(FrameCache *c, const VideoFile *file, const int64_t *frames, size_t count,
-                     double seconds, bool *timed_out, VideoTake take, void *context, Error *error) {
+                     double seconds, VideoHardware *hardware, bool *timed_out, VideoTake take,
+                     void *context, Error *error) {
     *timed_out = false;
     if (!c || !count || count > FRAMES_MOST)
-        return decode(file, frames, count, seconds, timed_out, take, context, error);
+        return decode(file, frames, count, seconds, hardware, timed_out, take, context, error);
     HashState state;
     hash_start(&state);
     hash_add(&state, index_scanner(), strlen(index_scanner())); /* another FFmpeg, other pictures */
@@ -390,7 +392,8 @@ int frame_cache_read(FrameCache *c, const VideoFile *file, const int64_t *frames
                  .take = take,
                  .context = context,
                  .limit = room_for(c)};
-    int result = decode(file, frames, count, seconds, timed_out, keep_frame, &keep, error);
+    int result = decode(file, frames, count, seconds, hardware, timed_out, keep_frame, &keep,
+                        error);
     bool whole = !result;
     for (size_t i = 0; i < count; i++)
         whole = whole && keep.frames.frames[i];

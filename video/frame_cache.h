@@ -24,9 +24,10 @@ int frame_cache_open(FrameCache **cache, size_t limit, const char *folder, Error
 void frame_cache_close(FrameCache *cache);
 FrameCacheStats frame_cache_stats(FrameCache *cache);
 
-/* video_reader_frames through the cache (NULL: straight); opens the file only where it must. May be
- * called from any thread. */
+/* video_reader_frames through the cache (NULL: straight); opens the file only where it must, with
+ * `hardware` or NULL. May be called from any thread. */
 int frame_cache_read(FrameCache *cache, const VideoFile *file, const int64_t *frames, size_t count,
-                     double seconds, bool *timed_out, VideoTake take, void *context, Error *error);
+                     double seconds, VideoHardware *hardware, bool *timed_out, VideoTake take,
+                     void *context, Error *error);
 
 #endif

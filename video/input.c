@@ -104,7 +104,39 @@ static int open_demuxer(VideoInput *input, const char *path, Error *error) {
     return 0;
 }
 
-static int open_decoder(VideoInput *input, Error *error) {
+/* Of input->place, or in software. */
+static int start_decoder(VideoInput *input, const AVCodec *codec, Error *error) {
+    input->codec = avcodec_alloc_context3(codec);
+    if (!input->codec)
+        return error_set(error, ERROR_RUN, "not enough memory for a decoder");
+    int code = avcodec_parameters_to_context(input->codec, input->stream->codecpar);
+    input->codec->thread_count = 1;
+    input->codec->max_pixels = (int64_t)INPUT_SIDE_MAX * INPUT_SIDE_MAX;
+    input->codec->pkt_timebase = input->stream->time_base;
+    if (input->place && hardware_place_use(input->place, input->codec, error))
+        return -1;
+    if (code >= 0)
+        code = avcodec_open2(input->codec, codec, NULL);
+    if (code < 0)
+        return failed(input, error, "its decoder does not start", code);
+    return 0;
+}
+
+/* Of the GPU, if it has a place: 1; 0: none, or its decoder does not start. */
+static int start_hardware(VideoInput *input, VideoHardware *hardware) {
+    Error ignored;
+    input->place = hardware_place_take(hardware, input->stream->codecpar);
+    if (!input->place)
+        return 0;
+    if (!start_decoder(input, hardware_place_codec(input->place), &ignored))
+        return 1;
+    avcodec_free_context(&input->codec);
+    hardware_place_give(input->place);
+    input->place = NULL;
+    return 0;
+}
+
+static int open_decoder(VideoInput *input, VideoHardware *hardware, Error *error) {
     const AVCodecParameters *about = input->stream->codecpar;
     if (about->width > INPUT_SIDE_MAX || about->height > INPUT_SIDE_MAX)
         return error_set(error, ERROR_RUN, "%d x %d pixels, more than the %d that are read",
@@ -113,28 +145,19 @@ static int open_decoder(VideoInput *input, Error *error) {
     if (!codec)
         return error_set(error, ERROR_RUN, "no decoder for %s in this build of FFmpeg",
                          avcodec_get_name(about->codec_id));
-    input->codec = avcodec_alloc_context3(codec);
     input->packet = av_packet_alloc();
     input->frame = av_frame_alloc();
-    if (!input->codec || !input->packet || !input->frame)
+    if (!input->packet || !input->frame)
         return error_set(error, ERROR_RUN, "not enough memory for a decoder");
-    int code = avcodec_parameters_to_context(input->codec, about);
-    input->codec->thread_count = 1;
-    input->codec->max_pixels = (int64_t)INPUT_SIDE_MAX * INPUT_SIDE_MAX;
-    input->codec->pkt_timebase = input->stream->time_base;
-    if (code >= 0)
-        code = avcodec_open2(input->codec, codec, NULL);
-    if (code < 0)
-        return failed(input, error, "its decoder does not start", code);
-    return 0;
+    return hardware && start_hardware(input, hardware) ? 0 : start_decoder(input, codec, error);
 }
 
 static int open_input(VideoInput *input, const char *path, int quick, double seconds,
-                      Error *error) {
+                      VideoHardware *hardware, Error *error) {
     memset(input, 0, sizeof *input);
     input->quick = quick;
     input->deadline = seconds > 0 ? time_now() + seconds : 0;
-    if (open_demuxer(input, path, error) || open_decoder(input, error)) {
+    if (open_demuxer(input, path, error) || open_decoder(input, hardware, error)) {
         video_input_close(input);
         return -1;
     }
@@ -142,17 +165,20 @@ static int open_input(VideoInput *input, const char *path, int quick, double sec
 }
 
 int video_input_open(VideoInput *input, const char *path, double seconds, Error *error) {
-    return open_input(input, path, 0, seconds, error);
+    return open_input(input, path, 0, seconds, NULL, error);
 }
 
-int video_input_open_quickly(VideoInput *input, const char *path, double seconds, Error *error) {
-    return open_input(input, path, 1, seconds, error);
+int video_input_open_quickly(VideoInput *input, const char *path, double seconds,
+                             VideoHardware *hardware, Error *error) {
+    return open_input(input, path, 1, seconds, hardware, error);
 }
 
 void video_input_close(VideoInput *input) {
     av_frame_free(&input->frame);
     av_packet_free(&input->packet);
     avcodec_free_context(&input->codec);
+    hardware_place_give(input->place);
+    input->place = NULL;
     avformat_close_input(&input->format);
 }
 
@@ -219,6 +245,8 @@ static int feed(VideoInput *input, Error *error) {
         input->refused = 0;
         return 0;
     }
+    if (input->place)
+        return error_set(error, ERROR_RUN, "the GPU does not decode a packet");
     /* A stream may begin in mid-picture; refusals before the first frame are no damage. */
     input->errors += input->frames > 0;
     if (++input->refused > INPUT_REFUSED_MAX)
@@ -238,6 +266,8 @@ int video_input_next(VideoInput *input, Error *error) {
         }
         if (code == AVERROR_EOF)
             return 0;
+        if (code != AVERROR(EAGAIN) && input->place)
+            return error_set(error, ERROR_RUN, "the GPU does not decode a frame");
         if (code != AVERROR(EAGAIN) && input->frames > 0)
             input->errors++;
         if (code != AVERROR(EAGAIN) && input->draining)
@@ -245,6 +275,11 @@ int video_input_next(VideoInput *input, Error *error) {
         if (feed(input, error))
             return -1;
     }
+}
+
+int video_input_fetch(VideoInput *input, Error *error) {
+    return input->place ? hardware_place_download(input->place, input->frame, input->codec, error)
+                        : 0;
 }
 
 int video_input_seek(VideoInput *input, int64_t timestamp, Error *error) {

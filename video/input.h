@@ -4,6 +4,7 @@
 #define JEPA_VIDEO_INPUT_H
 
 #include "base/error.h"
+#include "video/hardware.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,7 @@ typedef struct VideoInput {
     struct AVFormatContext *format;
     struct AVStream *stream;      /* the first video stream that is no attached picture */
     struct AVCodecContext *codec; /* one thread */
+    HardwarePlace *place;         /* of the GPU that may decode; NULL: software does */
     struct AVPacket *packet;
     struct AVFrame *frame;
     int64_t packets;      /* read since the file was opened or searched */
@@ -70,12 +72,17 @@ typedef struct VideoInput {
 int video_input_open(VideoInput *input, const char *path, double seconds, Error *error);
 /* The same for a file that was scanned before: mp4 and Matroska are not probed again, which costs
  * as much as decoding some frames. Time stamps are the same; the order of frames may differ where
- * the header does not tell how far they are reordered. */
-int video_input_open_quickly(VideoInput *input, const char *path, double seconds, Error *error);
+ * the header does not tell how far they are reordered. With `hardware` (or NULL) the GPU decodes
+ * where it can and has a place left: then frames are to be fetched, and what the decoder refuses
+ * ends the reading at once, since it says nothing of the file. */
+int video_input_open_quickly(VideoInput *input, const char *path, double seconds,
+                             VideoHardware *hardware, Error *error);
 void video_input_close(VideoInput *input);
 
 /* The next decoded frame into input->frame: 1, 0 at the end, -1 on an error. */
 int video_input_next(VideoInput *input, Error *error);
+/* Brings the frame into memory where the GPU has it; other frames are there already. */
+int video_input_fetch(VideoInput *input, Error *error);
 /* Jumps to `timestamp` (stream time base; INT64_MIN: the start) or before; the decoder is emptied.
  */
 int video_input_seek(VideoInput *input, int64_t timestamp, Error *error);

@@ -2,7 +2,9 @@
  *
  * Jobs are handed out in order, one clip at a time; job j belongs to batch j / B, slot j mod B, and
  * batch n lives in ring place n mod R. A worker may start a job only when its batch's place is
- * free, that is when batch n - R has been handed back. */
+ * free, that is when batch n - R has been handed back. Jobs that go together are taken at once and
+ * done one after another: then a worker may wait for a place in their middle, for which only jobs
+ * that come before them, and are begun, are waited for. */
 #include "video/loader.h"
 #include "base/log.h"
 #include "video/ffmpeg.h"
@@ -33,7 +35,7 @@ struct Loader {
     uint64_t next_job;      /* counted from first_job */
     uint64_t taken;         /* batches handed back by the consumer */
     bool holding;           /* the consumer has batch `taken` */
-    bool stopping;
+    bool stopping, closing;
     Error fatal;          /* code set: a clip took too long */
     uint64_t fatal_batch; /* the batch it belongs to; those before it are still handed on */
     int threads;          /* started */
@@ -117,19 +119,44 @@ static void lower_priority(int by) {
 #endif
 }
 
+/* Is there nothing more to do for a worker whose next job is of this batch? Closing ends all; after
+ * a fatal job, jobs that were taken and come before it are done. */
+static bool ended(const Loader *loader, bool taken, uint64_t batch) {
+    return loader->stopping &&
+           !(loader->fatal.code && !loader->closing && taken && batch < loader->fatal_batch);
+}
+
+/* The end (exclusive) of the jobs that go together with this one. */
+static uint64_t last_together(const Loader *loader, uint64_t job) {
+    uint64_t together = loader->config.together > 1 ? (uint64_t)loader->config.together : 1;
+    uint64_t number = loader->config.first_job + job;
+    uint64_t end = job + together - number % together, total = jobs_in(&loader->config);
+    return end < total ? end : total;
+}
+
 static void *work(void *argument) {
     Loader *loader = argument;
     lower_priority(loader->config.nice);
     ClipDecoder *decoder = clip_decoder_new(loader->config.timeout, loader->config.cache);
+    clip_decoder_use(decoder, loader->config.hardware);
     uint64_t total = jobs_in(&loader->config), size = (uint64_t)loader->config.batch;
+    uint64_t job = 0, end = 0; /* those taken: job .. end - 1 */
     pthread_mutex_lock(&loader->lock);
     for (;;) {
-        while (!loader->stopping && loader->next_job < total &&
-               loader->next_job / size >= loader->taken + (uint64_t)loader->config.ring)
+        /* of those taken, what comes before a fatal one must still be done */
+        uint64_t next = job < end ? job : loader->next_job;
+        while (!ended(loader, job < end, next / size) && next < total &&
+               next / size >= loader->taken + (uint64_t)loader->config.ring) {
             pthread_cond_wait(&loader->changed, &loader->lock);
-        if (loader->stopping || loader->next_job >= total)
+            next = job < end ? job : loader->next_job;
+        }
+        if (ended(loader, job < end, next / size) || next >= total)
             break;
-        uint64_t job = loader->next_job++;
+        if (job == end) {
+            job = next;
+            end = last_together(loader, job);
+            loader->next_job = end;
+        }
         Place *place = &loader->ring[job / size % (uint64_t)loader->config.ring];
         pthread_mutex_unlock(&loader->lock);
 
@@ -151,6 +178,7 @@ static void *work(void *argument) {
         loader->stopping = loader->stopping || fatal.code;
         place->batch.decode += spent;
         place->done++;
+        job++;
         pthread_cond_broadcast(&loader->changed);
     }
     pthread_mutex_unlock(&loader->lock);
@@ -178,6 +206,11 @@ int loader_open(Loader **loader, const LoaderConfig *config, Error *error) {
                 config->jobs >= config->first_job);
     if (clip_check_views(&config->spec, error) || ffmpeg_needed(error))
         return -1;
+    if (config->hardware && config->index->check != VIDEO_CHECK_DECODE)
+        return error_set(error, ERROR_USAGE,
+                         "data.decoder: cuda with an index whose files were not decoded (check: "
+                         "packets): a GPU does not tell damaged pictures; make the index with "
+                         "data.index_check: decode (jepa index --check decode)");
     Loader *made = memory_new(1, sizeof *made);
     made->config = *config;
     made->clip_bytes = clip_bytes(config);
@@ -253,7 +286,7 @@ void loader_close(Loader *loader) {
     if (!loader)
         return;
     pthread_mutex_lock(&loader->lock);
-    loader->stopping = true;
+    loader->stopping = loader->closing = true;
     pthread_cond_broadcast(&loader->changed);
     pthread_mutex_unlock(&loader->lock);
     for (int i = 0; i < loader->threads; i++)

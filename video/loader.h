@@ -54,19 +54,25 @@ typedef struct LoaderConfig {
     LoaderSource source;
     uint64_t first_job;
     uint64_t jobs;     /* end of the source (exclusive); UINT64_MAX: endless */
+    int together;      /* > 1: jobs k · together and those that follow it look at the same frames:
+                          one worker does them, so that a cache spares it all but the first */
     int batch;         /* slots per batch */
     int ring;          /* batches in memory, >= 2 */
     int threads;       /* workers, >= 1 */
     int nice;          /* added to the workers' niceness (Linux; 0: as the process) */
     double timeout;    /* seconds for one clip; 0: no limit */
     FrameCache *cache; /* of decoded frames, shared by the workers; or NULL */
+
+    /* A GPU that decodes for the workers, or NULL; needs an index of VIDEO_CHECK_DECODE. */
+    VideoHardware *hardware;
 } LoaderConfig;
 
 typedef struct Loader Loader;
 /* Memory of the ring in bytes, local views included, for the plan. */
 size_t loader_bytes(const LoaderConfig *config);
-/* Errors: no thread can be started, local views that cannot be had (clip_check_views). With local
- * views the source must draw them (sampler_draw does; clip_draw_evaluation does not). */
+/* Errors: no thread can be started, hardware with an index of packets, local views that cannot be
+ * had (clip_check_views). With local views the source must draw them (sampler_draw does;
+ * clip_draw_evaluation does not). */
 int loader_open(Loader **loader, const LoaderConfig *config, Error *error);
 /* The next batch, valid until the next call; NULL at the end of a finite source, or with `error`
  * set where a clip took longer than the timeout. */

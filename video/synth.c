@@ -9,49 +9,50 @@
  *             file, label, radius, pillar [x of its centre, width],
  *             objects: 2 (3 for vanish: the third waits behind the pillar) maps of
  *                 shape, texture, colours [2][r, g, b], spin, states [frames][6 columns, float32]
- * Lengths are pixels, x to the right and y down from the top left corner, velocities pixels per
- * frame, angles radians clockwise; visible is the share of an object's width that is inside the
- * frame and not behind the pillar. Motion is set per frame, so that fps changes the speed of
- * playing alone.
+ *     OUT/targets.csv                  numbers for a probe to find, one line per video:
+ *         file,x1,y1,vx1,vy1,x2,y2,vx2,vy2: where the two objects that are out are in frame number
+ *         frames / 2 (counted from 0), and how fast they move. 1 is the upper one, 2 the lower. x
+ *         and y in sides of the frame (0..1, from the top left corner), vx and vy in sides per
+ *         second when played at fps. Nothing moves up or down: vy is 0 in every video. x lives on a
+ *         circle (synth_scene.c): 0 and 1 are one place. An object may be behind the pillar then.
+ * In states.msgpack lengths are pixels, x to the right and y down from the top left corner,
+ * velocities pixels per frame, angles radians clockwise; visible is the share of an object's width
+ * that is inside the frame and not behind the pillar. Motion is set per frame, so that fps changes
+ * the speed of playing alone.
  *
  * Each video is a pure function of (seed, size, label, number), so threads change nothing. The list
  * and the states come last: a folder without videos.csv is not finished. On failure everything that
  * was written is removed.
  */
 #include "base/file.h"
-#include "base/log.h"
 #include "base/record.h"
 #include "video/encode.h"
 #include "video/ffmpeg.h"
+#include "video/output.h"
 #include "video/synth_scene.h"
-#include <dirent.h>
-#include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define STATES_VERSION 1
 #define COLUMNS        6
-
-typedef struct Work { /* shared by the workers; everything below `lock` is guarded by it */
-    const char *out;
-    const SynthSpec *spec;
-    pthread_mutex_t lock;
-    int next; /* video to make next */
-    int done;
-    int failed_video; /* lowest video that failed, -1 while none has */
-    Error error;      /* its error */
-    Progress progress;
-} Work;
+#define TARGETS_HEADER "file,x1,y1,vx1,vy1,x2,y2,vx2,vy2\n"
 
 static char *video_name(int label, int number) {
     const char *class = synth_class_name(label);
     return memory_text("%s/%s_%06d.mp4", class, class, number);
 }
 
-static int video_write(const Work *work, int label, int number, Error *error) {
+typedef struct Work {
+    const char *out;
+    const SynthSpec *spec;
+} Work;
+
+/* Video `item` of the data set: see the head of this file. */
+static int video_write(void *context, int item, Error *error) {
+    const Work *work = context;
     const SynthSpec *spec = work->spec;
+    int label = item % SYNTH_CLASSES, number = item / SYNTH_CLASSES;
     char *name = video_name(label, number), *path = path_join(work->out, name);
     uint8_t *rgb = memory_new((size_t)spec->size * (size_t)spec->size, 3);
     SynthScene scene;
@@ -74,71 +75,59 @@ static int video_write(const Work *work, int label, int number, Error *error) {
     return result;
 }
 
-static void *work_run(void *context) {
-    Work *work = context;
-    pthread_mutex_lock(&work->lock);
-    while (work->next < work->spec->videos && work->failed_video < 0) {
-        int video = work->next++;
-        pthread_mutex_unlock(&work->lock);
-        Error error = {0};
-        int result = video_write(work, video % SYNTH_CLASSES, video / SYNTH_CLASSES, &error);
-        pthread_mutex_lock(&work->lock);
-        if (result && (work->failed_video < 0 || video < work->failed_video)) {
-            work->failed_video = video;
-            work->error = error;
-        }
-        progress_show(&work->progress, ++work->done, "");
-    }
-    pthread_mutex_unlock(&work->lock);
-    return NULL;
-}
-
-/* The calling thread works too, so a machine that refuses more threads only makes it slower. */
-static int videos_write(const char *out, const SynthSpec *spec, Error *error) {
-    Work work = {.out = out, .spec = spec, .failed_video = -1};
-    int helpers = (spec->threads < spec->videos ? spec->threads : spec->videos) - 1, started = 0;
-    pthread_t *threads = memory_new((unsigned long)helpers + 1, sizeof *threads);
-    pthread_mutex_init(&work.lock, NULL);
-    progress_start(&work.progress, "synth", spec->videos, 0);
-    while (started < helpers && pthread_create(&threads[started], NULL, work_run, &work) == 0)
-        started++;
-    work_run(&work);
-    for (int i = 0; i < started; i++)
-        pthread_join(threads[i], NULL);
-    progress_end(&work.progress);
-    pthread_mutex_destroy(&work.lock);
-    free(threads);
-    if (work.failed_video >= 0 && error)
-        *error = work.error;
-    return work.failed_video >= 0 ? -1 : 0;
-}
-
 /* Videos of class `label`: the first videos % 8 classes have one more. */
 static int class_videos(const SynthSpec *spec, int label) {
     return spec->videos / SYNTH_CLASSES + (label < spec->videos % SYNTH_CLASSES);
 }
 
-static int list_write(const char *out, const SynthSpec *spec, Error *error) {
-    char *path = path_join(out, "videos.csv");
+/* A file of text with a line for every video, class by class. */
+typedef char *(*Line)(const SynthSpec *spec, int label, int number, const char *name);
+
+static int lines_write(const char *out, const char *file_name, const char *header, Line line_of,
+                       const SynthSpec *spec, Error *error) {
+    char *path = path_join(out, file_name);
     FileWriter file;
     int result = file_writer_open(&file, path, error);
-    if (result == 0) {
-        for (int label = 0; label < SYNTH_CLASSES && result == 0; label++) {
-            for (int number = 0; number < class_videos(spec, label) && result == 0; number++) {
-                char *name = video_name(label, number);
-                char *line = memory_text("%s %d\n", name, label);
-                result = file_writer_put(&file, line, strlen(line), error);
-                free(line);
-                free(name);
-            }
-        }
-        if (result == 0)
-            result = file_writer_commit(&file, error);
-        else
-            file_writer_abandon(&file);
-    }
     free(path);
-    return result;
+    if (result)
+        return result;
+    result = file_writer_put(&file, header, strlen(header), error);
+    for (int label = 0; label < SYNTH_CLASSES && result == 0; label++) {
+        for (int number = 0; number < class_videos(spec, label) && result == 0; number++) {
+            char *name = video_name(label, number), *line = line_of(spec, label, number, name);
+            result = file_writer_put(&file, line, strlen(line), error);
+            free(line);
+            free(name);
+        }
+    }
+    if (result == 0)
+        return file_writer_commit(&file, error);
+    file_writer_abandon(&file);
+    return -1;
+}
+
+static char *list_line(const SynthSpec *spec, int label, int number, const char *name) {
+    (void)spec, (void)number;
+    return memory_text("%s %d\n", name, label);
+}
+
+/* The two objects that are out, the upper one first: who is who shows in the picture. */
+static char *target_line(const SynthSpec *spec, int label, int number, const char *name) {
+    SynthScene scene;
+    SynthState state[SYNTH_OBJECTS];
+    const SynthState *out[2] = {NULL, NULL};
+    synth_scene_make(&scene, spec->seed, spec->size, label, number);
+    synth_scene_states(state, &scene, spec->frames / 2);
+    for (int i = 0; i < scene.objects; i++)
+        if (!state[i].absent)
+            out[out[0] != NULL] = &state[i];
+    JEPA_ASSERT(out[0] && out[1]);
+    int first = out[0]->y < out[1]->y ? 0 : 1;
+    const SynthState *a = out[first], *b = out[1 - first];
+    double side = spec->size, speed = spec->fps / side; /* pixels per frame to sides per second */
+    return memory_text("%s,%.6f,%.6f,%.6f,%.6f,%.6f,%.6f,%.6f,%.6f\n", name, a->x / side,
+                       a->y / side, a->vx * speed, a->vy * speed, b->x / side, b->y / side,
+                       b->vx * speed, b->vy * speed);
 }
 
 static void put_floats(RecordWriter *record, const double *values, int count) {
@@ -242,48 +231,18 @@ static int states_write(const char *out, const SynthSpec *spec, Error *error) {
     return -1;
 }
 
-/* `out` must be free to use: absent, or a folder with nothing in it. */
-static int out_check(const char *out, int *exists, Error *error) {
-    *exists = 0;
-    if (!*out)
-        return error_set(error, ERROR_USAGE, "the name of the folder for the videos is empty");
-    DIR *folder = opendir(out);
-    if (!folder && errno == ENOENT)
-        return 0;
-    if (!folder)
-        return error_set(error, ERROR_RUN, "%s: cannot be used as a folder for the videos: %s", out,
-                         strerror(errno));
-    int entries = 0;
-    for (const struct dirent *entry; (entry = readdir(folder));)
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            entries++;
-    closedir(folder);
-    *exists = 1;
-    if (entries)
-        return error_set(error, ERROR_USAGE,
-                         "%s: is not empty (%d entries); name a new or an empty folder", out,
-                         entries);
-    return 0;
-}
-
 /* Removes what this run may have written, and nothing else. */
 static void out_clear(const char *out, const SynthSpec *spec, int existed) {
-    static const char *const lists[] = {"states.msgpack", "videos.csv"};
-    for (int i = 0; i < 2; i++) {
-        char *path = path_join(out, lists[i]);
-        unlink(path);
-        free(path);
-    }
+    static const char *const lists[] = {"states.msgpack", "targets.csv", "videos.csv"};
+    for (int i = 0; i < 3; i++)
+        output_remove(out, lists[i]);
     for (int label = 0; label < SYNTH_CLASSES; label++) {
         for (int number = 0; number < class_videos(spec, label); number++) {
-            char *name = video_name(label, number), *path = path_join(out, name);
-            unlink(path);
-            free(path);
+            char *name = video_name(label, number);
+            output_remove(out, name);
             free(name);
         }
-        char *folder = path_join(out, synth_class_name(label));
-        rmdir(folder);
-        free(folder);
+        output_remove(out, synth_class_name(label));
     }
     if (!existed)
         rmdir(out);
@@ -292,21 +251,21 @@ static void out_clear(const char *out, const SynthSpec *spec, int existed) {
 int synth_write(const char *out, const SynthSpec *spec, Error *error) {
     JEPA_ASSERT(spec->videos >= 1 && spec->frames >= 1 && spec->threads >= 1);
     int existed;
-    if (ffmpeg_needed(error) || out_check(out, &existed, error))
+    if (ffmpeg_needed(error) || output_check(out, &existed, error))
         return -1;
     int result = folder_make(out, error);
-    for (int label = 0; label < SYNTH_CLASSES && result == 0; label++) {
-        char *folder = path_join(out, synth_class_name(label));
+    for (int label = 0; label < SYNTH_CLASSES && result == 0; label++)
         if (class_videos(spec, label) > 0)
-            result = folder_make(folder, error);
-        free(folder);
-    }
+            result = output_folder(out, synth_class_name(label), error);
+    Work work = {out, spec};
     if (result == 0)
-        result = videos_write(out, spec, error);
+        result = output_fill("synth", spec->videos, spec->threads, video_write, &work, error);
     if (result == 0)
         result = states_write(out, spec, error);
     if (result == 0)
-        result = list_write(out, spec, error);
+        result = lines_write(out, "targets.csv", TARGETS_HEADER, target_line, spec, error);
+    if (result == 0)
+        result = lines_write(out, "videos.csv", "", list_line, spec, error);
     if (result)
         out_clear(out, spec, existed);
     return result;

@@ -16,9 +16,9 @@ typedef struct SynthSpec {
     int threads;
 } SynthSpec;
 
-/* Writes OUT/<class>/<class>_NNNNNN.mp4, OUT/videos.csv ("path label", relative) and
- * OUT/states.msgpack (the true state of every object in every frame). Shows progress. OUT must be
- * new or empty. */
+/* Writes OUT/<class>/<class>_NNNNNN.mp4, OUT/videos.csv ("path label", relative), OUT/targets.csv
+ * (places and velocities at the middle frame, for regression) and OUT/states.msgpack (the true
+ * state of every object in every frame). Shows progress. OUT must be new or empty. */
 int synth_write(const char *out, const SynthSpec *spec, Error *error);
 
 int synth_classes(void);

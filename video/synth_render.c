@@ -1,4 +1,5 @@
-/* Draws a synthetic scene: background, objects with anti-aliased edges, pillar in front.
+/* Draws a synthetic scene: background, a wall if there is one, objects with anti-aliased edges, the
+ * pillar (a screen, where it does not reach from top to bottom) in front.
  *
  * Background: three colours blended by value noise (random numbers on a lattice, smoothly
  * interpolated, four octaves, each twice as fine and half as strong), periodic over the frame so
@@ -14,11 +15,15 @@
 #define PI      3.14159265358979323846
 #define CORNERS 12 /* most corners of an outline: the cross */
 
+typedef struct Column { /* upright and round, like the pillar */
+    int left, columns;  /* of the frame; no columns: there is none */
+    float *pixels;      /* [size][columns][4]: RGB 0..255 and coverage 0..1 */
+} Column;
+
 struct SynthPainter {
     const SynthScene *scene;
     float *background; /* [size][size][3], 0..255 */
-    float *pillar;     /* [size][pillar_columns][4]: RGB 0..255 and coverage 0..1 */
-    int pillar_left, pillar_columns;
+    Column pillar, wall;
 };
 
 static double clamp(double x, double low, double high) {
@@ -87,41 +92,49 @@ static void background_make(SynthPainter *painter) {
     }
 }
 
-/* A round column: brighter in the middle, grain along it, and a dark rim one pixel wide. */
-static void pillar_make(SynthPainter *painter) {
-    const SynthScene *scene = painter->scene;
-    double half = scene->pillar_width / 2;
-    float *out = painter->pillar;
-    for (int row = 0; row < scene->size; row++) {
-        for (int column = 0; column < painter->pillar_columns; column++) {
-            double x = painter->pillar_left + column + 0.5 - scene->pillar_x;
+/* A round column around x = centre: brighter in the middle, grain along it, and a dark rim one
+ * pixel wide. `top` and `bottom` in pixels: it covers the rows between. */
+static Column column_make(int size, double centre, double width, double top, double bottom,
+                          const double colour[3], uint32_t grain_seed) {
+    Column column = {0};
+    int left = (int)floor(centre - width / 2 - 1), right = (int)ceil(centre + width / 2 + 1);
+    column.left = left < 0 ? 0 : left;
+    column.columns = (right > size ? size : right) - column.left;
+    column.pixels = memory_new((size_t)size * (size_t)column.columns * 4, sizeof(float));
+    double half = width / 2;
+    float *out = column.pixels;
+    for (int row = 0; row < size; row++) {
+        double within = clamp(row + 1 - top, 0, 1) * clamp(bottom - row, 0, 1);
+        for (int i = 0; i < column.columns; i++) {
+            double x = column.left + i + 0.5 - centre;
             double across = clamp(x / half, -1, 1);
-            double grain = noise(scene->backdrop.pillar_grain, across * 9, row * 6.0 / scene->size,
-                                 0);
-            double speck = noise(scene->backdrop.pillar_grain + 1u, across * 14,
-                                 row * 40.0 / scene->size, 0);
+            double grain = noise(grain_seed, across * 9, row * 6.0 / size, 0);
+            double speck = noise(grain_seed + 1u, across * 14, row * 40.0 / size, 0);
             double light = 0.5 + 0.45 * sqrt(1 - 0.97 * across * across) - 0.08 * across;
             light *= 0.84 + 0.2 * grain + 0.12 * speck;
             light *= 0.55 + 0.45 * smooth((half - fabs(x)) / 1.5);
             for (int c = 0; c < 3; c++)
-                *out++ = (float)clamp(255 * scene->backdrop.pillar[c] * light, 0, 255);
-            *out++ = (float)clamp(half - fabs(x) + 0.5, 0, 1);
+                *out++ = (float)clamp(255 * colour[c] * light, 0, 255);
+            *out++ = (float)(clamp(half - fabs(x) + 0.5, 0, 1) * within);
         }
     }
+    return column;
 }
 
 SynthPainter *synth_painter_new(const SynthScene *scene) {
     SynthPainter *painter = memory_new(1, sizeof *painter);
+    const SynthBackdrop *backdrop = &scene->backdrop;
     size_t size = (size_t)scene->size;
     painter->scene = scene;
     painter->background = memory_new(size * size * 3, sizeof(float));
-    int left = (int)floor(scene->pillar_x - scene->pillar_width / 2 - 1);
-    int right = (int)ceil(scene->pillar_x + scene->pillar_width / 2 + 1);
-    painter->pillar_left = left < 0 ? 0 : left;
-    painter->pillar_columns = (right > scene->size ? scene->size : right) - painter->pillar_left;
-    painter->pillar = memory_new(size * (size_t)painter->pillar_columns * 4, sizeof(float));
     background_make(painter);
-    pillar_make(painter);
+    if (scene->pillar_width > 0)
+        painter->pillar = column_make(scene->size, scene->pillar_x, scene->pillar_width,
+                                      scene->pillar_top, scene->pillar_bottom, backdrop->pillar,
+                                      backdrop->pillar_grain);
+    if (scene->wall_width > 0)
+        painter->wall = column_make(scene->size, scene->pillar_x, scene->wall_width, 0, scene->size,
+                                    backdrop->wall, backdrop->pillar_grain + 2u);
     return painter;
 }
 
@@ -129,7 +142,8 @@ void synth_painter_free(SynthPainter *painter) {
     if (!painter)
         return;
     free(painter->background);
-    free(painter->pillar);
+    free(painter->pillar.pixels);
+    free(painter->wall.pixels);
     free(painter);
 }
 
@@ -286,43 +300,57 @@ static void background_paint(float *picture, const SynthPainter *painter, int t)
     }
 }
 
-/* The pillar, and the soft shade it throws to its right. */
-static void pillar_paint(float *picture, const SynthPainter *painter) {
-    const SynthScene *scene = painter->scene;
-    int size = scene->size, columns = painter->pillar_columns;
-    double edge = scene->pillar_x + scene->pillar_width / 2, reach = 0.05 * size;
+static void column_paint(float *picture, const Column *column, int size) {
     for (int row = 0; row < size; row++) {
+        float *line = picture + (size_t)row * (size_t)size * 3;
+        const float *from = column->pixels + (size_t)row * (size_t)column->columns * 4;
+        for (int i = 0; i < column->columns; i++) {
+            float *pixel = line + (column->left + i) * 3;
+            float coverage = from[i * 4 + 3];
+            for (int c = 0; c < 3; c++)
+                pixel[c] = pixel[c] * (1 - coverage) + from[i * 4 + c] * coverage;
+        }
+    }
+}
+
+/* The soft shade that the pillar throws to its right. */
+static void shade_paint(float *picture, const SynthScene *scene) {
+    int size = scene->size;
+    double edge = scene->pillar_x + scene->pillar_width / 2, reach = 0.05 * size;
+    int top = (int)fmax(ceil(scene->pillar_top), 0);
+    int bottom = (int)fmin(floor(scene->pillar_bottom), size);
+    for (int row = top; row < bottom; row++) {
         float *line = picture + (size_t)row * (size_t)size * 3;
         for (int column = (int)edge; column < size && column < edge + reach; column++) {
             double shade = 1 - 0.4 * smooth(1 - (column + 0.5 - edge) / reach);
             for (int c = 0; c < 3; c++)
                 line[column * 3 + c] *= (float)shade;
         }
-        const float *pillar = painter->pillar + (size_t)row * (size_t)columns * 4;
-        for (int column = 0; column < columns; column++) {
-            float *pixel = line + (painter->pillar_left + column) * 3;
-            float coverage = pillar[column * 4 + 3];
-            for (int c = 0; c < 3; c++)
-                pixel[c] = pixel[c] * (1 - coverage) + pillar[column * 4 + c] * coverage;
-        }
     }
 }
 
-void synth_paint(uint8_t *rgb, const SynthPainter *painter, int t) {
+void synth_paint_states(uint8_t *rgb, const SynthPainter *painter, const SynthState *state, int t) {
     const SynthScene *scene = painter->scene;
     size_t count = (size_t)scene->size * (size_t)scene->size * 3;
     float *picture = memory_new(count, sizeof *picture);
-    SynthState state[SYNTH_OBJECTS];
-    synth_scene_states(state, scene, t);
     background_paint(picture, painter, t);
+    column_paint(picture, &painter->wall, scene->size);
     for (int i = 0; i < scene->objects; i++)
         for (int copy = -1; copy <= 1 && !state[i].absent; copy++) /* those outside draw nothing */
             object_paint(picture, scene, &scene->object[i], &state[i],
                          state[i].x + copy * scene->world);
-    pillar_paint(picture, painter);
+    if (scene->pillar_width > 0)
+        shade_paint(picture, scene);
+    column_paint(picture, &painter->pillar, scene->size);
     for (size_t i = 0; i < count; i++)
         rgb[i] = (uint8_t)clamp(picture[i] + 0.5, 0, 255);
     free(picture);
+}
+
+void synth_paint(uint8_t *rgb, const SynthPainter *painter, int t) {
+    SynthState state[SYNTH_OBJECTS];
+    synth_scene_states(state, painter->scene, t);
+    synth_paint_states(rgb, painter, state, t);
 }
 
 void synth_render(uint8_t *rgb, const SynthSpec *spec, int label, int number, int t) {

@@ -95,7 +95,7 @@ static void shuffled(int *order, int count, Random *random) {
 }
 
 /* Shapes, textures and colours: all three objects different from each other in each. */
-static void looks_make(SynthScene *scene, Random *random) {
+void synth_looks_make(SynthScene *scene, Random *random) {
     int shapes[SYNTH_SHAPES], textures[SYNTH_TEXTURES], hues[SYNTH_OBJECTS];
     shuffled(shapes, SYNTH_SHAPES, random);
     shuffled(textures, SYNTH_TEXTURES, random);
@@ -116,7 +116,7 @@ static void looks_make(SynthScene *scene, Random *random) {
     }
 }
 
-static void backdrop_make(SynthBackdrop *backdrop, int size, Random *random) {
+void synth_backdrop_make(SynthBackdrop *backdrop, int size, Random *random) {
     double hue = random_unit(random), spread = random_between(random, 0.06, 0.22);
     double dark = random_between(random, 0.16, 0.34),
            light = dark + random_between(random, 0.2, 0.38);
@@ -133,6 +133,8 @@ static void backdrop_make(SynthBackdrop *backdrop, int size, Random *random) {
                     random_between(random, 0.5, 0.85));
     backdrop->grain = random_u32(random);
     backdrop->pillar_grain = random_u32(random);
+    colour_from_hsv(backdrop->wall, random_unit(random), random_between(random, 0.5, 0.8),
+                    random_between(random, 0.85, 1.0));
 }
 
 /* What the class adds to the common scene: velocities and spins. All are drawn for every class, so
@@ -182,14 +184,15 @@ void synth_scene_make(SynthScene *scene, uint64_t seed, int size, int label, int
     scene->radius = OBJECT_DIAMETER / 2 * size;
     scene->world = size;
     scene->pillar_width = PILLAR_WIDTH * 2 * scene->radius;
+    scene->pillar_bottom = size;
     scene->objects = label == SYNTH_VANISH ? 3 : 2;
 
     uint64_t slot = (uint64_t)number * SYNTH_CLASSES + (uint64_t)label;
     Random looks = random_at(seed, RANDOM_SYNTH, STREAM_LOOKS, slot);
     Random backdrop = random_at(seed, RANDOM_SYNTH, STREAM_BACKDROP, slot);
     Random layout = random_at(seed, RANDOM_SYNTH, STREAM_LAYOUT, slot);
-    looks_make(scene, &looks);
-    backdrop_make(&scene->backdrop, size, &backdrop);
+    synth_looks_make(scene, &looks);
+    synth_backdrop_make(&scene->backdrop, size, &backdrop);
 
     scene->pillar_x = size * random_between(&layout, 0.25, 0.75);
     double middle = random_between(&layout, 2.2 * scene->radius, size - 2.2 * scene->radius);

@@ -58,19 +58,22 @@ typedef struct SynthBackdrop {
     double colour[3][3];   /* blended by noise, RGB 0..1 */
     double drift[2];       /* x, y: pixels per frame */
     double pillar[3];      /* RGB 0..1 */
+    double wall[3];        /* RGB 0..1 */
     uint32_t grain;        /* seed of the background's noise */
     uint32_t pillar_grain; /* seed of the pillar's noise */
 } SynthBackdrop;
 
 typedef struct SynthScene {
     int label;
-    int size;            /* pixels, height and width */
-    double radius;       /* of the circle that holds any object, pixels */
-    double world;        /* length of the circle that x lives on: size, in pixels */
-    double pillar_x;     /* centre of the occluder, pixels */
-    double pillar_width; /* > 2 radius: it can hide a whole object */
-    int objects;         /* 2, or 3 for `vanish` */
-    int mover;           /* return, vanish: the object that moves */
+    int size;                         /* pixels, height and width */
+    double radius;                    /* of the circle that holds any object, pixels */
+    double world;                     /* length of the circle that x lives on: size, in pixels */
+    double pillar_x;                  /* centre of the occluder, pixels */
+    double pillar_width;              /* > 2 radius: it can hide a whole object; 0: there is none */
+    double pillar_top, pillar_bottom; /* rows that it covers, pixels: 0 and size, all of them */
+    double wall_width; /* of a wall behind it at pillar_x, pixels; 0: there is none */
+    int objects;       /* 2, or 3 for `vanish` */
+    int mover;         /* return, vanish: the object that moves */
     SynthObject object[SYNTH_OBJECTS];
     SynthBackdrop backdrop;
 } SynthScene;
@@ -97,5 +100,12 @@ typedef struct SynthPainter SynthPainter;
 SynthPainter *synth_painter_new(const SynthScene *scene); /* scene must outlive the painter */
 void synth_painter_free(SynthPainter *painter);
 void synth_paint(uint8_t *rgb, const SynthPainter *painter, int t);
+/* The same with objects wherever state[scene->objects] has them. */
+void synth_paint_states(uint8_t *rgb, const SynthPainter *painter, const SynthState *state, int t);
+
+/* Parts of a scene: the looks of its objects (each differs from the others in shape, texture and
+ * hue), and its background with the colours of what stands in it. */
+void synth_looks_make(SynthScene *scene, Random *random);
+void synth_backdrop_make(SynthBackdrop *backdrop, int size, Random *random);
 
 #endif

@@ -7,9 +7,10 @@
 #       VIDEOS    a folder of real videos; the sets of other codecs are made from its first files
 #       PYTHON    an interpreter with torch, torchvision, decord and torchcodec; "" for none
 #       CHECKOUT  a checkout of the published V-JEPA code, for its data set class
-#   REPEATS=3 CLIPS=60 PARTS="one two long"
+#   REPEATS=3 CLIPS=60 PARTS="one two long" DECODER=cuda
 #       one: every set on one core (taskset); two: the given videos on two cores; long: 100,000 clips
-#       for leaks, an index of 1,000 files and one of a million
+#       for leaks, an index of 1,000 files and one of a million; DECODER=cuda: the loader once more with
+#       the GPU decoding, as loader-cuda
 # Prints a table of medians, clips a second and the highest resident memory.
 set -euo pipefail
 build=$1 videos=$2 python=${3:-} checkout=${4:-}
@@ -48,6 +49,7 @@ ln -s "$(cd "$videos" && pwd)" "$work/sets/given"
 measure() { # loader, set, workers, cpus
     local loader=$1 set=$2 workers=$3 cpus=$4 line
     case $loader in
+        loader-cuda) line=$(taskset -c "$cpus" "$bench" loader "$work/sets/$set/" "$clips" "$workers" --decoder cuda) ;;
         loader | naive) line=$(taskset -c "$cpus" "$bench" "$loader" "$work/sets/$set/" "$clips" "$workers") ;;
         *) line=$(timeout 300 taskset -c "$cpus" "$python" "$here/video_peers.py" "$loader" \
             "$work/$set.draws" "$workers" $checkout 2>>"$work/errors" || true) ;;
@@ -58,6 +60,7 @@ measure() { # loader, set, workers, cpus
          END {print l, s, w, r + 0, m + 0}' >>"$work/rows"
 }
 loaders=(loader naive)
+if [ "${DECODER:-cpu}" = cuda ]; then loaders+=(loader-cuda); fi
 if [ -n "$python" ]; then loaders+=(decord torchcodec torchcodec-approximate); fi
 if [ -n "$checkout" ]; then loaders+=(published); fi
 sets=()

@@ -3,14 +3,17 @@
  *   video_bench loader FOLDER CLIPS THREADS [SEED]   this project's loader
  *   video_bench naive  FOLDER CLIPS THREADS [SEED]   open, probe, count packets, seek, decode all,
  *                                                    whole frames to RGB24, crop and scale in float
- *   video_bench difference FOLDER CLIPS 1 [SEED]     how far the fast pictures are from the
- * published video_bench million PATH N 1                     writes an index of N invented videos
- * there and says how long opening it takes video_bench draws  FOLDER CLIPS 1 [SEED]         the
- * draws as lines for other programs: path, top, left, height, width, frames ...
+ *   video_bench hash   FOLDER CLIPS THREADS [SEED]   BLAKE2b-256 of the loader's clips
+ *   video_bench difference FOLDER CLIPS 1 [SEED]     fast pictures against the published way's
+ *   video_bench million PATH N 1                     writes an index of N invented videos to PATH
+ *                                                    and says how long opening it takes
+ *   video_bench draws  FOLDER CLIPS 1 [SEED]         the draws as lines for other programs:
+ *                                                    path, top, left, height, width, frames ...
  *
- * Clips are the published ones of ViT-L: 16 frames, step 4, random resized crop to 224 x 224.
- * The index is made before the clock starts. Prints clips, seconds, clips a second, CPU seconds and
- * the highest resident memory. */
+ * loader and hash take --decoder cuda behind all else: the GPU decodes (video/hardware.h); that
+ * there is none is an error. Clips are the published ones of ViT-L: 16 frames, step 4, random
+ * resized crop to 224 x 224. The index is made before the clock starts. Prints clips, seconds,
+ * clips a second, CPU seconds and the highest resident memory. */
 #include "base/log.h"
 #include "video/input.h"
 #include "video/loader.h"
@@ -35,6 +38,8 @@ typedef struct Bench {
     ClipSpec spec;
     uint64_t clips, next;
     pthread_mutex_t lock;
+    VideoHardware *hardware; /* or NULL */
+    HashState *hash;         /* or NULL */
     double checksum;
 } Bench;
 
@@ -51,12 +56,18 @@ static void run_loader(Bench *bench, int threads) {
                            .jobs = bench->clips,
                            .batch = GROUP,
                            .ring = 3,
-                           .threads = threads};
+                           .threads = threads,
+                           .hardware = bench->hardware};
     Loader *loader;
     Error error = {0};
+    size_t clip = (size_t)3 * (size_t)bench->spec.frames * (size_t)bench->spec.crop *
+                  (size_t)bench->spec.crop;
     JEPA_ASSERT(!loader_open(&loader, &config, &error));
-    for (const LoaderBatch *batch; (batch = loader_next(loader, &error));)
+    for (const LoaderBatch *batch; (batch = loader_next(loader, &error));) {
         bench->checksum += batch->clips[1000];
+        if (bench->hash)
+            hash_add(bench->hash, batch->clips, (size_t)batch->count * clip);
+    }
     loader_close(loader);
 }
 
@@ -237,10 +248,24 @@ static int million(const char *path, size_t count) {
     return 0;
 }
 
+static void run_hash(Bench *bench, int threads) {
+    HashState state;
+    char text[HASH_TEXT];
+    hash_start(&state);
+    bench->hash = &state;
+    run_loader(bench, threads);
+    Hash hash = hash_end(&state);
+    hash_text(text, &hash);
+    printf("%s\n", text);
+}
+
 int main(int argc, char **argv) {
-    if (argc < 5) {
+    bool cuda = argc > 2 && !strcmp(argv[argc - 2], "--decoder") && !strcmp(argv[argc - 1], "cuda");
+    argc -= cuda ? 2 : 0;
+    if (argc < 5 || argc > 6) {
         fprintf(stderr,
-                "usage: video_bench loader|naive|difference|draws FOLDER CLIPS THREADS [SEED]\n");
+                "usage: video_bench loader|naive|hash|difference|draws FOLDER CLIPS THREADS "
+                "[SEED] [--decoder cuda]\n");
         return 2;
     }
     if (!strcmp(argv[1], "million"))
@@ -261,7 +286,8 @@ int main(int argc, char **argv) {
     SamplerSettings sampling = {
         .clip = bench.spec, .num_clips = 1, .seed = argc > 5 ? strtoull(argv[5], NULL, 10) : 1};
     if (threads < 1 || threads > 64 || video_index_make(&bench.index, &settings, &error) ||
-        sampler_new(&bench.sampler, &bench.index, &sampling, &error)) {
+        sampler_new(&bench.sampler, &bench.index, &sampling, &error) ||
+        (cuda && video_hardware_open(&bench.hardware, NULL, &error))) {
         fprintf(stderr, "video_bench: %s\n", error.text);
         return 1;
     }
@@ -275,6 +301,8 @@ int main(int argc, char **argv) {
         print_difference(&bench);
     else if (!strcmp(argv[1], "naive"))
         run_naive(&bench, threads);
+    else if (!strcmp(argv[1], "hash"))
+        run_hash(&bench, threads);
     else
         run_loader(&bench, threads);
     double seconds = time_now() - started;
@@ -283,10 +311,18 @@ int main(int argc, char **argv) {
                  (double)(after.ru_stime.tv_sec - before.ru_stime.tv_sec) +
                  1e-6 * (double)(after.ru_utime.tv_usec - before.ru_utime.tv_usec) +
                  1e-6 * (double)(after.ru_stime.tv_usec - before.ru_stime.tv_usec);
-    if (strcmp(argv[1], "draws") && strcmp(argv[1], "difference"))
+    if (!strcmp(argv[1], "loader") || !strcmp(argv[1], "naive"))
         printf("%s %" PRIu64 " clips %.2f s %.1f clips/s %.1f clips/cpu-s %.0f MiB\n", argv[1],
                bench.clips, seconds, (double)bench.clips / seconds, (double)bench.clips / cpu,
                (double)after.ru_maxrss / 1024);
+    if (cuda) { /* apart from the rows */
+        VideoHardwareStats s = video_hardware_stats(bench.hardware);
+        fprintf(stderr,
+                "on the GPU %" PRIu64 ", on the CPU %" PRIu64 " (no place %" PRIu64
+                ", failed %" PRIu64 ")\n",
+                s.gpu, s.cpu, s.full, s.failed);
+        video_hardware_close(bench.hardware);
+    }
     sampler_free(&bench.sampler);
     video_index_free(&bench.index);
     return 0;

@@ -273,6 +273,33 @@ static void test_lock(void **state) {
     free(path);
 }
 
+static void test_within(void **state) {
+    Error error = {0};
+    char *folder = path_join(*state, "in"), *link = path_join(*state, "link");
+    char *beside = path_join(*state, "inside"), *below = path_join(folder, "new/er");
+    char *around = path_join(folder, "../out"), *through = path_join(link, "new");
+    assert_int_equal(folder_make(folder, &error), 0);
+    assert_int_equal(symlink("in", link), 0);
+    assert_true(path_within(folder, folder));
+    assert_true(path_within(below, folder));
+    assert_true(path_within(through, folder));
+    assert_true(path_within(folder, link));
+    assert_true(path_within(folder, "/"));
+    assert_false(path_within(beside, folder));
+    assert_false(path_within(around, folder));
+    assert_false(path_within(*state, folder));
+    assert_false(path_within("nothing/new", folder));
+    assert_false(path_within(folder, below)); /* no folder */
+    assert_int_equal(unlink(link), 0);
+    assert_int_equal(rmdir(folder), 0);
+    free(folder);
+    free(link);
+    free(beside);
+    free(below);
+    free(around);
+    free(through);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, make_folder, drop_folder),
@@ -282,6 +309,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_size_limit, make_folder, drop_folder),
         cmocka_unit_test_setup_teardown(test_folders, make_folder, drop_folder),
         cmocka_unit_test_setup_teardown(test_lock, make_folder, drop_folder),
-        cmocka_unit_test(test_paths)};
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test_setup_teardown(test_within, make_folder, drop_folder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

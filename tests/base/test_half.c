@@ -93,9 +93,32 @@ static void test_ends(void **state) {
     assert_int_equal(bfloat16_from_float(of_bits(0x7f800001)), 0x7fc0);
 }
 
+/* Many at a time: what one by one gives, and how many are no finite numbers. */
+static void test_many(void **state) {
+    (void)state;
+    static uint16_t bits[65536], back[65536];
+    static float values[65536];
+    for (uint32_t p = 0; p < 65536; p++)
+        bits[p] = (uint16_t)p;
+    for (int k = 0; k < 2; k++) {
+        const Kind *kind = &kinds[k];
+        (k ? bfloat16_to_floats : float16_to_floats)(values, bits, 65536);
+        for (uint32_t p = 0; p < 65536; p++)
+            assert_int_equal(bits_of(values[p]), bits_of(kind->to((uint16_t)p)));
+        size_t lost = (k ? bfloat16_from_floats : float16_from_floats)(back, values, 65536);
+        assert_int_equal(lost, 2 << kind->mantissa); /* all of the last exponent, both signs */
+        assert_memory_equal(back, bits, sizeof bits);
+        for (uint32_t p = 0; p < 65536; p++) /* patterns of all exponents */
+            values[p] = of_bits(p * 65521);
+        (k ? bfloat16_from_floats : float16_from_floats)(back, values, 65536);
+        for (uint32_t p = 0; p < 65536; p++)
+            assert_int_equal(back[p], kind->from(values[p]));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_pattern),
                                        cmocka_unit_test(test_nearest_even),
-                                       cmocka_unit_test(test_ends)};
+                                       cmocka_unit_test(test_many), cmocka_unit_test(test_ends)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

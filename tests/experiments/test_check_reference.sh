@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The network agrees with the values of the published code, and of an independent one where there are
-# no published ones; other kinds of reference are refused by name; a network that is slightly wrong
-# does not pass.
+# no published ones; so do attentive probes. Other kinds of reference are refused by name; what is
+# slightly wrong does not pass.
 #   tests/experiments/test_check_reference.sh JEPA
 set -u
 jepa=$1
@@ -93,8 +93,38 @@ done
     fail "another model's weights pass"
 [ "$(grep -c '^jepa' "$work/err")" -eq 1 ] || fail "another model's weights: not one line"
 
-for pair in attentive_probe_tiny:"attentive probe" attentive_probe_deep:"attentive probe" \
-    ac_predictor_tiny:action-conditioned transforms:transforms nowhere:"no such folder"; do
+# Attentive probes: the same, their weights as a folder or a file, and a probe that is slightly wrong.
+for name in attentive_probe_tiny attentive_probe_deep; do
+    passes "$reference/$name"
+    passes "$reference/$name" --perturb 1e-7
+    "$jepa" check-reference "$reference/$name" --certificate "$work/certificate.json" >"$work/own" || fail "$name"
+    rows=$(tail -1 "$work/own" | cut -d' ' -f1)
+    [ "$(grep -c '"stage"' "$work/certificate.json")" -eq "$rows" ] || fail "$name: rows of the certificate"
+    grep -q probe.safetensors "$work/certificate.json" || fail "$name: files of the certificate"
+    "$jepa" check-reference "$reference/$name" --perturb 1e-4 >"$work/out"
+    [ $? -eq 1 ] || fail "$name: weights changed by 1e-4 pass"
+    rm -rf "$work/wrong"
+    cp -r "$reference/$name" "$work/wrong"
+    chmod -R u+w "$work/wrong"
+    sed -i 's/"heads": 3/"heads": 4/' "$work/wrong/config.json"
+    "$jepa" check-reference "$work/wrong" >"$work/out"
+    [ $? -eq 1 ] || fail "$name: four heads pass"
+    grep -q "expected.logits.*OVER" "$work/out" || fail "$name: four heads are not noticed in the outputs"
+    sed -i 's/"heads": 4/"heads": 5/' "$work/wrong/config.json"
+    "$jepa" check-reference "$work/wrong" >"$work/out" 2>"$work/err" && fail "$name: five heads pass"
+    grep -q "cannot have 5 heads" "$work/err" || fail "$name: five heads: not one line"
+    sed -i 's/"heads": 5/"heads": 3/; s/"tokens": 40/"tokens": 41/' "$work/wrong/config.json"
+    "$jepa" check-reference "$work/wrong" >"$work/out" 2>"$work/err" && fail "$name: other sizes pass"
+    grep -q "input.tokens has another shape" "$work/err" || fail "$name: other sizes: not one line"
+    head -c 300000 "$reference/$name/probe.safetensors" >"$work/wrong/probe.safetensors"
+    "$jepa" check-reference "$work/wrong" >"$work/out" 2>"$work/err" && fail "$name: damaged weights pass"
+    [ "$(grep -c '^jepa' "$work/err")" -eq 1 ] || fail "$name: damaged weights: not one line"
+done
+"$jepa" check-reference "$reference/attentive_probe_tiny" --weights "$work/vjepa2_tiny" >"$work/out" 2>"$work/err" &&
+    fail "a network's weights pass as a probe's"
+[ "$(grep -c '^jepa' "$work/err")" -eq 1 ] || fail "a network's weights as a probe's: not one line"
+
+for pair in ac_predictor_tiny:action-conditioned transforms:transforms nowhere:"no such folder"; do
     "$jepa" check-reference "$reference/${pair%%:*}" >"$work/out" 2>"$work/err" && fail "$pair was not refused"
     grep -q "${pair#*:}" "$work/err" || { fail "$pair: not refused by name"; cat "$work/err"; }
 done

@@ -190,7 +190,7 @@ static void refusals(void **state) {
     refuses(f, f->run, f->video, out, "--network both", 2, "target or context");
     refuses(f, f->run, f->video, out, "--set data.sampling_rate=4", 1, "20 frames");
     /* a file that is no checkpoint */
-    refuses(f, broken, f->video, out, "", 2, "jepa import");
+    refuses(f, broken, f->video, out, "", 1, "no.mp4");
     refuses(f, f->run, f->video, out, "--parts future --context-frames 3", 2, "multiple of 2");
     refuses(f, f->run, f->video, out, "--parts future --context-frames 8", 2, "2 to 6");
     refuses(f, f->run, f->video, out, "--parts similarity --query 4,0,0", 2, "3,3,3");

@@ -115,7 +115,7 @@ run visualize --checkpoint nopredictor --video "$video" --out sigreg --parts sim
 there sigreg similarity.png attention.png
 # weights of an encoder alone: the predictor is there, but was never trained
 run export run --format safetensors --network target --out encoder.safetensors
-refused 2 "jepa import" --checkpoint encoder.safetensors --video "$video" --out no
+refused 2 "jepa import can be told" --checkpoint encoder.safetensors --video "$video" --out no
 run import encoder.safetensors --out imported --heads 3 --frames 8 --crop 32
 refused 2 "no trained predictor" --checkpoint imported --video "$video" --out no
 run visualize --checkpoint imported --video "$video" --out encoder --parts similarity

@@ -33,6 +33,8 @@ echo "no video at all" >videos/a.mp4
 echo "videos/a.mp4 0" >list.csv
 refused frames videos/a.mp4 --indices 0 --out out
 refused synth --videos 8 --out out
+refused synth --from videos --out out
+refused synth --physics --pairs 2 --out out
 refused index videos --out out
 refused index list.csv --check packets --out out
 refused transcode videos --out out

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes what reads strangers' bytes: index files, recipes, lists and journals, videos, weights as
-# safetensors and as PyTorch checkpoints.
+# safetensors and as PyTorch checkpoints, headers of feature stores.
 #   tests/fuzz/run.sh [SECONDS]     in all, shared by the targets (default 600); 60 in CI
 # Needs clang with libFuzzer. Findings are left in the build folder, whose path is printed. FFmpeg
 # itself is not instrumented: a crash in it is seen, its paths are not followed.
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 seconds=${1:-600}
 build=${JEPA_FUZZ_BUILD:-build-fuzz}
 jobs=$(nproc)
-targets=(index recipe list video safetensors torch)
+targets=(index recipe list video safetensors torch store)
 source experiments/packages.sh
 install_packages "${build_packages[@]}" "${fuzz_packages[@]}" || exit 1
 if ! command -v clang >/dev/null; then
@@ -22,7 +22,8 @@ flags=(-std=gnu17 -D_GNU_SOURCE -DJEPA_VERSION=\"fuzz\" -I. -O1 -g -fno-omit-fra
     $(pkg-config --cflags libavformat libavcodec libavutil libswscale yaml-0.1 libsodium jansson))
 libraries=($(pkg-config --libs libavformat libavcodec libavutil libswscale yaml-0.1 libsodium jansson)
     $(pkg-config --libs msgpack-c 2>/dev/null || pkg-config --libs msgpack) -lm -lpthread)
-sources=(base/*.c masking/*.c $(ls video/*.c | grep -v absent) jepa/recipe*.c jepa/config.c jepa/schedule.c tests/fuzz/fuzz.c)
+sources=(base/*.c masking/*.c $(ls video/*.c | grep -v absent) jepa/recipe*.c jepa/config.c jepa/schedule.c eval/store_header.c
+    tests/fuzz/fuzz.c)
 objects=()
 for i in "${!sources[@]}"; do
     object="$build/${sources[$i]//\//_}.o"

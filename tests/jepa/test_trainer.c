@@ -1,8 +1,11 @@
 /* A device whose memory is not the host's says what came out a step later, and sends what ranks
  * exchange through the host: log and checkpoints must not change. The CPU device plays its part:
- * what it posts is not there before it is waited for, which takes a while. Calls itself: "RUN away"
- * trains, under mpirun too. */
+ * what it posts is not there before it is waited for, which takes a while. Calls itself: "VIDEOS
+ * RUN away" trains, under mpirun too; "back" as well, with a sentry that goes back once and then
+ * stops.
+ */
 #include "base/file.h"
+#include "eval/diagnostics.h"
 #include "jepa/trainer.h"
 #include "kernels/exchange.h"
 #include <setjmp.h>
@@ -33,7 +36,11 @@ static const char *const keys[] = {"data.batch_size=4",
                                    "optimization.micro_batch=1",
                                    "checkpoint.every=5 steps",
                                    "meta.dtype=bfloat16",
-                                   "logging.diagnostics_every=6"};
+                                   "logging.diagnostics_every=6",
+                                   "diagnostics.every=4",
+                                   "diagnostics.videos=4"};
+static const char *const goes_back[] = {"sentry.action=rewind", "sentry.rankme_min=1000",
+                                        "sentry.most_rewinds=1"};
 
 #define WAIT_MS 150 /* more than the CPU takes for a step */
 
@@ -63,7 +70,9 @@ static void wait_long(Device *device) {
     }
 }
 
-static int train(const char *videos, const char *folder, bool away, Error *error) {
+static int train(const char *videos, const char *folder, const char *how, Error *error) {
+    bool away = strstr(how, "away"), back = strstr(how, "back");
+    Diagnostics *diagnostics = NULL;
     Exchange *x;
     Device *device;
     Recipe recipe;
@@ -74,6 +83,9 @@ static int train(const char *videos, const char *folder, bool away, Error *error
         return -1;
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (recipe_set(&recipe, keys[i], error))
+            return -1;
+    for (size_t i = 0; i < sizeof goes_back / sizeof *goes_back && back; i++)
+        if (recipe_set(&recipe, goes_back[i], error))
             return -1;
     recipe.data.datasets[0] = memory_text("%s", videos);
     recipe.data.datasets_count = 1;
@@ -90,8 +102,12 @@ static int train(const char *videos, const char *folder, bool away, Error *error
     if (!status && x->rank)
         status = run_join(&run, folder, &recipe, -1, error);
     if (!(status = exchange_agree(x, status, error))) {
-        TrainerConfig config = {
-            .recipe = &recipe, .run = &run, .device = device, .loader_threads = 1, .exchange = x};
+        TrainerConfig config = {.recipe = &recipe,
+                                .run = &run,
+                                .device = device,
+                                .loader_threads = 1,
+                                .exchange = x,
+                                .hooks = {.diagnostics = diagnostics_hooks(&diagnostics)}};
         status = trainer_run(&result, &config, error);
         run_close(&run);
     }
@@ -119,6 +135,7 @@ static int shell(const Fixture *f, const char *command) {
 static void assert_same(const Fixture *f, const char *run) {
     char *command = memory_text(
         "for r in host %s; do cut -d, -f1-7,10-13,16-19 $r/log.csv >$r.steps; "
+        "cut -d, -f1-27 $r/diagnostics.csv >>$r.steps; "
         "done; cmp host.steps %s.steps && diff -r host/step-14 %s/step-14",
         run, run, run);
     if (shell(f, command))
@@ -140,6 +157,22 @@ static void late_and_at_once(void **state) {
                           WAIT_MS);
     if (shell(f, command))
         fail_msg("a step without the device's time: %s/said", f->folder);
+    free(command);
+}
+
+/* At step 4 back to the first weights, at step 4 of branch 1 the end. */
+static void back_on_such_a_device(void **state) {
+    Fixture *f = *state;
+    char *command = memory_text(
+        "'%s' videos back-host back && '%s' videos back-away away-back && diff "
+        "back-host/rewinds.csv "
+        "back-away/rewinds.csv && diff -r back-host/step-4 back-away/step-4 && diff -r "
+        "back-host/step-0 back-away/step-0 && cut -d, -f3,10,11 back-host/log.csv >back.host && "
+        "cut "
+        "-d, -f3,10,11 back-away/log.csv | diff back.host - && [ $(wc -l <back.host) -eq 9 ]",
+        f->self, f->self);
+    if (shell(f, command))
+        fail_msg("going back differs: %s/said", f->folder);
     free(command);
 }
 
@@ -170,12 +203,13 @@ static void ranks_through_the_host(void **state) {
 int main(int argc, char **argv) {
     Error error = {0};
     if (argc == 4)
-        return train(argv[1], argv[2], !strcmp(argv[3], "away"), &error) ? 1 : 0;
+        return train(argv[1], argv[2], argv[3], &error) ? 1 : 0;
     Fixture f = {.folder = "/tmp/jepa_trainer_XXXXXX", .self = realpath(argv[0], NULL)};
     if (!f.self || !mkdtemp(f.folder))
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_prestate(late_and_at_once, &f),
+        cmocka_unit_test_prestate(back_on_such_a_device, &f),
         cmocka_unit_test_prestate(ranks_through_the_host, &f),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

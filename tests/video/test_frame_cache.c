@@ -83,7 +83,7 @@ static Sums read_frames(FrameCache *cache, const VideoFile *file, const int64_t 
     bool timed_out;
     Error error = {0};
     memset(&sums, 0, sizeof sums);
-    if (frame_cache_read(cache, file, frames, 4, 0, &timed_out, take, &sums, &error))
+    if (frame_cache_read(cache, file, frames, 4, 0, NULL, &timed_out, take, &sums, &error))
         fail_msg("%s", error.text);
     assert_int_equal(sums.count, 4);
     return sums;
@@ -110,8 +110,8 @@ static void check(Fixture *f, FrameCache *cache) {
     Sums none = {.count = 0};
     bool timed_out;
     other.hash.bytes[0] ^= 1;
-    assert_int_equal(frame_cache_read(cache, &other, frames, 4, 0, &timed_out, take, &none, &error),
-                     -1);
+    assert_int_equal(
+        frame_cache_read(cache, &other, frames, 4, 0, NULL, &timed_out, take, &none, &error), -1);
     assert_int_equal(rename(away, f->path), 0);
     free(away);
 }

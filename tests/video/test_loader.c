@@ -26,6 +26,7 @@ typedef struct Fixture {
     ClipSpec spec;
     Sampler sampler;
     int last_attempt; /* draws beyond are refused */
+    int together;
 } Fixture;
 
 /* Frame t of video v: every pixel says which video, and roughly which frame. */
@@ -91,6 +92,7 @@ static Loader *open_loader(Fixture *f, uint64_t first, uint64_t jobs, int batch,
                            .source = {f, draw},
                            .first_job = first,
                            .jobs = jobs,
+                           .together = f->together,
                            .batch = batch,
                            .ring = ring,
                            .threads = threads};
@@ -183,6 +185,58 @@ static void test_order(void **state) {
     content_free(&later);
 }
 
+static int draw_view(void *context, uint64_t job, int attempt, ClipDraw *drawn) {
+    const Fixture *f = context;
+    (void)attempt;
+    uint32_t file = f->index.usable_files[job / 3 % f->index.usable];
+    clip_draw_evaluation(drawn, &f->index, file, &f->spec, (int)(job / 3 % 5), 5, (int)(job % 3),
+                         3);
+    return 1;
+}
+
+/* Jobs that go together come out as ever, whatever batches and workers there are, and their frames
+ * are decoded once. */
+static void test_together(void **state) {
+    Fixture *f = *state;
+    Content one = gather(f, 0, 23, 4, 2, 1);
+    for (int together = 2; together <= 5; together++)
+        for (int threads = 1; threads <= 4; threads++) {
+            f->together = together;
+            Content same = gather(f, 0, 23, 2 + together % 3, 2, threads);
+            assert_same(&one, 0, &same, clip_bytes(f));
+            Content later = gather(f, 7, 23, 3, 3, threads);
+            assert_same(&one, 7, &later, clip_bytes(f));
+            content_free(&same);
+            content_free(&later);
+            loader_close(open_loader(f, 0, UINT64_MAX, 2, 2, threads));
+        }
+    content_free(&one);
+    f->spec.crop = f->spec.crop_width = 16;
+    for (int threads = 1; threads <= 4; threads++) {
+        Error error = {0};
+        LoaderConfig config = {.index = &f->index,
+                               .spec = f->spec,
+                               .source = {f, draw_view},
+                               .first_job = 2, /* the last of three */
+                               .jobs = 29,
+                               .together = 3,
+                               .batch = 4,
+                               .ring = 2,
+                               .threads = threads};
+        Loader *loader;
+        assert_int_equal(frame_cache_open(&config.cache, (size_t)1 << 24, NULL, &error), 0);
+        assert_int_equal(loader_open(&loader, &config, &error), 0);
+        while (loader_next(loader, &error))
+            ;
+        assert_int_equal(error.code, 0);
+        loader_close(loader);
+        FrameCacheStats stats = frame_cache_stats(config.cache);
+        assert_int_equal(stats.misses, 10);
+        assert_int_equal(stats.hits, 17);
+        frame_cache_close(config.cache);
+    }
+}
+
 /* A file that is destroyed after it was indexed: its slots are drawn anew, always the same way. */
 static void test_redraw(void **state) {
     Fixture *f = *state;
@@ -266,6 +320,11 @@ static void test_timeout(void **state) {
                            .timeout = 1e-9};
     Loader *loader;
     Error error = {0};
+    config.together = 5;
+    assert_int_equal(loader_open(&loader, &config, &error), 0);
+    assert_null(loader_next(loader, &error));
+    loader_close(loader);
+    config.together = 0;
     assert_int_equal(loader_open(&loader, &config, &error), 0);
     assert_null(loader_next(loader, &error));
     assert_non_null(strstr(error.text, ".mp4"));
@@ -503,6 +562,7 @@ static void test_overlap(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_together, setup, teardown),
         cmocka_unit_test_setup_teardown(test_redraw, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_close, setup, teardown),

@@ -346,6 +346,11 @@ static Hash data_set_hash(const char *out, int videos[SYNTH_CLASSES]) {
     hash_add(&state, bytes, count);
     free(bytes);
     free(path);
+    path = path_join(out, "targets.csv");
+    assert_int_equal(file_read(&bytes, &count, path, 1 << 20, &error), 0);
+    hash_add(&state, bytes, count);
+    free(bytes);
+    free(path);
     path = path_join(out, "videos.csv");
     assert_int_equal(file_read(&bytes, &count, path, 1 << 20, &error), 0);
     hash_add(&state, bytes, count);
@@ -447,6 +452,70 @@ static void test_states_are_true(void **unused) {
     data_set_remove(folder);
 }
 
+/* A line for every video of videos.csv, in its order: the two objects that can be seen, the upper
+ * one first, in sides of the frame and sides per second. */
+static void test_targets_are_true(void **unused) {
+    (void)unused;
+    char folder[] = "/tmp/jepa_synth_XXXXXX";
+    assert_non_null(mkdtemp(folder));
+    Error error = {0};
+    SynthSpec spec = small;
+    spec.frames = 21; /* so that the middle is frame 10, and vanish has been behind the pillar */
+    spec.fps = 10;
+    assert_int_equal(synth_write(folder, &spec, &error), 0);
+    uint8_t *bytes[2];
+    size_t count;
+    char *rest[2] = {NULL, NULL};
+    static const char *const names[2] = {"targets.csv", "videos.csv"};
+    for (int i = 0; i < 2; i++) {
+        char *path = path_join(folder, names[i]);
+        assert_int_equal(file_read(&bytes[i], &count, path, 1 << 20, &error), 0);
+        free(path);
+    }
+    char *line = strtok_r((char *)bytes[0], "\n", &rest[0]);
+    assert_string_equal(line, "file,x1,y1,vx1,vy1,x2,y2,vx2,vy2");
+    int lines = 0, stand_ins = 0;
+    for (char *listed = strtok_r((char *)bytes[1], "\n", &rest[1]); listed;
+         listed = strtok_r(NULL, "\n", &rest[1]), lines++) {
+        line = strtok_r(NULL, "\n", &rest[0]);
+        assert_non_null(line);
+        char name[64];
+        double value[8];
+        assert_int_equal(sscanf(line, "%63[^,],%lf,%lf,%lf,%lf,%lf,%lf,%lf,%lf", name, &value[0],
+                                &value[1], &value[2], &value[3], &value[4], &value[5], &value[6],
+                                &value[7]),
+                         9);
+        char *space = strrchr(listed, ' ');
+        int label = atoi(space + 1);
+        *space = 0;
+        assert_string_equal(name, listed);
+        SynthScene scene;
+        SynthState state[SYNTH_OBJECTS];
+        synth_scene_make(&scene, spec.seed, spec.size, label, atoi(strrchr(name, '_') + 1));
+        synth_scene_states(state, &scene, 10);
+        assert_true(value[1] < value[5]);
+        int found = 0;
+        for (int i = 0; i < scene.objects; i++) {
+            if (state[i].absent)
+                continue;
+            int row = fabs(state[i].y / spec.size - value[1]) < 1e-5 ? 0 : 4;
+            const double wanted[4] = {state[i].x / spec.size, state[i].y / spec.size,
+                                      state[i].vx * 10 / spec.size, state[i].vy * 10 / spec.size};
+            for (int c = 0; c < 4; c++)
+                assert_true(fabs(value[row + c] - wanted[c]) < 1e-6); /* 6 decimals */
+            found |= 1 << row;
+            stand_ins += i == 2;
+        }
+        assert_int_equal(found, 1 | 1 << 4);
+    }
+    assert_int_equal(lines, spec.videos);
+    assert_null(strtok_r(NULL, "\n", &rest[0]));
+    print_message("%d stand-ins\n", stand_ins);
+    free(bytes[0]);
+    free(bytes[1]);
+    data_set_remove(folder);
+}
+
 static void test_refuses(void **unused) {
     (void)unused;
     char folder[] = "/tmp/jepa_synth_XXXXXX";
@@ -471,7 +540,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_law_of_a_frame),  cmocka_unit_test(test_motion),
         cmocka_unit_test(test_probe),           cmocka_unit_test(test_same_seed_same_bytes),
-        cmocka_unit_test(test_states_are_true), cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_states_are_true), cmocka_unit_test(test_targets_are_true),
+        cmocka_unit_test(test_refuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
