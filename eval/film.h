@@ -1,6 +1,6 @@
 /* A film: pictures of one size, one after another, written to several kinds of file at once.
  *
- *   apng  every pixel as drawn, for the web        gif   256 colours a picture, understood anywhere
+ *   apng  every pixel as drawn, for the web        gif   255 colours, understood anywhere
  *   mp4   small, for players and slides            webm  small, for the web
  * Files appear whole or not at all (video/encode.h). */
 #ifndef JEPA_EVAL_FILM_H

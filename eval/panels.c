@@ -11,6 +11,8 @@
 #define GAP         14 /* between tiles */
 #define TITLE_SIZE  19.0
 #define LABEL_SIZE  14.0
+#define NARROW      110 /* pixels: below that, labels are small */
+#define PITCH_LEAST 92  /* pixels: width of a column, though its tiles are narrower */
 #define SMALL_SIZE  12.0
 #define BAR_WIDTH   12
 #define BAR_ROOM    92 /* colour bar with its numbers */
@@ -34,6 +36,8 @@ typedef struct Bar {
 struct Panels {
     char *title, *subtitle, *caption;
     int rows, columns, tile_height, tile_width;
+    int pitch; /* width of a column */
+    double label_size;
     bool notes;
     Panel panel[PANELS_ROWS][PANELS_COLUMNS];
     Bar bar[PANELS_ROWS];
@@ -59,6 +63,8 @@ Panels *panels_new(const char *title, const char *subtitle, const char *caption,
     p->columns = columns;
     p->tile_height = tile_height;
     p->tile_width = tile_width;
+    p->pitch = tile_width < PITCH_LEAST ? PITCH_LEAST : tile_width;
+    p->label_size = p->pitch < NARROW ? SMALL_SIZE : LABEL_SIZE;
     return p;
 }
 
@@ -177,24 +183,24 @@ static int walk(Canvas *canvas, Panels *p) {
     for (int r = 0; r < p->rows; r++) {
         int labels = y, top;
         for (int c = 0; c < p->columns; c++) { /* the deepest label of the row */
-            int x = MARGIN + c * (p->tile_width + GAP);
-            int below = draw_text(NULL, x, y, p->panel[r][c].label, LABEL_SIZE, true, COLOR_INK,
-                                  p->tile_width);
+            int x = MARGIN + c * (p->pitch + GAP);
+            int below = draw_text(NULL, x, y, p->panel[r][c].label, p->label_size, true, COLOR_INK,
+                                  p->pitch);
             labels = below > labels ? below : labels;
         }
         top = labels + 4;
         for (int c = 0; c < p->columns; c++) {
             Panel *panel = &p->panel[r][c];
-            panel->x = MARGIN + c * (p->tile_width + GAP);
+            panel->x = MARGIN + c * (p->pitch + GAP);
             panel->y = top;
             /* labels stand on the tiles */
-            int below = draw_text(NULL, 0, y, panel->label, LABEL_SIZE, true, COLOR_INK,
-                                  p->tile_width);
-            draw_text(canvas, panel->x, y + labels - below, panel->label, LABEL_SIZE, true,
-                      COLOR_INK, p->tile_width);
+            int below = draw_text(NULL, 0, y, panel->label, p->label_size, true, COLOR_INK,
+                                  p->pitch);
+            draw_text(canvas, panel->x, y + labels - below, panel->label, p->label_size, true,
+                      COLOR_INK, p->pitch);
         }
         if (canvas && p->bar[r].shown)
-            draw_bar(canvas, &p->bar[r], MARGIN + p->columns * (p->tile_width + GAP), top,
+            draw_bar(canvas, &p->bar[r], MARGIN + p->columns * (p->pitch + GAP), top,
                      p->tile_height);
         y = top + p->tile_height + (p->notes ? 4 + (int)font_line(SMALL_SIZE) : 0) + 10;
     }
@@ -210,7 +216,7 @@ int panels_start(Panels *p, Error *error) {
     bool bars = false;
     for (int r = 0; r < p->rows; r++)
         bars = bars || p->bar[r].shown;
-    p->width = 2 * MARGIN + p->columns * (p->tile_width + GAP) - GAP + (bars ? GAP + BAR_ROOM : 0);
+    p->width = 2 * MARGIN + p->columns * (p->pitch + GAP) - GAP + (bars ? GAP + BAR_ROOM : 0);
     p->width = p->width < LEAST_WIDTH ? LEAST_WIDTH : p->width;
     p->width += p->width % 2;
     p->height = walk(NULL, p);
@@ -266,7 +272,7 @@ const Canvas *panels_picture(Panels *p, const char *moment, double progress) {
                          p->tile_height);
             if (!panel->note || !p->notes)
                 continue;
-            char *note = font_elide(panel->note, SMALL_SIZE, false, p->tile_width);
+            char *note = font_elide(panel->note, SMALL_SIZE, false, p->pitch);
             font_draw(p->picture, panel->x,
                       panel->y + p->tile_height + 5 + font_capital(SMALL_SIZE), note, &style);
             free(note);

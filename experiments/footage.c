@@ -62,8 +62,15 @@ int footage_open(Footage *f, const char *path, const ClipSpec *clip, Error *erro
     f->file.label = -1;
     if (f->file.reason)
         return error_set(error, ERROR_RUN, "%s: %s", path, f->file.reason);
-    if (clip && window_fits(&f->file, clip, error))
+    if (clip && window_fits(&f->file, clip, error)) {
+        char *what = memory_text("%s", error->text);
+        error_fill(error, ERROR_RUN,
+                   "%s; give a longer video, or a smaller data.sampling_rate with "
+                   "--set",
+                   what);
+        free(what);
         return -1;
+    }
     return video_index_of_files(&f->index, &f->file, 1, NULL, 0, error);
 }
 

@@ -105,9 +105,14 @@ static char *mask_text(const MaskSetting *setting) {
          *time = percent_text(setting->temporal_scale);
     bool whole = ijepa || (setting->temporal_scale[0] == 1 && setting->temporal_scale[1] == 1);
     int blocks = ijepa ? 1 : setting->num_blocks;
-    char *text = memory_text("%d block%s of %s of the picture%s%s%s", blocks,
+    bool cut = setting->max_temporal_keep > 0 && setting->max_temporal_keep < 1;
+    char *keep = cut ? memory_text(", seen is only the first %.3g %% of the time",
+                                   100 * setting->max_temporal_keep)
+                     : memory_text("%s", "");
+    char *text = memory_text("%d block%s of %s of the picture%s%s%s%s", blocks,
                              blocks == 1 ? "" : "s", space, whole ? "" : " and ", whole ? "" : time,
-                             whole ? "" : " of the time");
+                             whole ? "" : " of the time", keep);
+    free(keep);
     free(space);
     free(time);
     return text;

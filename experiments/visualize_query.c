@@ -30,8 +30,7 @@ typedef struct Map {
     char *name, *explanation;
     float *values; /* [N] */
     Place query;
-    int number;   /* of the query */
-    double share; /* of the attention that tokens get; the rest is the class token's */
+    int number; /* of the query */
 } Map;
 
 typedef struct Query {
@@ -93,8 +92,7 @@ static Map *map_new(Query *q, int number) {
     Map *map = &q->map[q->maps++];
     *map = (Map){.values = memory_new((size_t)mask_grid_tokens(q->grid), sizeof *map->values),
                  .query = q->place[number],
-                 .number = number,
-                 .share = 1};
+                 .number = number};
     return map;
 }
 
@@ -114,31 +112,35 @@ static void add_similarity(Query *q, int number) {
                                    "the encoder's norm.");
 }
 
-/* One head's attention, or with head -1 the mean of all, times the number of rows: 1 is an even
- * share. */
+/* One head's attention, or with head -1 the mean of all, times the number of rows that it can go
+ * to: 1 is an even share. What lies later, in causal order, is not a number. */
 static void add_head(Query *q, int number, int head) {
     const TokenFeatures *f = &q->features;
     Map *map = map_new(q, number);
-    int64_t tokens = f->rows - f->extra;
+    int64_t tokens = f->rows - f->extra, own = row_of(q, map->query), open = 0;
     float *attention = memory_new((size_t)f->rows, sizeof *attention);
     int first = head < 0 ? 0 : head, last = head < 0 ? f->heads - 1 : head;
-    map->share = 0;
+    double share = 0;
+    for (int64_t i = 0; i < f->rows; i++)
+        open += !f->step || f->step[i] <= f->step[own];
     for (int h = first; h <= last; h++) {
-        token_attention(attention, f->qkv, f->step, f->rows, f->width, f->heads, h,
-                        row_of(q, map->query));
+        token_attention(attention, f->qkv, f->step, f->rows, f->width, f->heads, h, own);
         for (int64_t i = 0; i < tokens; i++) {
             double part = attention[f->extra + i] / (double)(last - first + 1);
-            map->values[i] += (float)(part * (double)f->rows);
-            map->share += part;
+            map->values[i] += (float)(part * (double)open);
+            share += part;
         }
     }
+    for (int64_t i = 0; i < tokens && f->step; i++)
+        if (f->step[f->extra + i] > f->step[own])
+            map->values[i] = NAN;
     free(attention);
     map->name = head < 0 ? memory_text("Mean of the %d heads", f->heads)
                          : memory_text("Head %d", head);
-    map->explanation = f->extra ? memory_text("%.0f %% of it goes to tokens, the rest to the class "
-                                              "token.",
-                                              100 * map->share)
-                                : NULL;
+    map->explanation = share < 0.995 ? memory_text("%.0f %% of it goes to tokens, the rest to the "
+                                                   "class token.",
+                                                   100 * share)
+                                     : NULL;
 }
 
 static void add_attention(Query *q, int number) {
@@ -175,7 +177,8 @@ static void compute(Query *q, bool attention) {
     float *all = memory_new((size_t)q->maps * tokens, sizeof *all);
     for (int i = 0; i < q->maps; i++)
         for (size_t n = 0; n < tokens; n++)
-            if ((int64_t)n + q->features.extra != row_of(q, q->map[i].query))
+            if ((int64_t)n + q->features.extra != row_of(q, q->map[i].query) &&
+                !isnan(q->map[i].values[n]))
                 all[count++] = q->map[i].values[n];
     token_range(&q->low, &q->high, all, count);
     q->low = attention ? 0 : q->low < -1 ? -1 : q->low;
@@ -278,9 +281,15 @@ static int fill(Sheet *sheet, const Query *q, Error *error) {
             return -1;
     }
     if (q->attention)
-        sheet_caption(sheet, "Softmax of the token's query with every key, of the whole clip; 1 is "
-                             "an even share of it for every token. One scale for all rows; what "
-                             "lies beyond takes the colour at its end.");
+        sheet_caption(sheet,
+                      q->features.step
+                          ? "Softmax of the token's query with every key up to its own time "
+                            "step; 1 is an even share of it for each. Grey: later, not seen. "
+                            "One scale for all rows; what lies beyond takes the colour at "
+                            "its end."
+                          : "Softmax of the token's query with every key of the whole clip; "
+                            "1 is an even share of it for each. One scale for all rows; what "
+                            "lies beyond takes the colour at its end.");
     else
         sheet_caption(sheet, "One scale for all rows, the framed token itself left out; what lies "
                              "beyond takes the colour at its end.");

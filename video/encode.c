@@ -9,7 +9,7 @@
 #include "video/encode.h"
 #include "base/file.h"
 #include "video/encode_codec.h"
-#include "video/palette.h"
+#include "video/encode_gif.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libavcodec/avcodec.h>
@@ -39,7 +39,8 @@ struct VideoWriter {
     AVFrame *frame;
     AVPacket *packet;
     int64_t frames;   /* taken so far */
-    int64_t shown;    /* 1/100 s at which the last one is: of GIF */
+    int64_t shown;    /* of GIF: 1/100 s at which the last picture is */
+    GifColors *gif;   /* NULL: another kind */
     int64_t duration; /* of a frame, in time base, where the encoder does not say */
 };
 
@@ -93,6 +94,7 @@ void video_writer_abandon(VideoWriter *writer) {
     }
     avcodec_free_context(&writer->encoder);
     sws_freeContext(writer->scaler);
+    gif_colors_free(writer->gif);
     av_frame_free(&writer->frame);
     av_packet_free(&writer->packet);
     free(writer->path);
@@ -164,6 +166,8 @@ int video_writer_open_spec(VideoWriter **out, const char *path, const VideoWrite
     VideoWriter *writer = memory_new(1, sizeof *writer);
     writer->container = container;
     writer->shown = -GIF_LEAST;
+    if (container->format == AV_PIX_FMT_PAL8)
+        writer->gif = gif_colors_new(width, height);
     writer->path = memory_text("%s", path);
     writer->partial = memory_text("%s.partial", path);
     writer->width = width;
@@ -262,45 +266,55 @@ int video_writer_put(VideoWriter *writer, int64_t pts, Error *error) {
     return encode(writer, writer->frame, error);
 }
 
-/* Indices and colours of a GIF's picture. */
-static void fill_palette(const VideoWriter *writer, const uint8_t *rgb) {
-    AVFrame *frame = writer->frame;
-    size_t width = (size_t)writer->width;
-    uint8_t palette[PALETTE_MOST][3] = {{0}};
-    uint8_t *index = memory_new(width * (size_t)writer->height, 1);
-    palette_choose(palette, index, rgb, (int64_t)width * writer->height);
-    for (int y = 0; y < writer->height; y++)
-        memcpy(frame->data[0] + (ptrdiff_t)y * frame->linesize[0], index + (size_t)y * width,
-               width);
-    uint32_t *colors = (uint32_t *)(void *)frame->data[1];
-    for (int i = 0; i < PALETTE_MOST; i++)
-        colors[i] = 0xFF000000u | (uint32_t)palette[i][0] << 16 | (uint32_t)palette[i][1] << 8 |
-                    palette[i][2];
-    free(index);
+static int put_gif(VideoWriter *writer, const uint8_t *rgb, int64_t pts, Error *error) {
+    AVFrame *frame = video_writer_picture(writer, error);
+    if (!frame)
+        return -1;
+    gif_fill(writer->gif, frame->data[0], frame->linesize[0], (uint32_t *)(void *)frame->data[1],
+             rgb);
+    frame->pts = pts;
+    return encode(writer, frame, error);
+}
+
+/* The pictures that were held back, now that the colours can be chosen. */
+static int put_held(VideoWriter *writer, Error *error) {
+    const uint8_t *rgb;
+    int64_t pts;
+    gif_choose(writer->gif);
+    while ((rgb = gif_next(writer->gif, &pts)))
+        if (put_gif(writer, rgb, pts, error))
+            return -1;
+    return 0;
+}
+
+static int take_gif(VideoWriter *writer, const uint8_t *rgb, Error *error) {
+    int64_t pts = writer->frames++;
+    int64_t at = av_rescale_q_rnd(pts, writer->encoder->time_base, (AVRational){1, 100},
+                                  AV_ROUND_DOWN);
+    if (at < writer->shown + GIF_LEAST)
+        return 0;
+    writer->shown = at;
+    if (gif_holds(writer->gif) && gif_hold(writer->gif, rgb, pts))
+        return 0;
+    if (gif_holds(writer->gif) && put_held(writer, error))
+        return -1;
+    return put_gif(writer, rgb, pts, error);
 }
 
 int video_writer_frame(VideoWriter *writer, const uint8_t *rgb, Error *error) {
+    if (writer->gif)
+        return take_gif(writer, rgb, error);
     AVFrame *frame = video_writer_picture(writer, error);
     const uint8_t *const source[4] = {rgb};
     const int stride[4] = {writer->width * 3};
     if (!frame)
         return -1;
-    if (frame->format == AV_PIX_FMT_PAL8) {
-        int64_t at = av_rescale_q_rnd(writer->frames, writer->encoder->time_base,
-                                      (AVRational){1, 100}, AV_ROUND_DOWN);
-        if (at < writer->shown + GIF_LEAST) {
-            writer->frames++;
-            return 0;
-        }
-        writer->shown = at;
-        fill_palette(writer, rgb);
-    } else if (frame->format == AV_PIX_FMT_RGB24) {
+    if (frame->format == AV_PIX_FMT_RGB24)
         for (int y = 0; y < writer->height; y++)
             memcpy(frame->data[0] + (ptrdiff_t)y * frame->linesize[0],
                    rgb + (size_t)y * (size_t)stride[0], (size_t)stride[0]);
-    } else {
+    else
         sws_scale(writer->scaler, source, stride, 0, writer->height, frame->data, frame->linesize);
-    }
     return video_writer_put(writer, writer->frames, error);
 }
 
@@ -308,7 +322,8 @@ int video_writer_frame(VideoWriter *writer, const uint8_t *rgb, Error *error) {
 static int finish(VideoWriter *writer, Error *error) {
     if (writer->frames == 0)
         return error_set(error, ERROR_RUN, "%s: a video needs at least one frame", writer->path);
-    if (encode(writer, NULL, error))
+    if ((writer->gif && gif_holds(writer->gif) && put_held(writer, error)) ||
+        encode(writer, NULL, error))
         return -1;
     int code = av_write_trailer(writer->muxer);
     if (code < 0)

@@ -1,6 +1,6 @@
 /* Writes videos and animated pictures through libavcodec. What kind of file it is, the end of its
  * name says: .mp4 (H.264 where the build has an encoder, else a codec that always exists), .webm
- * (VP9, VP8 or AV1, where there is an encoder), .apng (exact) or .gif (256 colours a picture). Same
+ * (VP9, VP8 or AV1, where there is an encoder), .apng (exact) or .gif (255 colours). Same
  * pictures in, same bytes out, on one machine (one encoder thread, no time stamps in the metadata).
  * Written beside and renamed. */
 #ifndef JEPA_VIDEO_ENCODE_H

@@ -3,7 +3,7 @@
  *   .mp4   libx264, libopenh264, any other software H.264 encoder, MPEG-4 part 2 (libavcodec's own)
  *   .webm  libvpx-vp9, libvpx (VP8), libaom-av1
  *   .apng  apng: every pixel as it was drawn
- *   .gif   gif: 256 colours a picture (video/palette.h)
+ *   .gif   gif: 255 colours (video/encode_gif.h)
  * One thread, no version strings: equal pictures give equal bytes. See video/encode.h. */
 #include "video/encode_codec.h"
 #include <libavcodec/avcodec.h>

@@ -1,6 +1,7 @@
 /* Colours of a picture in boxes. See video/palette.h. */
 #include "video/palette.h"
 #include "base/error.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,13 +69,9 @@ static int divide(const Box *box, const Bin *bins, uint16_t *list) {
     return low;
 }
 
-int palette_choose(uint8_t palette[PALETTE_MOST][3], uint8_t *index, const uint8_t *rgb,
-                   int64_t count) {
+/* Counts the pixels into bins[BINS]. */
+static Bin *count_bins(const uint8_t *rgb, int64_t count) {
     Bin *bins = memory_new(BINS, sizeof *bins);
-    uint16_t *list = memory_new(BINS, sizeof *list);
-    uint8_t *box_of = memory_new(BINS, 1);
-    Box boxes[PALETTE_MOST];
-    int used = 0, box_count = 0;
     for (int64_t i = 0; i < count; i++) {
         const uint8_t *pixel = rgb + 3 * i;
         Bin *bin = &bins[bin_of(pixel)];
@@ -84,6 +81,14 @@ int palette_choose(uint8_t palette[PALETTE_MOST][3], uint8_t *index, const uint8
             bin->square[c] += pixel[c] * pixel[c];
         }
     }
+    return bins;
+}
+
+int palette_choose(uint8_t palette[][3], int most, const uint8_t *rgb, int64_t count) {
+    Bin *bins = count_bins(rgb, count);
+    uint16_t *list = memory_new(BINS, sizeof *list);
+    Box boxes[PALETTE_MOST];
+    int used = 0, box_count = 0;
     for (int i = 0; i < BINS; i++)
         if (bins[i].count)
             list[used++] = (uint16_t)i;
@@ -91,7 +96,7 @@ int palette_choose(uint8_t palette[PALETTE_MOST][3], uint8_t *index, const uint8
         boxes[0] = (Box){.count = used};
         box_measure(&boxes[box_count++], bins, list);
     }
-    while (used && box_count < PALETTE_MOST) {
+    while (used && box_count < most) {
         int worst = 0;
         for (int b = 1; b < box_count; b++)
             worst = boxes[b].error > boxes[worst].error ? b : worst;
@@ -108,17 +113,38 @@ int palette_choose(uint8_t palette[PALETTE_MOST][3], uint8_t *index, const uint8
         box_measure(&boxes[worst], bins, list);
         box_measure(&boxes[box_count++], bins, list);
     }
-    for (int b = 0; b < box_count; b++) {
+    for (int b = 0; b < box_count; b++)
         for (int c = 0; c < 3; c++)
             palette[b][c] = (uint8_t)((boxes[b].all.sum[c] + boxes[b].all.count / 2) /
                                       boxes[b].all.count);
-        for (int i = 0; i < boxes[b].count; i++)
-            box_of[list[boxes[b].first + i]] = (uint8_t)b;
-    }
-    for (int64_t i = 0; i < count; i++)
-        index[i] = box_of[bin_of(rgb + 3 * i)];
     free(bins);
     free(list);
-    free(box_of);
     return box_count;
+}
+
+double palette_apply(uint8_t *index, const uint8_t palette[][3], int colors, const uint8_t *rgb,
+                     int64_t count) {
+    Bin *bins = count_bins(rgb, count);
+    uint8_t *nearest = memory_new(BINS, 1);
+    double all = 0;
+    for (int i = 0; i < BINS; i++) {
+        const Bin *bin = &bins[i];
+        double least = INFINITY;
+        for (int p = 0; p < colors && bin->count; p++) {
+            double off = 0; /* Σ (x - p)² = Σ x² - 2 p Σ x + n p² */
+            for (int c = 0; c < 3; c++)
+                off += (double)bin->square[c] - 2.0 * palette[p][c] * (double)bin->sum[c] +
+                       (double)bin->count * palette[p][c] * palette[p][c];
+            if (off < least) {
+                least = off;
+                nearest[i] = (uint8_t)p;
+            }
+        }
+        all += bin->count ? least : 0;
+    }
+    for (int64_t i = 0; i < count; i++)
+        index[i] = nearest[bin_of(rgb + 3 * i)];
+    free(bins);
+    free(nearest);
+    return count ? all / (double)count : 0;
 }

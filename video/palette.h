@@ -1,8 +1,8 @@
-/* 256 colours for a picture that has more, for GIF.
+/* A few colours for a picture that has more, for GIF.
  *
  * The colours that occur are counted in 32 steps a channel; the box of them that holds the largest
  * sum of squared distances to its mean is cut in two at its mean along the channel that varies
- * most, again and again, until there are 256 boxes or no box varies; every box is shown as its
+ * most, again and again, until there are enough boxes or no box varies; every box is shown as its
  * mean. (After Wan, Wong and Prusinkiewicz, "An algorithm for multidimensional data clustering",
  * 1988.) No dithering: tokens stay flat squares. The same picture gives the same colours. */
 #ifndef JEPA_VIDEO_PALETTE_H
@@ -12,9 +12,13 @@
 
 #define PALETTE_MOST 256
 
-/* index[count] of palette[][3] for rgb[count][3]; returns how many colours there are, 1 to
+/* palette[most][3] for rgb[count][3]; returns how many colours there are, 1 to `most`, at most
  * PALETTE_MOST (0 for no pixels). */
-int palette_choose(uint8_t palette[PALETTE_MOST][3], uint8_t *index, const uint8_t *rgb,
-                   int64_t count);
+int palette_choose(uint8_t palette[][3], int most, const uint8_t *rgb, int64_t count);
+
+/* index[count]: the colour of palette[colors] that is nearest to each of the 32 x 32 x 32 boxes the
+ * pixels lie in. Returns the mean squared distance of the pixels to their colours, in levels. */
+double palette_apply(uint8_t *index, const uint8_t palette[][3], int colors, const uint8_t *rgb,
+                     int64_t count);
 
 #endif

@@ -206,7 +206,7 @@ static void rates(void **state) {
 static void palettes(void **state) {
     (void)state;
     uint8_t colors[PALETTE_MOST][3], index[4096], rgb[4096][3];
-    assert_int_equal(palette_choose(colors, index, NULL, 0), 0);
+    assert_int_equal(palette_choose(colors, PALETTE_MOST, NULL, 0), 0);
     /* up to 256 colours, each in a bin of its own, stay as they are */
     for (int i = 0; i < 4096; i++) {
         int c = i % 200;
@@ -214,7 +214,8 @@ static void palettes(void **state) {
         rgb[i][1] = (uint8_t)(c / 8 % 8 * 32 + 3);
         rgb[i][2] = (uint8_t)(c / 64 * 60);
     }
-    assert_int_equal(palette_choose(colors, index, rgb[0], 4096), 200);
+    assert_int_equal(palette_choose(colors, PALETTE_MOST, rgb[0], 4096), 200);
+    assert_true(palette_apply(index, (const uint8_t(*)[3])colors, 200, rgb[0], 4096) == 0);
     for (int i = 0; i < 4096; i++)
         assert_memory_equal(colors[index[i]], rgb[i], 3);
     /* of 4096 different ones all 256 are used, and none is far off */
@@ -223,15 +224,21 @@ static void palettes(void **state) {
         rgb[i][1] = (uint8_t)(i / 16 % 16 * 17);
         rgb[i][2] = (uint8_t)(i / 256 * 17);
     }
-    assert_int_equal(palette_choose(colors, index, rgb[0], 4096), PALETTE_MOST);
+    assert_int_equal(palette_choose(colors, PALETTE_MOST, rgb[0], 4096), PALETTE_MOST);
+    double off = palette_apply(index, (const uint8_t(*)[3])colors, PALETTE_MOST, rgb[0], 4096),
+           own = 0;
     double sum = 0;
     for (int i = 0; i < 4096; i++)
         for (int c = 0; c < 3; c++)
             sum += abs(colors[index[i]][c] - rgb[i][c]) / (3.0 * 4096);
+    for (int i = 0; i < 4096; i++)
+        for (int c = 0; c < 3; c++)
+            own += pow(colors[index[i]][c] - rgb[i][c], 2) / 4096;
+    assert_true(fabs(off - own) < 1e-6 * own);
     assert_true(sum < 18); /* boxes of 16 colours: half a side of 2.5 · 17 levels at most */
     /* one colour */
     memset(rgb, 77, sizeof rgb);
-    assert_int_equal(palette_choose(colors, index, rgb[0], 4096), 1);
+    assert_int_equal(palette_choose(colors, 7, rgb[0], 4096), 1);
     assert_int_equal(colors[0][1], 77);
 }
 
