@@ -42,5 +42,8 @@ char *path_folder(const char *path); /* the part before it, "." if none; caller 
  * Returns a file descriptor >= 0, or -1 with an error that names the holder's process id. */
 int lock_take(const char *path, Error *error);
 void lock_release(int lock);
+/* The process of this machine that holds the lock at `path`, 0: none that can be seen. Looks from
+ * outside (/proc/locks), so that whoever wants the lock never finds it taken by a look. */
+long lock_holder(const char *path);
 
 #endif
