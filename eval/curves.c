@@ -3,7 +3,7 @@
 
 #include "base/file.h"
 #include "eval/axis.h"
-#include "eval/chart.h"
+#include "eval/panels.h"
 #include "eval/png.h"
 #include <math.h>
 #include <stdio.h>
@@ -140,58 +140,6 @@ const double *curves_log_column(const CurvesLog *log, const char *name) {
     return NULL;
 }
 
-/* What is drawn: panels, and in each the columns with the names that people read. */
-typedef struct PanelPlan {
-    const char *title, *unit;
-    ChartScale scale;
-    bool zero, smooth;
-    const char *columns[3][2]; /* column of the log, name in the legend */
-} PanelPlan;
-
-static const PanelPlan plans[] = {
-    {"Loss", "distance to the EMA target's features", CHART_AUTO, false, true, {{"loss", "loss"}}},
-    {"Learning rate", NULL, CHART_LINEAR, true, false, {{"lr", "learning rate"}}},
-    {"Weight decay", NULL, CHART_LINEAR, false, false, {{"wd", "weight decay"}}},
-    {"EMA momentum",
-     "of the target encoder",
-     CHART_LINEAR,
-     false,
-     false,
-     {{"momentum", "momentum"}}},
-    {"Gradient norm",
-     "before the optimiser step",
-     CHART_AUTO,
-     false,
-     true,
-     {{"enc-grad-norm", "encoder"}, {"pred-grad-norm", "predictor"}}},
-    {"Feature spread",
-     "standard deviation over a batch; 0 is collapse",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"target_std", "target encoder"}}},
-    {"RankMe",
-     "effective number of feature dimensions",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"context_rankme", "context"},
-      {"target_rankme", "target"},
-      {"predictor_rankme", "predictor"}}},
-    {"Prediction quality",
-     "1 is perfect, skill 0 is no better than a baseline",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"cosine", "cosine similarity"}, {"skill", "skill"}}},
-    {"Speed",
-     "clips per second",
-     CHART_LINEAR,
-     true,
-     true,
-     {{"clips_per_second", "clips per second"}}},
-};
-
 /* Measures that are taken now and then leave most fields empty: only full ones make a line. */
 static int add_column(ChartPanel *panel, const CurvesLog *log, const char *column, const char *name,
                       bool smooth, Error *error) {
@@ -217,21 +165,24 @@ static int add_column(ChartPanel *panel, const CurvesLog *log, const char *colum
 }
 
 static int add_panels(Chart *chart, const CurvesLog *log, Error *error) {
-    for (size_t p = 0; p < sizeof plans / sizeof plans[0]; p++) {
-        const PanelPlan *plan = &plans[p];
+    size_t count;
+    const Panel *panels = panels_all(&count);
+    for (const Panel *plan = panels; plan < panels + count; plan++) {
         ChartPanel *panel = NULL;
-        for (int i = 0; i < 3 && plan->columns[i][0]; i++) {
-            const char *column = plan->columns[i][0];
+        for (int i = 0; (plan->flags & PANEL_PAGE) && i < PANEL_COLUMNS && plan->columns[i].column;
+             i++) {
+            const char *column = plan->columns[i].column;
             if (!curves_log_column(log, column)) {
                 continue;
             }
             if (!panel) {
                 panel = chart_panel(chart, plan->title, plan->unit, "step", plan->scale);
-                if (plan->zero) {
+                if (plan->flags & PANEL_ZERO) {
                     chart_panel_zero(panel);
                 }
             }
-            if (add_column(panel, log, column, plan->columns[i][1], plan->smooth, error)) {
+            if (add_column(panel, log, column, plan->columns[i].name, plan->flags & PANEL_SMOOTH,
+                           error)) {
                 return -1;
             }
         }

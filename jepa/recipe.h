@@ -8,7 +8,7 @@
  * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional, target_precision},
  * loss.smooth_l1, data.{sampling, spacing, short_videos, interpolation, hdr, index_check, timeout,
  * cache, cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
- * logging.diagnostics_every, meta.{tf32, deterministic, cuda_graphs}, ranks.{exchange,
+ * logging.{diagnostics_every, tensorboard}, meta.{tf32, deterministic, cuda_graphs}, ranks.{exchange,
  * timeout}. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
@@ -151,6 +151,7 @@ typedef struct Recipe {
     } checkpoint;
     struct {
         int diagnostics_every; /* steps */
+        bool tensorboard;      /* event files in RUN/tensorboard */
     } logging;
     struct {
         int exchange;   /* RanksExchange */

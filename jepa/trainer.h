@@ -41,6 +41,8 @@ typedef struct TrainerHooks {
      * micro-batch. Where the device is not the host the losses are in the report only if it asks
      * for measures. */
     TrainDecision (*observe)(void *context, StepReport *report);
+    /* Called after a row of log.csv was written, by the rank that writes it. NULL: nobody. */
+    void (*logged)(void *context);
 } TrainerHooks;
 
 typedef struct TrainerConfig {
