@@ -262,12 +262,13 @@ typedef struct Visitor {
     void *context;
 } Visitor;
 
+/* -1 of one that is of no step: the first of a file. */
 static int64_t event_step(const uint8_t *data, size_t count) {
     Field field;
     for (const uint8_t *at = data; next_field(&field, &at, data + count);)
         if (field.number == 2 && field.wire == WIRE_VARINT)
             return (int64_t)field.value;
-    return 0;
+    return -1;
 }
 
 static void visit_value(const Visitor *v, int64_t step, double seconds, const uint8_t *data,

@@ -321,6 +321,7 @@ static int pretrain(const PretrainArguments *a, int *signal, Exchange *x, Error 
             char *folder = path_join(run.folder, "tensorboard");
             status = tensorboard_open(&hooks.board, run.folder, folder, false, error);
             free(folder);
+            note_logged(&hooks); /* what is there of steps that are done again now */
         }
         if (!status)
             status = trainer_run(&result, &config, error);

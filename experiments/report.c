@@ -179,6 +179,7 @@ static int take_watch(int argc, char **argv, double *seconds) {
     int kept = 0;
     for (int i = 0; i < argc; i++) {
         const char *next = i + 1 < argc ? argv[i + 1] : "";
+        next += *next == '-'; /* refused later */
         bool number = *next && strspn(next, "0123456789.") == strlen(next);
         if (strcmp(argv[i], "--watch") != 0 || number)
             argv[kept++] = argv[i];
