@@ -168,19 +168,16 @@
   }
 
   // Charts that are not looked at wait until they are.
-  const seen = "IntersectionObserver" in window && new IntersectionObserver((entries) => {
-    for (const e of entries) {
-      const chart = charts.find((c) => c.plot === e.target);
-      chart.near = e.isIntersecting;
-      if (chart.near && !chart.drawn) draw(chart);
+  function drawSeen() {
+    for (const chart of charts) {
+      const box = chart.drawn || chart.plot.getBoundingClientRect();
+      if (!chart.drawn && box.bottom > -300 && box.top < innerHeight + 300) draw(chart);
     }
-  }, { rootMargin: "300px" });
+  }
 
   function drawAll() {
-    for (const chart of charts) {
-      chart.drawn = false;
-      if (!seen || chart.near) draw(chart);
-    }
+    for (const chart of charts) chart.drawn = false;
+    drawSeen();
     const reset = document.getElementById("all-steps");
     if (reset) reset.disabled = !state.range;
   }
@@ -388,7 +385,7 @@
       if (!json) continue;
       const data = JSON.parse(json.textContent), caption = figure.querySelector("figcaption b").textContent;
       const ends = data.series.flatMap((s) => [s.x[0], s.x[s.x.length - 1]]);
-      const chart = { plot, data, svg: plot.querySelector("svg"), log: data.log, name: figure.id + caption, full: [Math.min(...ends), Math.max(...ends)], drawn: true, near: false };
+      const chart = { plot, data, svg: plot.querySelector("svg"), log: data.log, name: figure.id + caption, full: [Math.min(...ends), Math.max(...ends)], drawn: true };
       chart.button = element(figure, "button", "", "log");
       chart.button.title = "Logarithmic scale";
       chart.button.disabled = !data.series.some((s) => highOf(s).some((v) => v > 0));
@@ -401,9 +398,10 @@
       if (chart.name in state.log) chart.log = state.log[chart.name];
       chart.button.setAttribute("aria-pressed", chart.log);
       listen(chart);
-      if (seen) seen.observe(chart.plot);
     }
     if (state.range || state.smooth !== 2 || Object.keys(state.log).length) drawAll();
+    addEventListener("scroll", drawSeen, { passive: true });
+    addEventListener("resize", drawSeen);
     addEventListener("pagehide", save);
   }
 
