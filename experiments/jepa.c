@@ -17,6 +17,7 @@ static const Command commands[] = {
     {"features", "what a frozen encoder says of every clip, kept in a store", command_features},
     {"probe", "how much the frozen features know: a linear probe with its floors", command_probe},
     {"visualize", "pictures of what the model predicts for a video", command_visualize},
+    {"report", "one HTML file with all there is to see of a run, or of several", command_report},
     {"index", "read every video of a folder once and keep what was found", command_index},
     {"inspect", "what is in a folder of videos, what a recipe can draw; or in a checkpoint",
      command_inspect},
