@@ -7,6 +7,7 @@ int command_pretrain(int argc, char **argv);
 int command_plan(int argc, char **argv);
 int command_features(int argc, char **argv);
 int command_probe(int argc, char **argv);
+int command_study(int argc, char **argv);
 int command_visualize(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_frames(int argc, char **argv);
