@@ -22,6 +22,8 @@ run() { # folder, cmake options
 mkdir -p "$build"
 echo "== release"
 run "$build" -DCMAKE_BUILD_TYPE=Release
+echo "== benchmarks and tests for a GPU compile"
+cmake --build "$build" -j "$jobs" --target compile_only >>"$build.log" 2>&1 || { tail -60 "$build.log"; exit 1; }
 echo "== AddressSanitizer and UndefinedBehaviorSanitizer"
 # Memory that OpenBLAS and OpenMP keep to the end of the process is theirs, not a leak of ours.
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
