@@ -117,7 +117,7 @@ static void write_checkpoint(FILE *out, const ReportCheckpoint *c) {
 }
 
 static void write_hashes(FILE *out, const ReportRun *run) {
-    fputs("<dl class=\"facts\">", out);
+    fputs("<dl class=\"facts hashes\">", out);
     report_fact(out, "recipe.yaml", "%s", run->recipe_hash);
     report_fact(out, "videos.index", "%s", run->index_hash);
     fputs("</dl>", out);
