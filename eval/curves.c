@@ -169,8 +169,8 @@ static int add_panels(Chart *chart, const CurvesLog *log, Error *error) {
     const Panel *panels = panels_all(&count);
     for (const Panel *plan = panels; plan < panels + count; plan++) {
         ChartPanel *panel = NULL;
-        for (int i = 0; (plan->flags & PANEL_PAGE) && i < PANEL_COLUMNS && plan->columns[i].column;
-             i++) {
+        bool drawn = plan->source == PANEL_LOG && (plan->flags & PANEL_PAGE);
+        for (int i = 0; drawn && i < PANEL_COLUMNS && plan->columns[i].column; i++) {
             const char *column = plan->columns[i].column;
             if (!curves_log_column(log, column)) {
                 continue;

@@ -37,8 +37,9 @@ typedef struct ReportProbe {
     char *name;    /* its folder within RUN: "probe" */
     char *problem; /* NULL: results.csv could be read */
     Table results;
-    char *confusion; /* path of confusion.png; NULL: there is none */
-    char *manifest;  /* text of manifest.json; NULL: there is none */
+    char **confusions; /* [confusions_count] paths of confusion.png and confusion-*.png */
+    size_t confusions_count;
+    char *manifest; /* text of manifest.json; NULL: there is none */
 } ReportProbe;
 
 typedef struct ReportPicture {
