@@ -150,7 +150,7 @@ static void unknown_columns_are_drawn(void **state) {
     assert_has(page, "<b>my_own</b>");
     assert_has(page, "<b>something_new</b>");
     assert_has(page, "<b>LiDAR</b>");
-    assert_has(page, "Zero throughout: replaced");
+    assert_has(page, "Zero throughout: branch, replaced.");
     assert_null(strstr(page, "<b>branch</b>"));
     free(page);
 }
