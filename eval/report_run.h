@@ -24,7 +24,7 @@ typedef enum ReportState {
 } ReportState;
 
 typedef struct ReportCheckpoint {
-    char *name;    /* "step-180" */
+    char *name;    /* "step-180"; "best": that of RUN/best, if there is one */
     char *problem; /* NULL: its header could be read */
     int64_t step, updates;
     const char *precision;
@@ -66,7 +66,7 @@ typedef struct ReportRun {
     char *log_problem[PANEL_SOURCES];
     Table quarantine, rewinds, changes; /* no columns: not there */
     char *table_problem;                /* of one of these */
-    ReportCheckpoint *checkpoints;      /* [checkpoints_count] ascending steps */
+    ReportCheckpoint *checkpoints;      /* [checkpoints_count] best, then step-N, N ascending */
     ReportProbe *probes;                /* [probes_count] */
     ReportPicture *pictures;            /* [pictures_count] by folder, then name */
     size_t checkpoints_count, probes_count, pictures_count;
