@@ -291,3 +291,27 @@ void lock_release(int lock) {
     if (lock >= 0)
         close(lock);
 }
+
+long lock_holder(const char *path) {
+    struct stat about;
+    char line[256];
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return 0;
+    bool named = !fstat(fileno(file), &about) && fgets(line, sizeof line, file);
+    long holder = named ? strtol(line, NULL, 10) : 0;
+    fclose(file);
+    /* "1: FLOCK  ADVISORY  WRITE 906 fe:00:11936354 0 EOF"; devices have other numbers there on
+     * some file systems, so process and inode have to do */
+    FILE *locks = holder > 0 ? fopen("/proc/locks", "re") : NULL;
+    bool held = false;
+    while (locks && !held && fgets(line, sizeof line, locks)) {
+        long process;
+        unsigned long inode;
+        held = sscanf(line, "%*s FLOCK %*s WRITE %ld %*x:%*x:%lu", &process, &inode) == 2 &&
+               process == holder && inode == (unsigned long)about.st_ino;
+    }
+    if (locks)
+        fclose(locks);
+    return held ? holder : 0;
+}

@@ -52,5 +52,8 @@ bool path_within(const char *path, const char *folder);
  * Returns a file descriptor >= 0, or -1 with an error that names the holder's process id. */
 int lock_take(const char *path, Error *error);
 void lock_release(int lock);
+/* The process of this machine that holds the lock at `path`, 0: none that can be seen. Looks from
+ * outside (/proc/locks), so that whoever wants the lock never finds it taken by a look. */
+long lock_holder(const char *path);
 
 #endif

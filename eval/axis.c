@@ -52,7 +52,7 @@ static void tick_text(char text[NUMBER_TEXT], double value, double step) {
     double size = fmax(fabs(value), step);
     if (fabs(value) < step * 1e-6) {
         snprintf(text, NUMBER_TEXT, "0");
-    } else if (size >= 1e7 || step < 0.9e-4) {
+    } else if (size >= 1e7 || (step < 0.9e-4 && size < 1e-2)) {
         int decimals = (int)(floor(log10(fabs(value)) + 1e-9) - floor(log10(step) + 1e-9));
         snprintf(text, NUMBER_TEXT, "%.*e", decimals < 0 ? 0 : decimals > 6 ? 6 : decimals, value);
     } else if (step >= 0.999) {

@@ -3,7 +3,7 @@
 
 #include "base/file.h"
 #include "eval/axis.h"
-#include "eval/chart.h"
+#include "eval/panels.h"
 #include "eval/png.h"
 #include <math.h>
 #include <stdio.h>
@@ -140,131 +140,6 @@ const double *curves_log_column(const CurvesLog *log, const char *name) {
     return NULL;
 }
 
-/* What is drawn: panels, and in each the columns with the names that people read. */
-typedef struct PanelPlan {
-    const char *title, *unit;
-    ChartScale scale;
-    bool zero, smooth;
-    const char *columns[3][2]; /* column of the log, name in the legend */
-} PanelPlan;
-
-static const PanelPlan log_plans[] = {
-    {"Loss", "distance to the EMA target's features", CHART_AUTO, false, true, {{"loss", "loss"}}},
-    {"Learning rate", NULL, CHART_LINEAR, true, false, {{"lr", "learning rate"}}},
-    {"Weight decay", NULL, CHART_LINEAR, false, false, {{"wd", "weight decay"}}},
-    {"EMA momentum",
-     "of the target encoder",
-     CHART_LINEAR,
-     false,
-     false,
-     {{"momentum", "momentum"}}},
-    {"Gradient norm",
-     "before the optimiser step",
-     CHART_AUTO,
-     false,
-     true,
-     {{"enc-grad-norm", "encoder"}, {"pred-grad-norm", "predictor"}}},
-    {"Feature spread",
-     "standard deviation over a batch; 0 is collapse",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"target_std", "target encoder"}}},
-    {"RankMe",
-     "effective number of feature dimensions",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"context_rankme", "context"},
-      {"target_rankme", "target"},
-      {"predictor_rankme", "predictor"}}},
-    {"Prediction quality",
-     "1 is perfect, skill 0 is no better than a baseline",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"cosine", "cosine similarity"}, {"skill", "skill"}}},
-    {"Speed",
-     "clips per second",
-     CHART_LINEAR,
-     true,
-     true,
-     {{"clips_per_second", "clips per second"}}},
-};
-
-static const PanelPlan diagnostics_plans[] = {
-    {"Feature spread",
-     "standard deviation over tokens; 0 is collapse",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"context_std", "context"}, {"target_std", "target"}, {"predictor_std", "predictor"}}},
-    {"RankMe",
-     "effective number of feature dimensions",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"context_rankme", "context"},
-      {"target_rankme", "target"},
-      {"predictor_rankme", "predictor"}}},
-    {"LiDAR",
-     "directions in which clips differ, whatever the mask",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"lidar", "context"}}},
-    {"Alpha",
-     "decay of the spectrum; near 1 is said to be best",
-     CHART_LINEAR,
-     false,
-     false,
-     {{"context_alpha", "context"}, {"target_alpha", "target"}}},
-    {"SIGReg statistic",
-     "distance from a Gaussian",
-     CHART_AUTO,
-     false,
-     false,
-     {{"context_sigreg", "context"}, {"target_sigreg", "target"}}},
-    {"Predictor skill",
-     "over the best trivial predictor; 1 is perfect",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"skill", "skill"}}},
-    {"Prediction error",
-     "mean absolute, of hidden tokens",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"error", "predictor"}, {"error_mean", "mean token"}, {"error_nearest", "nearest token"}}},
-    {"Target drift",
-     "from the context encoder",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"drift_weights", "weights, relative"}, {"drift_cosine", "features, cosine"}}},
-    {"Nearest neighbours",
-     "accuracy, each video held out in turn",
-     CHART_LINEAR,
-     true,
-     false,
-     {{"knn", "features"}, {"majority", "majority class"}}},
-    {"Rewinds", "branch of the run", CHART_LINEAR, true, false, {{"branch", "branch"}}},
-};
-
-/* A page: its panels, and what its table is. */
-typedef struct Page {
-    const PanelPlan *plans;
-    size_t count;
-    const char *empty; /* what is said of a table without rows */
-} Page;
-
-static const Page log_page = {log_plans, sizeof log_plans / sizeof *log_plans,
-                              "The log holds no step yet."};
-static const Page diagnostics_page = {diagnostics_plans,
-                                      sizeof diagnostics_plans / sizeof *diagnostics_plans,
-                                      "No diagnosis has been made yet."};
-
 /* Measures that are taken now and then leave most fields empty: only full ones make a line. */
 static int add_column(ChartPanel *panel, const CurvesLog *log, const char *column, const char *name,
                       bool smooth, Error *error) {
@@ -300,22 +175,25 @@ static bool has_values(const CurvesLog *log, const char *column) {
     return value && !log->rows;
 }
 
-static int add_panels(Chart *chart, const CurvesLog *log, const Page *page, Error *error) {
-    for (size_t p = 0; p < page->count; p++) {
-        const PanelPlan *plan = &page->plans[p];
+static int add_panels(Chart *chart, const CurvesLog *log, PanelSource source, Error *error) {
+    size_t count;
+    const Panel *panels = panels_all(&count);
+    for (const Panel *plan = panels; plan < panels + count; plan++) {
         ChartPanel *panel = NULL;
-        for (int i = 0; i < 3 && plan->columns[i][0]; i++) {
-            const char *column = plan->columns[i][0];
+        bool drawn = plan->source == source && (plan->flags & PANEL_PAGE);
+        for (int i = 0; drawn && i < PANEL_COLUMNS && plan->columns[i].column; i++) {
+            const char *column = plan->columns[i].column;
             if (!has_values(log, column)) {
                 continue;
             }
             if (!panel) {
                 panel = chart_panel(chart, plan->title, plan->unit, "step", plan->scale);
-                if (plan->zero) {
+                if (plan->flags & PANEL_ZERO) {
                     chart_panel_zero(panel);
                 }
             }
-            if (add_column(panel, log, column, plan->columns[i][1], plan->smooth, error)) {
+            if (add_column(panel, log, column, plan->columns[i].name, plan->flags & PANEL_SMOOTH,
+                           error)) {
                 return -1;
             }
         }
@@ -324,7 +202,7 @@ static int add_panels(Chart *chart, const CurvesLog *log, const Page *page, Erro
 }
 
 static int write_page(const char *png_path, const char *csv_path, const char *title,
-                      const Page *page, Error *error) {
+                      PanelSource source, Error *error) {
     CurvesLog log;
     if (curves_log_read(&log, csv_path, error)) {
         return -1;
@@ -336,7 +214,7 @@ static int write_page(const char *png_path, const char *csv_path, const char *ti
         number_whole(first, step[0]);
         number_whole(last, step[log.rows - 1]);
         number_whole(rows, (double)log.rows);
-        bool steps = page == &log_page;
+        bool steps = source == PANEL_LOG;
         subtitle = steps ? memory_text("Steps %s to %s, %s logged. Pale lines are single steps, "
                                        "strong lines running means; bold numbers are the latest "
                                        "values.",
@@ -345,11 +223,12 @@ static int write_page(const char *png_path, const char *csv_path, const char *ti
                                        "masks; bold numbers are the latest values.",
                                        first, last, rows);
     } else {
-        subtitle = memory_text("%s", page->empty);
+        subtitle = memory_text(source == PANEL_LOG ? "The log holds no step yet."
+                                                   : "No diagnosis has been made yet.");
     }
     Chart *chart = chart_new(title, subtitle, 2, PANEL_WIDTH, PANEL_HEIGHT);
     Canvas *canvas = NULL;
-    int result = add_panels(chart, &log, page, error);
+    int result = add_panels(chart, &log, source, error);
     if (result == 0) {
         result = chart_draw(&canvas, chart, error);
     }
@@ -364,10 +243,10 @@ static int write_page(const char *png_path, const char *csv_path, const char *ti
 }
 
 int curves_write(const char *png_path, const char *csv_path, const char *title, Error *error) {
-    return write_page(png_path, csv_path, title, &log_page, error);
+    return write_page(png_path, csv_path, title, PANEL_LOG, error);
 }
 
 int curves_write_diagnostics(const char *png_path, const char *csv_path, const char *title,
                              Error *error) {
-    return write_page(png_path, csv_path, title, &diagnostics_page, error);
+    return write_page(png_path, csv_path, title, PANEL_DIAGNOSTICS, error);
 }

@@ -47,12 +47,14 @@ ModelPlan passes_plan(const Recipe *r, Device *device) {
                       .contexts = 1,
                       .context = tokens + 1, /* a class token */
                       .target_fp8 = recipe_target_fp8(r) && device_has_fp8(device)};
-    if (predicts) { /* no mask can be larger than the grid */
+    if (predicts) { /* masks that exceed what is planned are drawn again (masking/mask.h) */
         MaskRecipe masks = recipe_mask(r);
+        masks.samples = 1;
+        masks.lengths = 0;
         plan.settings = masks.settings;
         plan.contexts = mask_contexts(&masks);
-        plan.context = plan.contexts * tokens;
-        plan.target = plan.joined = plan.settings * tokens;
+        mask_capacity(&plan.context, &plan.target, &masks);
+        plan.joined = plan.context * plan.settings / plan.contexts;
     }
     return plan;
 }
@@ -121,6 +123,7 @@ int passes_open(Passes *p, const Recipe *r, Model *trained, int clips, Error *er
     if (plan.config.objective == OBJECTIVE_JEPA) {
         p->masks = recipe_mask(r);
         p->masks.samples = 1;
+        p->masks.lengths = 0; /* all clips have the longest */
         mask_group_new(&p->group, &p->masks, plan.context, plan.target);
     } else {
         p->group.context = memory_new((size_t)plan.context, sizeof *p->group.context);

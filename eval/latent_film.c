@@ -1,6 +1,6 @@
-/* Panels of films and what is painted into them. See eval/latent_film.h. */
+/* The pages of films and what is painted into them. See eval/latent_film.h. */
 #include "eval/latent_film.h"
-#include "eval/panels.h"
+#include "eval/film_page.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -19,7 +19,7 @@ typedef struct Cell {
 
 struct LatentFilm {
     LatentFilmSpec spec;
-    Panels *panels;
+    FilmPage *panels;
     Film *film;
     Cell cell[CELLS];
     int count, rows, columns;
@@ -123,29 +123,30 @@ int latent_film_open(LatentFilm **out, const LatentFilmSpec *spec, Error *error)
     f->spec = *spec;
     *out = NULL;
     place_cells(f);
-    f->panels = panels_new(spec->title, spec->subtitle, caption_of(spec->kind), f->rows, f->columns,
-                           spec->tile_height, spec->tile_width);
+    f->panels = film_page_new(spec->title, spec->subtitle, caption_of(spec->kind), f->rows,
+                              f->columns, spec->tile_height, spec->tile_width);
     bool errors = false, masked = false;
     for (int i = 0; i < f->count; i++) {
         const Cell *cell = &f->cell[i];
         char *label = label_of(f, cell);
-        panels_label(f->panels, cell->row, cell->column, label);
+        film_page_label(f->panels, cell->row, cell->column, label);
         free(label);
         if (is_error(cell->quantity))
-            panels_bar(f->panels, cell->row, COLORMAP_DEPTH, spec->low, spec->high, "mean |z − h|");
+            film_page_bar(f->panels, cell->row, COLORMAP_DEPTH, spec->low, spec->high,
+                          "mean |z − h|");
         errors = errors || is_error(cell->quantity);
         masked = masked || cell->quantity == LATENT_MASKED;
     }
     if (errors) {
-        panels_notes(f->panels);
+        film_page_notes(f->panels);
         if (spec->kind != LATENT_FILM_FUTURE)
-            panels_key(f->panels, COLOR_CONTEXT, "nothing to predict");
+            film_page_key(f->panels, COLOR_CONTEXT, "nothing to predict");
     }
     if (masked)
-        panels_key(f->panels, COLOR_HIDDEN, "hidden: to be predicted");
-    int result = panels_start(f->panels, error);
+        film_page_key(f->panels, COLOR_HIDDEN, "hidden: to be predicted");
+    int result = film_page_start(f->panels, error);
     if (!result) {
-        panels_size(f->panels, &width, &height);
+        film_page_size(f->panels, &width, &height);
         result = film_open(&f->film, spec->folder, spec->name, spec->formats, width, height,
                            spec->rate, error);
     }
@@ -161,7 +162,7 @@ int latent_film_add(LatentFilm *f, LatentPaint *paint, int step, const uint8_t *
                     const uint8_t *last, const char *moment, double progress, Error *error) {
     for (int i = 0; i < f->count; i++) {
         const Cell *cell = &f->cell[i];
-        Canvas *tile = panels_tile(f->panels, cell->row, cell->column);
+        Canvas *tile = film_page_tile(f->panels, cell->row, cell->column);
         latent_paint_choose(paint, cell->mask);
         latent_paint_tile(tile, paint, cell->quantity, step, cell->last && last ? last : frame);
         if (!is_error(cell->quantity))
@@ -169,10 +170,10 @@ int latent_film_add(LatentFilm *f, LatentPaint *paint, int step, const uint8_t *
         double mean = latent_step_error(paint, cell->quantity, step);
         char *note = isnan(mean) ? memory_text("nothing hidden now")
                                  : memory_text("mean %.3f", mean);
-        panels_note(f->panels, cell->row, cell->column, note);
+        film_page_note(f->panels, cell->row, cell->column, note);
         free(note);
     }
-    return film_frame(f->film, panels_picture(f->panels, moment, progress), error);
+    return film_frame(f->film, film_page_picture(f->panels, moment, progress), error);
 }
 
 int latent_film_close(LatentFilm *f, FILE *list, Error *error) {
@@ -185,7 +186,7 @@ int latent_film_close(LatentFilm *f, FILE *list, Error *error) {
 void latent_film_abandon(LatentFilm *f) {
     if (!f)
         return;
-    panels_free(f->panels);
+    film_page_free(f->panels);
     film_abandon(f->film);
     free(f);
 }

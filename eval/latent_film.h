@@ -36,7 +36,7 @@ typedef struct LatentFilmSpec {
 
 typedef struct LatentFilm LatentFilm;
 
-/* Panels beside each other. */
+/* FilmPage beside each other. */
 int latent_film_columns(LatentFilmKind kind, int masks);
 /* Height and *width of a tile, for films of so many columns that are about 1,280 pixels wide at
  * most; `wished`: that high, 0: as said. */
@@ -45,7 +45,7 @@ int film_tile(int *width, int columns, MaskGrid grid, int wished);
 int latent_film_open(LatentFilm **film, const LatentFilmSpec *spec, Error *error);
 /* One picture: frame [tile_height][tile_width][3] of the video in time step `step` of the clip that
  * `paint` is of (its mask is changed), `last` the last frame that was shown (future; or NULL).
- * `moment` and `progress` as in eval/panels.h. */
+ * `moment` and `progress` as in eval/film_page.h. */
 int latent_film_add(LatentFilm *film, LatentPaint *paint, int step, const uint8_t *frame,
                     const uint8_t *last, const char *moment, double progress, Error *error);
 /* Finishes; see film_close. Frees always. */

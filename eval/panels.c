@@ -1,282 +1,96 @@
-/* Layout of panels: measured and drawn by the same walk from top to bottom. See eval/panels.h. */
+/* The panels. See eval/panels.h. */
 #include "eval/panels.h"
-#include "eval/axis.h"
-#include "eval/font.h"
-#include <math.h>
-#include <stdbool.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define MARGIN      20
-#define GAP         14 /* between tiles */
-#define TITLE_SIZE  19.0
-#define LABEL_SIZE  14.0
-#define NARROW      110 /* pixels: below that, labels are small */
-#define PITCH_LEAST 92  /* pixels: width of a column, though its tiles are narrower */
-#define SMALL_SIZE  12.0
-#define BAR_WIDTH   12
-#define BAR_ROOM    92 /* colour bar with its numbers */
-#define KEY_TEXT    18 /* from a key's colour to its name */
-#define LEAST_WIDTH 360
-#define TRACK       4 /* pixels: height of the bar that shows the progress */
+#define PANEL(source, group, title, unit, scale, flags, ...)                                       \
+    {                                                                                              \
+        PANEL_##source, group, title, unit, CHART_##scale, flags, {                                \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    }
+#define ENCODERS(measure)                                                                          \
+    {"context_" measure, "context"}, {"target_" measure, "target"}, {                              \
+        "predictor_" measure, "predictor"                                                          \
+    }
+enum { ZERO = PANEL_ZERO, SMOOTH = PANEL_SMOOTH, PAGE = PANEL_PAGE };
 
-typedef struct Panel {
-    char *label, *note;
-    Canvas *tile;
-    int x, y;
-} Panel;
-
-typedef struct Bar {
-    bool shown;
-    Colormap map;
-    double low, high;
-    char *unit;
-} Bar;
-
-struct Panels {
-    char *title, *subtitle, *caption;
-    int rows, columns, tile_height, tile_width;
-    int pitch; /* width of a column */
-    double label_size;
-    bool notes;
-    Panel panel[PANELS_ROWS][PANELS_COLUMNS];
-    Bar bar[PANELS_ROWS];
-    int key_count;
-    Color key_color[PANELS_KEYS];
-    char *key[PANELS_KEYS];
-    int width, height, track; /* y of the progress bar */
-    Canvas *still, *picture;  /* what stays; with what moves */
+static const Panel panels[] = {
+    PANEL(LOG, "loss", "Loss", "distance to the EMA target's features", AUTO, SMOOTH | PAGE,
+          {"loss", "loss"}),
+    PANEL(LOG, "loss", "Parts of the loss", NULL, AUTO, SMOOTH, {"loss-jepa", "prediction"},
+          {"loss_context", "context tokens"}, {"reg-loss", "regulariser before its weight"},
+          {"invariance", "invariance"}, {"sigreg", "SIGReg"}),
+    PANEL(LOG, "schedule", "Learning rate", NULL, LINEAR, ZERO | PAGE, {"lr", "learning rate"}),
+    PANEL(LOG, "schedule", "Weight decay", NULL, LINEAR, PAGE, {"wd", "weight decay"}),
+    PANEL(LOG, "schedule", "EMA momentum", "of the target encoder", LINEAR, PAGE,
+          {"momentum", "momentum"}),
+    PANEL(LOG, "gradient", "Gradient norm", "before the optimiser step", AUTO, SMOOTH | PAGE,
+          {"enc-grad-norm", "encoder"}, {"pred-grad-norm", "predictor"}),
+    PANEL(LOG, "collapse", "Feature spread", "standard deviation over a batch; 0 is collapse",
+          LINEAR, ZERO | PAGE, ENCODERS("std")),
+    PANEL(LOG, "collapse", "RankMe", "effective number of feature dimensions", LINEAR, ZERO | PAGE,
+          ENCODERS("rankme")),
+    PANEL(LOG, "collapse", "Prediction quality",
+          "1 is perfect, skill 0 is no better than a baseline", LINEAR, ZERO | PAGE,
+          {"cosine", "cosine similarity"}, {"skill", "skill"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "Feature spread",
+          "standard deviation over tokens; 0 is collapse", LINEAR, ZERO | PAGE, ENCODERS("std")),
+    PANEL(DIAGNOSTICS, "diagnostics", "Least spread", "of any dimension", AUTO, ZERO,
+          ENCODERS("std_least")),
+    PANEL(DIAGNOSTICS, "diagnostics", "RankMe", "effective number of feature dimensions", LINEAR,
+          ZERO | PAGE, ENCODERS("rankme")),
+    PANEL(DIAGNOSTICS, "diagnostics", "LiDAR",
+          "directions in which clips differ, whatever the mask", LINEAR, ZERO | PAGE,
+          {"lidar", "context"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "Alpha", "decay of the spectrum; near 1 is said to be best",
+          LINEAR, PAGE, {"context_alpha", "context"}, {"target_alpha", "target"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "SIGReg statistic", "distance from a Gaussian", AUTO, PAGE,
+          {"context_sigreg", "context"}, {"target_sigreg", "target"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "Predictor skill",
+          "over the best trivial predictor; 1 is perfect", LINEAR, ZERO | PAGE, {"skill", "skill"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "Prediction error", "mean absolute, of hidden tokens", LINEAR,
+          ZERO | PAGE, {"error", "predictor"}, {"error_mean", "mean token"},
+          {"error_nearest", "nearest token"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "Target drift", "from the context encoder", LINEAR,
+          ZERO | PAGE, {"drift_weights", "weights, relative"},
+          {"drift_cosine", "features, cosine"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "Nearest neighbours", "accuracy, each video held out in turn",
+          LINEAR, ZERO | PAGE, {"knn", "features"}, {"majority", "majority class"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "Rewinds", "branch of the run", LINEAR, ZERO | PAGE,
+          {"branch", "branch"}),
+    PANEL(LOG, "speed", "Speed", "clips per second", LINEAR, ZERO | SMOOTH | PAGE,
+          {"clips_per_second", "clips per second"}),
+    PANEL(LOG, "speed", "Time of a step", "milliseconds", LINEAR, ZERO | SMOOTH,
+          {"wall-time(ms)", "whole step"}, {"gpu-time(ms)", "arithmetic"}),
+    PANEL(LOG, "speed", "Waiting for clips", "milliseconds of a step", LINEAR, ZERO | SMOOTH,
+          {"wait(ms)", "waiting"}),
+    PANEL(LOG, "speed", "Decoding", "clips per second of one worker", LINEAR, ZERO | SMOOTH,
+          {"decode(clips/s)", "decoding"}),
+    PANEL(LOG, "speed", "Clips ahead", "micro-batches that wait in the ring", LINEAR, ZERO | SMOOTH,
+          {"ring", "ring"}),
+    PANEL(LOG, "tokens", "Tokens of a step", NULL, LINEAR, ZERO | SMOOTH,
+          {"context_tokens", "context"}, {"target_tokens", "target"}),
+    PANEL(LOG, "tokens", "Drawn again", "clips that could not be used, masks that were too large",
+          LINEAR, ZERO, {"replaced", "clips"}, {"mask_redraws", "masks"}),
 };
 
-static char *copy(const char *text) {
-    return text ? memory_text("%s", text) : NULL;
+const Panel *panels_all(size_t *count) {
+    *count = sizeof panels / sizeof *panels;
+    return panels;
 }
 
-Panels *panels_new(const char *title, const char *subtitle, const char *caption, int rows,
-                   int columns, int tile_height, int tile_width) {
-    JEPA_ASSERT(rows >= 1 && rows <= PANELS_ROWS && columns >= 1 && columns <= PANELS_COLUMNS);
-    Panels *p = memory_new(1, sizeof *p);
-    p->title = copy(title);
-    p->subtitle = copy(subtitle);
-    p->caption = copy(caption);
-    p->rows = rows;
-    p->columns = columns;
-    p->tile_height = tile_height;
-    p->tile_width = tile_width;
-    p->pitch = tile_width < PITCH_LEAST ? PITCH_LEAST : tile_width;
-    p->label_size = p->pitch < NARROW ? SMALL_SIZE : LABEL_SIZE;
-    return p;
+const char *panels_group(PanelSource source, const char *column) {
+    for (size_t p = 0; p < sizeof panels / sizeof *panels; p++)
+        for (int i = 0; i < PANEL_COLUMNS && panels[p].columns[i].column; i++)
+            if (panels[p].source == source && !strcmp(panels[p].columns[i].column, column))
+                return panels[p].group;
+    return "other";
 }
 
-void panels_free(Panels *p) {
-    if (!p)
-        return;
-    for (int r = 0; r < p->rows; r++) {
-        for (int c = 0; c < p->columns; c++) {
-            free(p->panel[r][c].label);
-            free(p->panel[r][c].note);
-            canvas_free(p->panel[r][c].tile);
-        }
-        free(p->bar[r].unit);
-    }
-    for (int k = 0; k < p->key_count; k++)
-        free(p->key[k]);
-    canvas_free(p->still);
-    canvas_free(p->picture);
-    free(p->title);
-    free(p->subtitle);
-    free(p->caption);
-    free(p);
-}
-
-static Panel *panel_of(Panels *p, int row, int column) {
-    JEPA_ASSERT(row >= 0 && row < p->rows && column >= 0 && column < p->columns);
-    return &p->panel[row][column];
-}
-
-void panels_label(Panels *p, int row, int column, const char *label) {
-    Panel *panel = panel_of(p, row, column);
-    free(panel->label);
-    panel->label = copy(label);
-}
-
-void panels_notes(Panels *p) {
-    p->notes = true;
-}
-
-void panels_bar(Panels *p, int row, Colormap map, double low, double high, const char *unit) {
-    free(p->bar[row].unit);
-    p->bar[row] = (Bar){true, map, low, high, copy(unit)};
-}
-
-void panels_key(Panels *p, Color color, const char *name) {
-    JEPA_ASSERT(p->key_count < PANELS_KEYS);
-    p->key_color[p->key_count] = color;
-    p->key[p->key_count++] = copy(name);
-}
-
-/* Wrapped text from `y` down, and the y below it; canvas NULL only measures. */
-static int draw_text(Canvas *canvas, int x, int y, const char *text, double size, bool bold,
-                     Color color, double width) {
-    char **lines;
-    if (!text || !*text)
-        return y;
-    size_t count = font_wrap(&lines, text, size, bold, width);
-    FontStyle style = {size, bold, color, FONT_LEFT, 0.0};
-    for (size_t i = 0; i < count; i++) {
-        if (canvas)
-            font_draw(canvas, x, y + font_capital(size) + 2, lines[i], &style);
-        y += (int)font_line(size);
-    }
-    font_lines_free(lines, count);
-    return y;
-}
-
-static void draw_bar(Canvas *canvas, const Bar *bar, int x, int y, int height) {
-    FontStyle style = {SMALL_SIZE, false, COLOR_FAINT, FONT_LEFT, 0.0};
-    int capital = (int)font_capital(SMALL_SIZE), length = bar->unit ? height - 20 : height;
-    double values[3] = {bar->high, (bar->low + bar->high) / 2, bar->low};
-    for (int i = 0; i < length; i++)
-        canvas_rectangle(canvas, x, y + i, BAR_WIDTH, 1,
-                         colormap_color(bar->map, 1.0 - (double)i / (length - 1)), 1);
-    canvas_frame(canvas, x, y, BAR_WIDTH, length, 1, COLOR_FRAME);
-    int places[3] = {y + capital, y + (length + capital) / 2, y + length};
-    for (int i = 0; i < 3; i++) {
-        char text[NUMBER_TEXT];
-        number_text(text, values[i], 3);
-        font_draw(canvas, x + BAR_WIDTH + 6, places[i], text, &style);
-    }
-    if (bar->unit) {
-        char *unit = font_elide(bar->unit, SMALL_SIZE, false, BAR_ROOM);
-        font_draw(canvas, x, y + height - 2, unit, &style);
-        free(unit);
-    }
-}
-
-static int draw_keys(Canvas *canvas, const Panels *p, int y) {
-    int x = MARGIN, line = (int)font_line(SMALL_SIZE);
-    FontStyle style = {SMALL_SIZE, false, COLOR_FAINT, FONT_LEFT, 0.0};
-    for (int k = 0; k < p->key_count; k++) {
-        char *name = font_elide(p->key[k], SMALL_SIZE, false, p->width - 2 * MARGIN - KEY_TEXT);
-        int wide = KEY_TEXT + (int)font_width(name, SMALL_SIZE, false);
-        if (x > MARGIN && x + wide > p->width - MARGIN) {
-            x = MARGIN;
-            y += line + 2;
-        }
-        if (canvas) {
-            canvas_rectangle(canvas, x, y + 1, 12, 12, p->key_color[k], 1);
-            canvas_frame(canvas, x, y + 1, 12, 12, 1, COLOR_FRAME);
-            font_draw(canvas, x + KEY_TEXT, y + 1 + font_capital(SMALL_SIZE) + 1, name, &style);
-        }
-        x += wide + 18;
-        free(name);
-    }
-    return p->key_count ? y + line + 4 : y;
-}
-
-/* Everything that stays; canvas NULL only measures. Returns the height. */
-static int walk(Canvas *canvas, Panels *p) {
-    double room = p->width - 2 * MARGIN;
-    int y = draw_text(canvas, MARGIN, MARGIN - 4, p->title, TITLE_SIZE, true, COLOR_INK, room);
-    y = draw_text(canvas, MARGIN, y + 1, p->subtitle, SMALL_SIZE, false, COLOR_FAINT, room);
-    y += 10;
-    for (int r = 0; r < p->rows; r++) {
-        int labels = y, top;
-        for (int c = 0; c < p->columns; c++) { /* the deepest label of the row */
-            int x = MARGIN + c * (p->pitch + GAP);
-            int below = draw_text(NULL, x, y, p->panel[r][c].label, p->label_size, true, COLOR_INK,
-                                  p->pitch);
-            labels = below > labels ? below : labels;
-        }
-        top = labels + 4;
-        for (int c = 0; c < p->columns; c++) {
-            Panel *panel = &p->panel[r][c];
-            panel->x = MARGIN + c * (p->pitch + GAP);
-            panel->y = top;
-            /* labels stand on the tiles */
-            int below = draw_text(NULL, 0, y, panel->label, p->label_size, true, COLOR_INK,
-                                  p->pitch);
-            draw_text(canvas, panel->x, y + labels - below, panel->label, p->label_size, true,
-                      COLOR_INK, p->pitch);
-        }
-        if (canvas && p->bar[r].shown)
-            draw_bar(canvas, &p->bar[r], MARGIN + p->columns * (p->pitch + GAP), top,
-                     p->tile_height);
-        y = top + p->tile_height + (p->notes ? 4 + (int)font_line(SMALL_SIZE) : 0) + 10;
-    }
-    p->track = y + 2;
-    y += TRACK + (int)font_line(SMALL_SIZE) + 12;
-    y = draw_keys(canvas, p, y);
-    y = draw_text(canvas, MARGIN, y + 2, p->caption, SMALL_SIZE, false, COLOR_FAINT,
-                  room < 900 ? room : 900);
-    return y + MARGIN - 6;
-}
-
-int panels_start(Panels *p, Error *error) {
-    bool bars = false;
-    for (int r = 0; r < p->rows; r++)
-        bars = bars || p->bar[r].shown;
-    p->width = 2 * MARGIN + p->columns * (p->pitch + GAP) - GAP + (bars ? GAP + BAR_ROOM : 0);
-    p->width = p->width < LEAST_WIDTH ? LEAST_WIDTH : p->width;
-    p->width += p->width % 2;
-    p->height = walk(NULL, p);
-    p->height += p->height % 2;
-    if (canvas_new(&p->still, p->width, p->height, COLOR_PAPER, error) ||
-        canvas_new(&p->picture, p->width, p->height, COLOR_PAPER, error))
-        return -1;
-    walk(p->still, p);
-    for (int r = 0; r < p->rows; r++)
-        for (int c = 0; c < p->columns; c++)
-            if (p->panel[r][c].label &&
-                canvas_new(&p->panel[r][c].tile, p->tile_width, p->tile_height, COLOR_VOID, error))
-                return -1;
-    return 0;
-}
-
-void panels_size(const Panels *p, int *width, int *height) {
-    *width = p->width;
-    *height = p->height;
-}
-
-Canvas *panels_tile(Panels *p, int row, int column) {
-    return panel_of(p, row, column)->tile;
-}
-
-void panels_note(Panels *p, int row, int column, const char *note) {
-    Panel *panel = panel_of(p, row, column);
-    free(panel->note);
-    panel->note = copy(note);
-}
-
-static void draw_progress(const Panels *p, const char *moment, double progress) {
-    FontStyle style = {SMALL_SIZE, false, COLOR_INK, FONT_LEFT, 0.0};
-    int length = p->width - 2 * MARGIN;
-    progress = progress < 0 ? 0 : progress > 1 ? 1 : progress;
-    canvas_rectangle(p->picture, MARGIN, p->track, length, TRACK, COLOR_GRID, 1);
-    canvas_rectangle(p->picture, MARGIN, p->track, (int)lround(length * progress), TRACK,
-                     COLOR_FAINT, 1);
-    char *text = font_elide(moment, SMALL_SIZE, false, length);
-    font_draw(p->picture, MARGIN, p->track + TRACK + 6 + font_capital(SMALL_SIZE), text, &style);
-    free(text);
-}
-
-const Canvas *panels_picture(Panels *p, const char *moment, double progress) {
-    memcpy(p->picture->rgb, p->still->rgb, (size_t)p->width * (size_t)p->height * 3);
-    FontStyle style = {SMALL_SIZE, false, COLOR_FAINT, FONT_LEFT, 0.0};
-    for (int r = 0; r < p->rows; r++)
-        for (int c = 0; c < p->columns; c++) {
-            const Panel *panel = &p->panel[r][c];
-            if (!panel->tile)
-                continue;
-            canvas_image(p->picture, panel->x, panel->y, panel->tile->rgb, p->tile_width,
-                         p->tile_height);
-            if (!panel->note || !p->notes)
-                continue;
-            char *note = font_elide(panel->note, SMALL_SIZE, false, p->pitch);
-            font_draw(p->picture, panel->x,
-                      panel->y + p->tile_height + 5 + font_capital(SMALL_SIZE), note, &style);
-            free(note);
-        }
-    draw_progress(p, moment, progress);
-    return p->picture;
+bool panels_is_key(const char *column) {
+    static const char *const keys[] = {"step", "epoch", "itr", "branch", "clips", "rows"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (!strcmp(keys[i], column))
+            return true;
+    return false;
 }

@@ -1,51 +1,41 @@
-/* A picture of a film: panels in rows and columns, of which only the tiles change from one picture
- * to the next.
- *
- *     title
- *     subtitle
- *     label          label            label
- *     [tile]         [tile]           [tile]     | colour bar of the row
- *     note           note             note
- *     ===============-----------------------------   progress
- *     moment
- *     key   key
- *     caption
- * Sizes follow from the tiles; both sides are even. All texts but the moment and the notes are
- * drawn once. */
+/* Which columns of a run's logs are drawn, and how: for curves.png, the report and TensorBoard. */
 #ifndef JEPA_EVAL_PANELS_H
 #define JEPA_EVAL_PANELS_H
 
-#include "base/error.h"
-#include "eval/canvas.h"
-#include "eval/colormap.h"
+#include "eval/chart.h"
 
-#define PANELS_ROWS    8
-#define PANELS_COLUMNS 8
-#define PANELS_KEYS    4
+#define PANEL_COLUMNS 5
 
-typedef struct Panels Panels;
+/* Where columns come from. Both have a column "step". */
+typedef enum PanelSource {
+    PANEL_LOG,         /* log.csv, a row a step */
+    PANEL_DIAGNOSTICS, /* diagnostics.csv, a row for each time the model was diagnosed */
+    PANEL_SOURCES
+} PanelSource;
 
-/* rows x columns tiles of tile_height x tile_width pixels. Texts are copied; subtitle and caption
- * may be NULL. Free with panels_free. */
-Panels *panels_new(const char *title, const char *subtitle, const char *caption, int rows,
-                   int columns, int tile_height, int tile_width);
-void panels_free(Panels *panels);
+enum {
+    PANEL_ZERO = 1,   /* a linear axis reaches 0 */
+    PANEL_SMOOTH = 2, /* noisy from step to step: a running mean is drawn over it */
+    PANEL_PAGE = 4    /* the source's page of charts has it (curves.png) */
+};
 
-/* Before panels_start: what stands above a tile. A panel without a label stays empty. */
-void panels_label(Panels *panels, int row, int column, const char *label);
-void panels_notes(Panels *panels); /* notes will stand under tiles: leaves room */
-void panels_bar(Panels *panels, int row, Colormap map, double low, double high, const char *unit);
-void panels_key(Panels *panels, Color color, const char *name);
+typedef struct Panel {
+    PanelSource source;
+    const char *group; /* heading; also the first part of TensorBoard's tags */
+    const char *title, *unit;
+    ChartScale scale;
+    int flags; /* those above */
+    struct {
+        const char *column, *name; /* of the log; in the legend */
+    } columns[PANEL_COLUMNS];      /* up to the first without a name */
+} Panel;
 
-/* Lays out and draws what stays. Errors: larger than a picture can be. */
-int panels_start(Panels *panels, Error *error);
-/* The tile of a panel, to be painted before each picture. */
-Canvas *panels_tile(Panels *panels, int row, int column);
-void panels_note(Panels *panels, int row, int column, const char *note); /* of the next picture */
-/* The picture, with the tiles as they are now: belongs to the panels, valid until the next call.
- * `moment` stands under the bar that shows `progress`, 0 to 1. */
-const Canvas *panels_picture(Panels *panels, const char *moment, double progress);
-/* The picture's size, after panels_start. */
-void panels_size(const Panels *panels, int *width, int *height);
+/* All panels in the order they are drawn, groups together. */
+const Panel *panels_all(size_t *count);
+
+/* The group of a column of this source; "other" for one that no panel has. */
+const char *panels_group(PanelSource source, const char *column);
+/* Is it a column that counts or names rows ("epoch", "branch") and is never drawn? */
+bool panels_is_key(const char *column);
 
 #endif

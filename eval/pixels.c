@@ -32,11 +32,13 @@ int pixels_extract(Features *features, const VideoIndex *index, const ClipSpec *
                            .spec = small,
                            .source = {&clips, pixels_draw},
                            .jobs = (uint64_t)(videos * of_video),
+                           .together = views->views,
                            .batch = BATCH,
                            .ring = RING,
                            .threads = threads,
                            .timeout = views->timeout,
-                           .cache = views->cache};
+                           .cache = views->cache,
+                           .hardware = views->hardware};
     Loader *loader;
     memset(features, 0, sizeof *features);
     if (loader_open(&loader, &config, error))

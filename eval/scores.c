@@ -113,19 +113,26 @@ void score_each(double *each, const Targets *t, const float *outputs, const doub
             outputs + k, t->values + k, t->count, t->outputs, weight);
 }
 
-double score(const Targets *t, const float *outputs, const double *weight) {
-    if (t->task == TASK_CLASSES)
-        return accuracy(t, outputs, weight);
-    double *each = memory_new((size_t)t->outputs, sizeof *each), sum = 0;
+/* Of those that are known. */
+static double mean_of(const double *each, int count) {
+    double sum = 0;
     int known = 0;
-    score_each(each, t, outputs, weight);
-    for (int k = 0; k < t->outputs; k++)
+    for (int k = 0; k < count; k++)
         if (!isnan(each[k])) {
             sum += each[k];
             known++;
         }
-    free(each);
     return known ? sum / known : NAN;
+}
+
+double score(const Targets *t, const float *outputs, const double *weight) {
+    if (t->task == TASK_CLASSES)
+        return accuracy(t, outputs, weight);
+    double *each = memory_new((size_t)t->outputs, sizeof *each);
+    score_each(each, t, outputs, weight);
+    double mean = mean_of(each, t->outputs);
+    free(each);
+    return mean;
 }
 
 /* ---- intervals ---- */
@@ -155,34 +162,47 @@ static double percentile(const double *sorted, int n, double share) {
     return sorted[below] + (at - below) * (sorted[above] - sorted[below]);
 }
 
-void bootstrap_interval(double *low, double *high, const Targets *t, const float *outputs,
-                        const int64_t *group, uint64_t seed) {
-    size_t n = (size_t)t->count;
+/* Percentiles of the numbers among values[n · stride]. */
+static void interval_of(double *low, double *high, const double *values, int n, int stride) {
+    double *sorted = memory_new((size_t)n, sizeof *sorted);
+    int known = 0;
+    for (int i = 0; i < n; i++)
+        if (!isnan(values[(size_t)i * (size_t)stride]))
+            sorted[known++] = values[(size_t)i * (size_t)stride];
+    *low = *high = NAN;
+    if (known) {
+        qsort(sorted, (size_t)known, sizeof *sorted, ascending);
+        *low = percentile(sorted, known, 0.025);
+        *high = percentile(sorted, known, 0.975);
+    }
+    free(sorted);
+}
+
+void bootstrap_intervals(double *low, double *high, const Targets *t, const float *outputs,
+                         const int64_t *group, uint64_t seed) {
+    size_t n = (size_t)t->count, columns = (size_t)t->outputs + 1;
     int64_t *number = memory_new(n + 1, sizeof *number); /* of a group, those that occur counted */
     double *times = memory_new(n + 1, sizeof *times), *weight = memory_new(n + 1, sizeof *weight);
-    double *scores = memory_new(BOOTSTRAP_DRAWS, sizeof *scores);
+    double *scores = memory_new(BOOTSTRAP_DRAWS * columns, sizeof *scores);
     int64_t groups = 0;
-    int known = 0;
     for (size_t i = 0; i < n; i++)
         number[group[i]] = 1;
     for (size_t i = 0; i < n; i++)
         number[i] = number[i] ? groups++ : 0;
-    for (int draw = 0; draw < BOOTSTRAP_DRAWS && groups > 0; draw++) {
-        Random random = random_at(seed, RANDOM_BOOTSTRAP, (uint64_t)draw, 0);
+    for (size_t draw = 0; draw < BOOTSTRAP_DRAWS; draw++) {
+        Random random = random_at(seed, RANDOM_BOOTSTRAP, draw, 0);
+        double *each = scores + draw * columns;
         memset(times, 0, n * sizeof *times);
         for (int64_t g = 0; g < groups; g++)
             times[random_below(&random, (uint64_t)groups)]++;
         for (size_t i = 0; i < n; i++)
             weight[i] = times[number[group[i]]];
-        scores[known] = score(t, outputs, weight);
-        known += !isnan(scores[known]);
+        score_each(each, t, outputs, weight);
+        each[t->outputs] = t->task == TASK_CLASSES ? accuracy(t, outputs, weight)
+                                                   : mean_of(each, t->outputs);
     }
-    *low = *high = NAN;
-    if (known) {
-        qsort(scores, (size_t)known, sizeof *scores, ascending);
-        *low = percentile(scores, known, 0.025);
-        *high = percentile(scores, known, 0.975);
-    }
+    for (size_t k = 0; k < columns; k++)
+        interval_of(&low[k], &high[k], scores + k, BOOTSTRAP_DRAWS, (int)columns);
     free(number);
     free(times);
     free(weight);

@@ -32,10 +32,10 @@ double average_precision(const float *output, const float *truth, int64_t n, int
 void wilson_interval(double *low, double *high, int64_t correct, int64_t n);
 
 #define BOOTSTRAP_DRAWS 1000
-/* 95% interval of score(): percentiles 2.5 and 97.5 over BOOTSTRAP_DRAWS draws of as many groups,
- * with replacement; group[n] any numbers 0..n-1. A pure function of its inputs and the seed. NaN
- * where the score is. */
-void bootstrap_interval(double *low, double *high, const Targets *targets, const float *outputs,
-                        const int64_t *group, uint64_t seed);
+/* 95% intervals of score_each() and, last, of score(): low, high [K + 1]. Percentiles 2.5 and 97.5
+ * over BOOTSTRAP_DRAWS draws of as many groups, with replacement; group[n] any numbers 0..n-1. A
+ * pure function of its inputs and the seed. NaN where the score is. */
+void bootstrap_intervals(double *low, double *high, const Targets *targets, const float *outputs,
+                         const int64_t *group, uint64_t seed);
 
 #endif

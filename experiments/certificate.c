@@ -1,8 +1,8 @@
 /* Parity certificates. See experiments/certificate.h. */
 #include "experiments/certificate.h"
 #include "base/file.h"
+#include "experiments/json.h"
 #include "kernels/cpu/gemm.h"
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,28 +31,15 @@ void certificate_free(Certificate *c) {
     free(c);
 }
 
-/* JSON takes UTF-8 only; a name that is none loses its odd bytes. */
-static json_t *text_of(const char *value) {
-    json_t *text = json_string(value);
-    if (text)
-        return text;
-    char *plain = memory_text("%s", value);
-    for (char *at = plain; *at; at++)
-        *at = (unsigned char)*at < 128 ? *at : '?';
-    text = json_string(plain);
-    free(plain);
-    return text;
-}
-
 void certificate_text(Certificate *c, const char *key, const char *value) {
-    json_object_set_new(c->how, key, text_of(value));
+    json_object_set_new(c->how, key, json_text(value));
 }
 
 void certificate_hash(Certificate *c, const char *name, const Hash *hash) {
     char hex[HASH_TEXT];
     hash_text(hex, hash);
     json_array_append_new(c->files,
-                          json_pack("{s:o, s:s}", "name", text_of(name), "blake2b_256", hex));
+                          json_pack("{s:o, s:s}", "name", json_text(name), "blake2b_256", hex));
 }
 
 int certificate_file(Certificate *c, const char *path, Error *error) {

@@ -5,16 +5,16 @@
 #include "experiments/options.h"
 #include "jepa/run.h"
 #include "kernels/device.h"
+#include "video/census.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define KINDS_MOST 1024 /* told apart */
-#define SHOWN_MOST 8    /* kinds in a line */
-#define GOP_LONG   60   /* frames from keyframe to keyframe from which transcoding pays */
-#define LABEL      17   /* columns before a line's value */
+#define SHOWN_MOST 8  /* kinds in a line */
+#define GOP_LONG   60 /* frames from keyframe to keyframe from which transcoding pays */
+#define LABEL      17 /* columns before a line's value */
 
 typedef struct InspectArguments {
     const char *recipe, *check;
@@ -24,56 +24,17 @@ typedef struct InspectArguments {
     bool tensors, whole_recipe; /* of a checkpoint */
 } InspectArguments;
 
-/* How often each text comes. */
-typedef struct Tally {
-    char **texts;
-    size_t *counts, kinds;
-    size_t beyond; /* of more kinds than are told apart */
-} Tally;
-
-static void tally_add(Tally *t, const char *text) {
-    size_t i = 0;
-    while (i < t->kinds && strcmp(t->texts[i], text))
-        i++;
-    if (i == KINDS_MOST) {
-        t->beyond++;
-        return;
-    }
-    if (i == t->kinds) {
-        t->texts = memory_grow(t->texts, t->kinds + 1, sizeof *t->texts);
-        t->counts = memory_grow(t->counts, t->kinds + 1, sizeof *t->counts);
-        t->texts[t->kinds] = memory_text("%s", text);
-        t->counts[t->kinds++] = 0;
-    }
-    t->counts[i]++;
-}
-
-/* The most frequent first; then frees it. */
-static void tally_print(Tally *t, const char *label) {
+static void print_tally(const Tally *t, const char *label) {
     printf("%-*s", LABEL, label);
     size_t left = t->beyond;
-    for (size_t shown = 0; shown < t->kinds; shown++) {
-        size_t best = 0;
-        for (size_t i = 1; i < t->kinds; i++)
-            best = t->counts[i] > t->counts[best] ? i : best;
-        if (shown < SHOWN_MOST)
-            printf("%s%s %zu", shown ? ", " : "", t->texts[best], t->counts[best]);
+    for (size_t i = 0; i < t->kinds; i++)
+        if (i < SHOWN_MOST)
+            printf("%s%s %zu", i ? ", " : "", t->texts[i], t->counts[i]);
         else
-            left += t->counts[best];
-        t->counts[best] = 0;
-    }
+            left += t->counts[i];
     if (left)
         printf(", %zu others", left);
     printf("%s\n", t->kinds ? "" : "none");
-    for (size_t i = 0; i < t->kinds; i++)
-        free(t->texts[i]);
-    free(t->texts);
-    free(t->counts);
-}
-
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
 }
 
 static void print_duration(double seconds) {
@@ -85,111 +46,35 @@ static void print_duration(double seconds) {
         printf("%.1f h", seconds / 3600);
 }
 
-static void print_lengths(double *seconds, double *frames, size_t count) {
-    if (!count)
-        return;
-    double all = 0;
-    for (size_t i = 0; i < count; i++)
-        all += seconds[i];
-    qsort(seconds, count, sizeof *seconds, ascending);
-    qsort(frames, count, sizeof *frames, ascending);
+static void print_kinds(const VideoCensus *c) {
+    size_t last = c->usable - 1, middle = c->usable / 2, long_gops = 0;
     printf("%-*s", LABEL, "length");
-    print_duration(all);
+    print_duration(c->duration);
     printf(" in all; shortest ");
-    print_duration(seconds[0]);
+    print_duration(c->seconds[0]);
     printf(", median ");
-    print_duration(seconds[count / 2]);
+    print_duration(c->seconds[middle]);
     printf(", longest ");
-    print_duration(seconds[count - 1]);
-    printf("\n%-*s%.0f to %.0f, median %.0f\n", LABEL, "frames", frames[0], frames[count - 1],
-           frames[count / 2]);
-}
-
-static const char *colour_text(const VideoFile *f) {
-    /* ITU-T H.273 */
-    bool hdr = video_file_is_hdr(f);
-    const char *matrix = f->colour[0] == 1                         ? "BT.709"
-                         : f->colour[0] == 5 || f->colour[0] == 6  ? "BT.601"
-                         : f->colour[0] == 9 || f->colour[0] == 10 ? "BT.2020"
-                         : f->colour[0] == 0                       ? "RGB"
-                         : f->colour[0] == 2                       ? "unspecified"
-                                                                   : "other";
-    static _Thread_local char text[64];
-    snprintf(text, sizeof text, "%s%s%s", matrix, f->colour[1] == 2 ? " full range" : "",
-             hdr ? " HDR" : "");
-    return text;
-}
-
-/* Do frames lie further apart or closer than rounding to the time base explains? */
-static bool is_uneven(const VideoFile *f) {
-    int64_t least = INT64_MAX, most = 0;
-    for (int64_t i = 1; f->timed && f->pts && i < f->frames; i++) {
-        int64_t gap = (int64_t)((uint64_t)f->pts[i] - (uint64_t)f->pts[i - 1]);
-        least = gap < least ? gap : least;
-        most = gap > most ? gap : most;
-    }
-    return most > least && most - least > 1;
-}
-
-static void print_kinds(const VideoIndex *index) {
-    Tally sizes = {0}, codecs = {0}, containers = {0}, formats = {0}, colours = {0}, rates = {0};
-    size_t rotated = 0, variable = 0, untimed = 0, with_audio = 0, long_gops = 0;
-    double *gaps = memory_new(index->usable, sizeof *gaps);
-    double *seconds = memory_new(index->usable, sizeof *seconds);
-    double *frames = memory_new(index->usable, sizeof *frames);
-    for (size_t u = 0; u < index->usable; u++) {
-        VideoFile f = video_index_file(index, index->usable_files[u]);
-        char size[64], rate[32];
-        snprintf(size, sizeof size, "%dx%d", video_file_width(&f), video_file_height(&f));
-        snprintf(rate, sizeof rate, "%.4g", f.fps);
-        tally_add(&sizes, size);
-        tally_add(&rates, rate);
-        tally_add(&codecs, f.codec);
-        tally_add(&containers, f.container);
-        tally_add(&formats, f.format);
-        tally_add(&colours, colour_text(&f));
-        rotated += f.rotation != 0;
-        variable += is_uneven(&f);
-        untimed += !f.timed && f.frames > 1;
-        with_audio += f.streams[1] > 0;
-        gaps[u] = (double)f.frames / (double)(f.key_count ? f.key_count : 1);
-        long_gops += gaps[u] > GOP_LONG;
-        seconds[u] = f.duration;
-        frames[u] = (double)f.frames;
-    }
-    print_lengths(seconds, frames, index->usable);
-    tally_print(&sizes, "sizes");
-    tally_print(&rates, "frames a second");
-    tally_print(&codecs, "codecs");
-    tally_print(&containers, "containers");
-    tally_print(&formats, "pixel formats");
-    tally_print(&colours, "colours");
-    qsort(gaps, index->usable, sizeof *gaps, ascending);
+    print_duration(c->seconds[last]);
+    printf("\n%-*s%.0f to %.0f, median %.0f\n", LABEL, "frames", c->frames[0], c->frames[last],
+           c->frames[middle]);
+    print_tally(&c->sizes, "sizes");
+    print_tally(&c->rates, "frames a second");
+    print_tally(&c->codecs, "codecs");
+    print_tally(&c->containers, "containers");
+    print_tally(&c->formats, "pixel formats");
+    print_tally(&c->colours, "colours");
     printf(
         "%-*s%zu rotated, %zu with uneven time stamps, %zu without usable ones, %zu with sound\n",
-        LABEL, "of these", rotated, variable, untimed, with_audio);
+        LABEL, "of these", c->rotated, c->uneven, c->untimed, c->with_audio);
     printf("%-*severy %.0f frames (median), at most every %.0f\n", LABEL, "keyframes",
-           gaps[index->usable / 2], gaps[index->usable - 1]);
+           c->gaps[middle], c->gaps[last]);
+    for (size_t i = 0; i < c->usable; i++)
+        long_gops += c->gaps[i] > GOP_LONG;
     if (long_gops)
         printf("%-*s%zu videos have more than %d frames from keyframe to keyframe: clips of them "
                "are slow to reach (jepa transcode --gop 16)\n",
                LABEL, "", long_gops, GOP_LONG);
-    free(gaps);
-    free(seconds);
-    free(frames);
-}
-
-static void print_classes(const VideoIndex *index) {
-    if (!index->classes)
-        return;
-    Tally classes = {0};
-    for (size_t u = 0; u < index->usable; u++) {
-        int label = video_index_label(index, index->usable_files[u]);
-        if (label >= 0)
-            tally_add(&classes, index->class_names[label]);
-    }
-    printf("%-*s%d\n", LABEL, "classes", index->classes);
-    tally_print(&classes, "");
 }
 
 /* A name without what a terminal would obey. */
@@ -285,11 +170,17 @@ static int inspect(const InspectArguments *a, const TextList *sources, Error *er
         printf("%-*s%zu in %d source%s, %zu usable, %zu unusable   (%.1f s)\n", LABEL, "videos",
                index.count, index.sources_count, index.sources_count > 1 ? "s" : "", index.usable,
                index.count - index.usable, time_now() - started);
-        print_classes(&index);
+        VideoCensus census;
+        video_census(&census, &index);
+        if (index.classes) {
+            printf("%-*s%d\n", LABEL, "classes", index.classes);
+            print_tally(&census.classes, "");
+        }
         if (index.usable) {
-            print_kinds(&index);
+            print_kinds(&census);
             result = print_clips(&index, &recipe, error);
         }
+        video_census_free(&census);
         print_unusable(&index, a->shown);
         video_index_free(&index);
     }

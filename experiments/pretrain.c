@@ -4,6 +4,7 @@
 #include "eval/curves.h"
 #include "eval/diagnostics.h"
 #include "eval/measures.h"
+#include "eval/tensorboard.h"
 #include "experiments/commands.h"
 #include "experiments/health.h"
 #include "experiments/options.h"
@@ -26,11 +27,30 @@ typedef struct PretrainArguments {
     int64_t threads, workers;
 } PretrainArguments;
 
+/* What the trainer's hooks work on. */
+typedef struct Hooks {
+    Tensorboard *board; /* NULL: no event files are asked for, or they cannot be written */
+} Hooks;
+
 static TrainDecision observe(void *context, StepReport *report) {
     (void)context;
     if (report->measure)
         measure_model(&report->measures, report->model);
     return TRAIN_CONTINUE;
+}
+
+/* New rows of the logs as events. A failure ends these, not the run. */
+static void note_logged(void *context) {
+    Hooks *hooks = context;
+    Error error = {0};
+    if (!hooks->board || !tensorboard_update(hooks->board, &error))
+        return;
+    log_warn(
+        "no more event files for TensorBoard: %s (jepa report RUN --tensorboard DIR makes them "
+        "from the log)",
+        error.text);
+    tensorboard_close(hooks->board);
+    hooks->board = NULL;
 }
 
 /* A checkpoint's recipe into `recipe`. */
@@ -260,6 +280,7 @@ static int pretrain(const PretrainArguments *a, int *signal, Exchange *x, Error 
     Run run = {.lock = -1};
     Device *device = NULL;
     TrainerResult result = {0};
+    Hooks hooks = {NULL};
     int status = agree_on_recipe(&recipe, a, x, error);
     if (!status) {
         int threads = (int)a->threads;
@@ -291,18 +312,28 @@ static int pretrain(const PretrainArguments *a, int *signal, Exchange *x, Error 
         status = open_run(&run, a, &recipe, device, x, error);
     if (!status) {
         Diagnostics *diagnostics = NULL;
-        TrainerConfig config = {
-            .recipe = &recipe,
-            .run = &run,
-            .device = device,
-            .loader_threads = (int)a->workers,
-            .exchange = x,
-            .hooks = {.observe = observe, .diagnostics = diagnostics_hooks(&diagnostics)}};
+        TrainerConfig config = {.recipe = &recipe,
+                                .run = &run,
+                                .device = device,
+                                .loader_threads = (int)a->workers,
+                                .exchange = x,
+                                .hooks = {.context = &hooks,
+                                          .observe = observe,
+                                          .logged = note_logged,
+                                          .diagnostics = diagnostics_hooks(&diagnostics)}};
         size_t quarantined = run.index.count - run.index.usable;
         if (quarantined && !x->rank)
             log_warn("%zu of %zu videos cannot be used: see %s/quarantine.csv", quarantined,
                      run.index.count, a->out);
-        status = trainer_run(&result, &config, error);
+        if (recipe.logging.tensorboard && run.log) {
+            char *folder = path_join(run.folder, "tensorboard");
+            status = tensorboard_open(&hooks.board, run.folder, folder, false, error);
+            free(folder);
+            note_logged(&hooks); /* what is there of steps that are done again now */
+        }
+        if (!status)
+            status = trainer_run(&result, &config, error);
+        note_logged(&hooks); /* what came after the last row */
         if (!status && !x->rank)
             status = summarise(a->out, &recipe, &result, quarantined, run.index.count, error);
         if (!status && *result.sentry)
@@ -313,6 +344,7 @@ static int pretrain(const PretrainArguments *a, int *signal, Exchange *x, Error 
                 "way",
                 result.steps, result.sentry);
     }
+    tensorboard_close(hooks.board);
     if (run.folder)
         run_close(&run);
     device_close(device);

@@ -69,6 +69,7 @@ typedef struct ProbeResult {
     const char *selected_on;      /* what the setting was chosen on; static */
     double score, low, high;      /* and its 95% interval */
     double *each;                 /* [K] by class, label or number; NaN where there is none */
+    double *each_low, *each_high; /* [K] and their intervals */
     float *outputs;               /* [n][K] for the test videos */
 } ProbeResult;
 

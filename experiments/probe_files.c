@@ -11,13 +11,15 @@
 #include "base/words.h"
 #include "eval/confusion.h"
 #include "eval/png.h"
+#include "experiments/json.h"
 #include "experiments/probe.h"
-#include "experiments/probe_json.h"
 #include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define JSON_CLASSES_MAX 512 /* whose confusion matrix is in results.json as well */
 
 /* ---- CSV ---- */
 
@@ -106,26 +108,20 @@ static int write_each(const ProbeStudy *s, Error *error) {
     static const char *const names[] = {"by_class.csv", "by_label.csv", "by_value.csv"};
     static const char *const headers[] = {
         "probe,features,class,accuracy,low95,high95,test_videos,selected_on",
-        "probe,features,label,AP,test_videos_with_it,selected_on",
-        "probe,features,value,R2,test_videos,selected_on"};
+        "probe,features,label,AP,low95,high95,test_videos_with_it,selected_on",
+        "probe,features,value,R2,low95,high95,test_videos,selected_on"};
     Csv csv;
     csv_open(&csv, headers[t->task]);
     for (int i = 0; i < s->result_count; i++)
         for (int o = 0; o < t->outputs; o++) {
             const ProbeResult *r = &s->results[i];
-            int64_t count = count_of(t, o);
             csv_text(&csv, r->probe);
             csv_text(&csv, r->features);
             csv_text(&csv, t->names[o]);
             csv_number(&csv, r->each[o]);
-            if (t->task == TASK_CLASSES) {
-                double low = NAN, high = NAN;
-                if (count)
-                    wilson_interval(&low, &high, llround(r->each[o] * (double)count), count);
-                csv_number(&csv, low);
-                csv_number(&csv, high);
-            }
-            csv_number(&csv, (double)count);
+            csv_number(&csv, r->each_low[o]);
+            csv_number(&csv, r->each_high[o]);
+            csv_number(&csv, (double)count_of(t, o));
             csv_text(&csv, r->selected_on);
             csv_end_line(&csv);
         }
@@ -277,9 +273,11 @@ static json_t *result_json(const ProbeStudy *s, const ProbeResult *r) {
     const Targets *t = &s->test.targets;
     json_t *each = json_array();
     for (int o = 0; o < t->outputs; o++)
-        json_array_append_new(each, json_pack("{s:o, s:o, s:I}", "name", json_text(t->names[o]),
-                                              "score", json_number(r->each[o]), "test_videos",
-                                              (json_int_t)count_of(t, o)));
+        json_array_append_new(
+            each,
+            json_pack("{s:o, s:o, s:o, s:o, s:I}", "name", json_text(t->names[o]), "score",
+                      json_number(r->each[o]), "low95", json_number(r->each_low[o]), "high95",
+                      json_number(r->each_high[o]), "test_videos", (json_int_t)count_of(t, o)));
     json_t *json = json_pack(
         "{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:s, s:s, s:b, s:o}", "probe", r->probe,
         "features", r->features, "metric", probe_metric(t->task), "score", json_number(r->score),
@@ -287,7 +285,7 @@ static json_t *result_json(const ProbeStudy *s, const ProbeResult *r) {
         json_number(correct_of(s, r)), "test_videos", (json_int_t)t->count, "setting", r->setting,
         "selected_on", r->selected_on, "selected_on_test", !strcmp(r->selected_on, SELECTED_TEST),
         "each", each);
-    if (t->task == TASK_CLASSES && t->outputs <= CONFUSION_CLASSES_MAX) {
+    if (t->task == TASK_CLASSES && t->outputs <= JSON_CLASSES_MAX) {
         int64_t *counts = confusion_of(s, r);
         json_t *rows = json_array();
         for (int i = 0; i < t->outputs; i++) {

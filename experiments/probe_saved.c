@@ -2,7 +2,7 @@
 #include "experiments/probe_saved.h"
 #include "base/file.h"
 #include "eval/linear_weights.h"
-#include "experiments/probe_json.h"
+#include "experiments/json.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>

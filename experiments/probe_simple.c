@@ -10,22 +10,50 @@
 
 /* ---- results ---- */
 
+/* Test videos of a class. */
+static int64_t count_class(const Targets *t, int class) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < t->count; i++)
+        count += t->classes[i] == class;
+    return count;
+}
+
+/* Wilson's for classes, else the bootstrap's over groups. */
+static void add_intervals(ProbeResult *r, const ProbeStudy *s) {
+    const Targets *t = &s->test.targets;
+    if (t->task != TASK_CLASSES) {
+        bootstrap_intervals(r->each_low, r->each_high, t, r->outputs, s->test.group,
+                            (uint64_t)s->a->seed);
+        r->low = r->each_low[t->outputs];
+        r->high = r->each_high[t->outputs];
+        return;
+    }
+    wilson_interval(&r->low, &r->high, llround(r->score * (double)t->count), t->count);
+    for (int k = 0; k < t->outputs; k++) {
+        int64_t count = count_class(t, k);
+        r->each_low[k] = r->each_high[k] = NAN;
+        if (count)
+            wilson_interval(&r->each_low[k], &r->each_high[k], llround(r->each[k] * (double)count),
+                            count);
+    }
+}
+
 ProbeResult *probe_add(ProbeStudy *s, const char *probe, const char *features,
                        const char *selected_on, float *outputs) {
     s->results = memory_grow(s->results, (size_t)s->result_count + 1, sizeof *s->results);
     ProbeResult *r = &s->results[s->result_count++];
     const Targets *t = &s->test.targets;
+    size_t size = (size_t)t->outputs + 1;
     *r = (ProbeResult){.probe = probe,
                        .features = features,
                        .selected_on = selected_on,
                        .outputs = outputs,
                        .score = score(t, outputs, NULL),
-                       .each = memory_new((size_t)t->outputs, sizeof(double))};
+                       .each = memory_new(size, sizeof(double)),
+                       .each_low = memory_new(size, sizeof(double)),
+                       .each_high = memory_new(size, sizeof(double))};
     score_each(r->each, t, outputs, NULL);
-    if (t->task == TASK_CLASSES)
-        wilson_interval(&r->low, &r->high, llround(r->score * (double)t->count), t->count);
-    else
-        bootstrap_interval(&r->low, &r->high, t, outputs, s->test.group, (uint64_t)s->a->seed);
+    add_intervals(r, s);
     return r;
 }
 

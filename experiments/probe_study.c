@@ -136,6 +136,8 @@ static void side_free(ProbeSide *side) {
 void probe_study_close(ProbeStudy *s) {
     for (int i = 0; i < s->result_count; i++) {
         free(s->results[i].each);
+        free(s->results[i].each_low);
+        free(s->results[i].each_high);
         free(s->results[i].outputs);
     }
     free(s->results);

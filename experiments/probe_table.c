@@ -53,17 +53,21 @@ static void score_text(char text[16], double value, Task task) {
         snprintf(text, 16, "%5.1f", 100 * value);
 }
 
-static void result_text(char text[64], const ProbeResult *r, Task task) {
+/* "41.2 % [30.1, 52.9]" */
+static void interval_text(char text[64], double score, double low_end, double high_end, Task task) {
     char value[16], low[16], high[16];
-    text[0] = 0;
-    if (!r)
-        return;
-    score_text(value, r->score, task);
-    score_text(low, r->low, task);
-    score_text(high, r->high, task);
+    score_text(value, score, task);
+    score_text(low, low_end, task);
+    score_text(high, high_end, task);
     /* inside the brackets one column less: few are 100 % */
     snprintf(text, 64, "%s %s[%s, %s]", value, task == TASK_VALUES ? " " : "% ",
              low + (low[0] == ' '), high + (high[0] == ' '));
+}
+
+static void result_text(char text[64], const ProbeResult *r, Task task) {
+    text[0] = 0;
+    if (r)
+        interval_text(text, r->score, r->low, r->high, task);
 }
 
 static void print_table(const ProbeStudy *s) {
@@ -119,8 +123,11 @@ static void print_each(const ProbeStudy *s) {
             char label[LABEL];
             for (int k = 0; k < count; k++) {
                 const ProbeResult *r = find(s, probes[k], probe_source_names[SOURCE_ENCODER]);
-                score_text(cells[k], r ? r->each[o] : NAN, t->task);
-                strcat(cells[k], t->task == TASK_LABELS ? " %" : "");
+                cells[k][0] = 0;
+                if (r && isnan(r->each[o]))
+                    snprintf(cells[k], sizeof cells[k], "%5s", "-");
+                else if (r)
+                    interval_text(cells[k], r->each[o], r->each_low[o], r->each_high[o], t->task);
             }
             snprintf(label, sizeof label, "  %s", t->names[o]);
             print_line(label, cells, count);

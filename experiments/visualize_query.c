@@ -2,8 +2,8 @@
  * and time, of the encoder that sees the whole clip. */
 #include "base/file.h"
 #include "eval/axis.h"
+#include "eval/film_page.h"
 #include "eval/latent_film.h"
-#include "eval/panels.h"
 #include "eval/png.h"
 #include "eval/sheet.h"
 #include "eval/token_paint.h"
@@ -346,42 +346,42 @@ static int place_cells(Cell *cells, const Query *q) {
     return count;
 }
 
-static Panels *make_panels(const Query *q, const Cell *cells, int count, Error *error) {
+static FilmPage *make_panels(const Query *q, const Cell *cells, int count, Error *error) {
     char *what = what_text(q), *title = memory_text("%s: %s", what, show_name(q->footage));
     char *crop = show_crop(q->footage, &q->clip.draw);
     char *subtitle = memory_text("%s encoder of %s%s", q->show->network, q->show->scene.source,
                                  crop);
     int columns = count < FILM_PANELS ? count : FILM_PANELS, rows = cells[count - 1].row + 1;
-    Panels *panels = panels_new(title, subtitle, NULL, rows, columns, q->clip.large[0],
-                                q->clip.large[1]);
+    FilmPage *panels = film_page_new(title, subtitle, NULL, rows, columns, q->clip.large[0],
+                                     q->clip.large[1]);
     for (int i = 0; i < count; i++) {
         const Map *map = cells[i].map;
         char *label = !map           ? memory_text("Video")
                       : q->count > 1 ? memory_text("%s, token %d,%d,%d", map->name, map->query.t,
                                                    map->query.y, map->query.x)
                                      : memory_text("%s", map->name);
-        panels_label(panels, cells[i].row, cells[i].column, label);
+        film_page_label(panels, cells[i].row, cells[i].column, label);
         free(label);
     }
     for (int r = 0; r < rows; r++)
-        panels_bar(panels, r, COLORMAP_DEPTH, q->low, q->high, unit_of(q));
+        film_page_bar(panels, r, COLORMAP_DEPTH, q->low, q->high, unit_of(q));
     free(what);
     free(title);
     free(crop);
     free(subtitle);
-    if (!panels_start(panels, error))
+    if (!film_page_start(panels, error))
         return panels;
-    panels_free(panels);
+    film_page_free(panels);
     return NULL;
 }
 
-static int film_frames(const Query *q, Panels *panels, const Cell *cells, int count, Film *film,
+static int film_frames(const Query *q, FilmPage *panels, const Cell *cells, int count, Film *film,
                        Error *error) {
     int frames = q->show->scene.clip.frames;
     for (int f = 0; f < frames; f++) {
         int step = f / q->show->scene.config.tubelet;
         for (int i = 0; i < count; i++) {
-            Canvas *tile = panels_tile(panels, cells[i].row, cells[i].column);
+            Canvas *tile = film_page_tile(panels, cells[i].row, cells[i].column);
             if (cells[i].map) {
                 paint(tile, q, cells[i].map, step);
                 continue;
@@ -392,7 +392,7 @@ static int film_frames(const Query *q, Panels *panels, const Cell *cells, int co
                     token_paint_frame(tile, q->grid, q->place[n].y, q->place[n].x);
         }
         char *moment = show_moment(q->footage, q->clip.draw.frames[f]);
-        int result = film_frame(film, panels_picture(panels, moment, (f + 1.0) / frames), error);
+        int result = film_frame(film, film_page_picture(panels, moment, (f + 1.0) / frames), error);
         free(moment);
         if (result)
             return -1;
@@ -403,11 +403,11 @@ static int film_frames(const Query *q, Panels *panels, const Cell *cells, int co
 static int write_film(const Query *q, const char *folder, const char *name, Error *error) {
     Cell cells[FILM_PANELS * FILM_ROWS];
     int count = place_cells(cells, q), width, height;
-    Panels *panels = make_panels(q, cells, count, error);
+    FilmPage *panels = make_panels(q, cells, count, error);
     Film *film = NULL;
     if (!panels)
         return -1;
-    panels_size(panels, &width, &height);
+    film_page_size(panels, &width, &height);
     VideoFraction rate = film_rate(
         show_rate(q->footage, q->clip.draw.frames, q->show->scene.clip.frames));
     int result = film_open(&film, folder, name, q->show->formats, width, height, rate, error);
@@ -417,7 +417,7 @@ static int write_film(const Query *q, const char *folder, const char *name, Erro
         result = film_close(film, stdout, error);
     else
         film_abandon(film);
-    panels_free(panels);
+    film_page_free(panels);
     return result;
 }
 

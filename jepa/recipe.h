@@ -8,8 +8,8 @@
  * model.{rope, mask_tokens, num_mask_tokens, drop_path_rate, two_dimensional, target_precision},
  * loss.smooth_l1, data.{sampling, spacing, short_videos, interpolation, hdr, index_check, decoder,
  * timeout, cache, cache_folder}, data_aug.color_jitter, optimization.{micro_batch, reduce_leaves},
- * logging.diagnostics_every, meta.{tf32, deterministic, cuda_graphs}, diagnostics, sentry,
- * checkpoint.keep_best, ranks.{exchange, timeout}. */
+ * logging.{diagnostics_every, tensorboard}, meta.{tf32, deterministic, cuda_graphs},
+ * diagnostics, sentry, checkpoint.keep_best, ranks.{exchange, timeout}. */
 #ifndef JEPA_JEPA_RECIPE_H
 #define JEPA_JEPA_RECIPE_H
 
@@ -164,6 +164,7 @@ typedef struct Recipe {
     } checkpoint;
     struct {
         int diagnostics_every; /* steps */
+        bool tensorboard;      /* event files in RUN/tensorboard */
     } logging;
     /* measures of a fixed set of clips (eval/diagnostics.h) */
     struct {

@@ -18,6 +18,7 @@ static const char *const free_keys[] = {
     "checkpoint.keep",
     "checkpoint.keep_best",
     "logging.diagnostics_every", /* what is looked at; steps do not depend on it */
+    "logging.tensorboard",
     "diagnostics.every",
     "sentry.action",  /* what is done about a collapse that is seen: when a run is ended or goes */
     "sentry.std_min", /* back, but no step in between. Rewinds that were made stand in */

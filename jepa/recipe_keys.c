@@ -71,6 +71,7 @@ const RecipeKey recipe_keys[] = {
     {"logging.folder", KEY_IGNORED, 0, NULL},
     {"logging.write_tag", KEY_IGNORED, 0, NULL},
     {"logging.diagnostics_every", KEY_INT, AT(logging.diagnostics_every), NULL},
+    {"logging.tensorboard", KEY_BOOL, AT(logging.tensorboard), NULL},
     {"loss.loss_exp", KEY_NUMBER, AT(loss.loss_exp), NULL},
     {"loss.reg_coeff", KEY_NUMBER, AT(loss.reg_coeff), NULL},
     {"loss.smooth_l1", KEY_BOOL, AT(loss.smooth_l1), NULL},

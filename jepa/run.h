@@ -12,6 +12,7 @@
  *   RUN/quarantine.csv  files that could not be used and slots that were re-drawn, with reasons
  *   RUN/plans.txt       with a GPU: what its libraries were told to use, shape by shape; a resumed
  *                       run takes the same
+ *   RUN/tensorboard/    event files of log.csv (logging.tensorboard; eval/tensorboard.h)
  *   RUN/step-N/, best/  checkpoints (jepa/checkpoint.h)
  */
 #ifndef JEPA_JEPA_RUN_H

@@ -263,8 +263,11 @@ static void finish_report(Trainer *trainer, StepReport *report, Course *course) 
     char detail[96];
     report->decode_rate = trainer->slots / fmax(report->decode_rate, 1e-9);
     report->clips_per_second = trainer->slots / (report->wall_ms / 1e3);
-    if (t->run->log)
+    if (t->run->log) {
         write_row(t, report);
+        if (t->config->hooks.logged)
+            t->config->hooks.logged(t->config->hooks.context);
+    }
     note_waiting(t, course->result, report, report->step - course->first, &course->said);
     snprintf(detail, sizeof detail, "loss %.4f  %.1f clips/s", report->loss,
              report->clips_per_second);

@@ -70,6 +70,8 @@ struct TrainerHooks {
      * micro-batch. Where the device is not the host the losses are in the report only if it asks
      * for measures. */
     TrainDecision (*observe)(void *context, StepReport *report);
+    /* Called after a row of log.csv was written, by the rank that writes it. NULL: nobody. */
+    void (*logged)(void *context);
     TrainerDiagnostics diagnostics; /* all NULL: none */
 };
 

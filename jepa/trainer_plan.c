@@ -172,15 +172,16 @@ void training_measure(TrainerPlan *plan, Training *t) {
     }
     plan->own_name = t->objective->memory_name;
     plan->own = t->objective->memory(t);
-    DiagnosticsMemory diagnostics = {0};
-    if (t->config->hooks.diagnostics.memory && r->diagnostics.every)
-        t->config->hooks.diagnostics.memory(&diagnostics, r, device, plan->ranks);
-    plan->diagnostics = diagnostics.device + diagnostics.host;
-    if (diagnostics.scratch > plan->scratch)
-        plan->scratch = diagnostics.scratch;
+    const DiagnosticsMemory *diagnostics = &t->diagnostics;
+    if (t->config->hooks.diagnostics.memory && r->diagnostics.every && !t->diagnostics_measured)
+        t->config->hooks.diagnostics.memory(&t->diagnostics, r, device, plan->ranks);
+    t->diagnostics_measured = true;
+    plan->diagnostics = diagnostics->device + diagnostics->host;
+    if (diagnostics->scratch > plan->scratch)
+        plan->scratch = diagnostics->scratch;
     plan->total = plan->scratch + plan->ring + plan->cache + plan->own + plan->checkpoint +
                   plan->diagnostics;
-    plan->device = plan->scratch + diagnostics.device;
+    plan->device = plan->scratch + diagnostics->device;
     for (int k = 0; k < MEMORY_KINDS; k++) {
         plan->total += plan->by_kind[k];
         plan->device += plan->by_kind[k];

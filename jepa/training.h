@@ -71,6 +71,8 @@ typedef struct Training {
     bool starved;        /* the loader could not go on */
     Reduction reduction; /* of the step's gradients */
     RanksSum sum;        /* the same among ranks */
+    DiagnosticsMemory diagnostics; /* measured once */
+    bool diagnostics_measured;
     const ObjectiveSteps *objective;
     void *own; /* the objective's */
 } Training;

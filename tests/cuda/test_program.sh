@@ -31,7 +31,7 @@ tiny=(--device cuda --threads 1 --workers 1 --set data.crop_size=32 --set data.p
     --set data.batch_size=2 --set tasks_per_node=2 --set optimization.micro_batch=1
     --set model.embed_dim=192 --set model.depth=2 --set model.num_heads=3 --set model.pred_embed_dim=48
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set meta.dtype=bfloat16
-    --set optimization.ipe=2 --set optimization.epochs=2 --set optimization.lr=0.01 --set checkpoint.every=2)
+    --set optimization.ipe=2 --set optimization.epochs=2 --set optimization.lr=0.01 --set checkpoint.every=2 --set diagnostics.videos=2)
 "$jepa" synth --out videos --videos 7 --size 32 --frames 20 >/dev/null 2>said ||
     { grep -q "without FFmpeg" said && { echo "training: skipped, there is no FFmpeg"; exit $failed; }; fail "synth"; }
 train() { # RUN command...
@@ -99,6 +99,26 @@ grep -q e4m3 one/plans.txt && fail "FP8 where nobody asked for it"
 fp8 none env JEPA_EMULATE_NO_FP8=1
 grep -q "stays in bfloat16" none.said || fail "it does not say that there is no FP8"
 [ "$(networks one)" = "$(networks none)" ] || fail "without FP8 it is not what it was"
+# diagnoses change no bit; a run that goes back does so on any number of GPUs
+back=(--set diagnostics.every=2 --set diagnostics.videos=4 --set sentry.action=rewind --set sentry.rankme_min=1000 --set sentry.most_rewinds=1)
+plain_tiny=("${tiny[@]}") && tiny+=(--set diagnostics.every=0)
+train blind env
+tiny=("${plain_tiny[@]}" "${back[@]}")
+[ "$(networks one)" = "$(networks blind)" ] || fail "diagnoses change the weights"
+went_back() { # RUN command...
+    local run=$1
+    shift
+    "$@" "$jepa" pretrain --data videos --out "$run" "${tiny[@]}" >/dev/null 2>"$run.said"
+    tail -1 "$run.said" | grep -q "the sentry stopped the run after step 2:" || { fail "$run"; cat "$run.said"; }
+    [ "$(cut -d, -f1-4 "$run/rewinds.csv" | tail -1)" = "1,2,0,0.5" ] || fail "$run: rewinds"
+}
+went_back back-apart env JEPA_EMULATE_APART=1
+if command -v mpirun >/dev/null && ldd "$jepa" | grep -q libmpi; then
+    went_back back-two env OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 ASAN_OPTIONS=detect_leaks=0 mpirun --oversubscribe -n 2
+    diff -r back-apart/step-2 back-two/step-2 || fail "going back on two GPUs: other bytes"
+    diff <(cut -d, -f1-27 back-apart/diagnostics.csv) <(cut -d, -f1-27 back-two/diagnostics.csv) || fail "diagnoses on two GPUs"
+fi
+tiny=("${plain_tiny[@]}")
 if command -v mpirun >/dev/null && ldd "$jepa" | grep -q libmpi; then
     export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     export ASAN_OPTIONS=detect_leaks=0 # Open MPI's, from modules that are unloaded at the end

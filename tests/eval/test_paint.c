@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "eval/panels.h"
+#include "eval/film_page.h"
 #include "eval/token_paint.h"
 #include <math.h>
 #include <stdlib.h>
@@ -145,22 +145,22 @@ static void panels(void **state) {
     for (int t = 0; t < 2; t++)
         for (int size = 63; size <= 160; size += 97) {
             Error error = {0};
-            Panels *p = panels_new(titles[t], titles[1], titles[1], 2, 3, size, size + 10);
+            FilmPage *p = film_page_new(titles[t], titles[1], titles[1], 2, 3, size, size + 10);
             int width, height, x, y, x2, y2;
             for (int i = 0; i < 5; i++) /* the last one stays empty */
-                panels_label(p, i / 3, i % 3, i == 1 ? titles[1] : "Label");
-            panels_notes(p);
-            panels_bar(p, 0, COLORMAP_DEPTH, 0, 1, "a unit that is too long to fit");
-            panels_key(p, (Color){1, 2, 3}, titles[1]);
-            panels_key(p, (Color){3, 2, 1}, "short");
-            assert_int_equal(panels_start(p, &error), 0);
-            panels_size(p, &width, &height);
+                film_page_label(p, i / 3, i % 3, i == 1 ? titles[1] : "Label");
+            film_page_notes(p);
+            film_page_bar(p, 0, COLORMAP_DEPTH, 0, 1, "a unit that is too long to fit");
+            film_page_key(p, (Color){1, 2, 3}, titles[1]);
+            film_page_key(p, (Color){3, 2, 1}, "short");
+            assert_int_equal(film_page_start(p, &error), 0);
+            film_page_size(p, &width, &height);
             assert_true(width % 2 == 0 && height % 2 == 0);
-            assert_null(panels_tile(p, 1, 2));
-            canvas_rectangle(panels_tile(p, 0, 0), 0, 0, 999, 999, (Color){250, 1, 1}, 1);
-            canvas_rectangle(panels_tile(p, 1, 1), 0, 0, 999, 999, (Color){1, 250, 1}, 1);
-            panels_note(p, 0, 0, "mean 0.123 and more than there is room for");
-            const Canvas *picture = panels_picture(p, titles[1], 0.5);
+            assert_null(film_page_tile(p, 1, 2));
+            canvas_rectangle(film_page_tile(p, 0, 0), 0, 0, 999, 999, (Color){250, 1, 1}, 1);
+            canvas_rectangle(film_page_tile(p, 1, 1), 0, 0, 999, 999, (Color){1, 250, 1}, 1);
+            film_page_note(p, 0, 0, "mean 0.123 and more than there is room for");
+            const Canvas *picture = film_page_picture(p, titles[1], 0.5);
             assert_true(picture->width == width && picture->height == height);
             assert_true(find(picture, (Color){250, 1, 1}, &x, &y));
             assert_true(find(picture, (Color){1, 250, 1}, &x2, &y2));
@@ -173,7 +173,7 @@ static void panels(void **state) {
                 for (x = 0; x < width; x++)
                     if (x < 8 || y < 8 || x >= width - 8 || y >= height - 8)
                         assert_true(same(canvas_get(picture, x, y), COLOR_PAPER));
-            panels_free(p);
+            film_page_free(p);
         }
 }
 

@@ -46,7 +46,7 @@ static void rows_are_means_of_pixels(void **state) {
     if (synth_write(folder, &synth, &error) || video_index_build(&index, folder, 1, &error))
         fail_msg("%s", error.text);
     ClipSpec spec = {.frames = FRAMES, .step = 1, .crop = 32, .scale = {1, 1}, .ratio = {1, 1}};
-    FeatureViews views = {2, 1, 0, NULL};
+    FeatureViews views = {.segments = 2, .views = 1};
     Features one, two;
     assert_int_equal(pixels_extract(&one, &index, &spec, &views, 1, &error), 0);
     assert_int_equal(pixels_extract(&two, &index, &spec, &views, 3, &error), 0);

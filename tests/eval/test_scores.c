@@ -104,10 +104,15 @@ static void bootstrap(void **state) {
         fives[i] = i / 5 * 3;
     }
     Targets t = {.task = TASK_CLASSES, .count = n, .outputs = 2, .classes = classes};
-    double low[4], high[4];
-    bootstrap_interval(&low[0], &high[0], &t, out, own, 1);
-    bootstrap_interval(&low[1], &high[1], &t, out, fives, 1);
-    bootstrap_interval(&low[2], &high[2], &t, out, own, 1);
+    double low[4], high[4], lows[3], highs[3];
+    const int64_t *groups[] = {own, fives, own};
+    for (int i = 0; i < 3; i++) {
+        bootstrap_intervals(lows, highs, &t, out, groups[i], 1);
+        low[i] = lows[2];
+        high[i] = highs[2];
+        /* all rows are of class 0 */
+        assert_true(lows[0] == lows[2] && highs[0] == highs[2] && isnan(lows[1]));
+    }
     wilson_interval(&low[3], &high[3], n * 7 / 10, n);
     assert_true(low[0] == low[2] && high[0] == high[2]);
     /* 1000 draws place a 2.5 % percentile to about a tenth of the half width (0.045) */

@@ -1,6 +1,6 @@
 /* Feature stores: what is read is what the encoder says, to the bit, for any number of threads;
  * another extraction's store is refused; videos that break are marked; what 16 bits cannot hold is
- * said. */
+ * said. Their videos: synth_write. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

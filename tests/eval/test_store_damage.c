@@ -1,5 +1,5 @@
 /* Feature stores that are stopped or damaged: a stopped extraction goes on to the same bytes;
- * damage is found in every part; headers of strangers are bounded. */
+ * damage is found in every part; headers of strangers are bounded. Their videos: synth_write. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

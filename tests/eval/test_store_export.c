@@ -1,5 +1,5 @@
 /* Exports of feature stores: .npy and safetensors hold what the store holds, without the videos
- * that have no features, and only appear whole. */
+ * that have no features, and only appear whole. Their videos: synth_write. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* Sources of tokens: what a store's sequences are, and new views of every epoch through the
- * encoder. */
+ * encoder. Their videos: synth_write. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

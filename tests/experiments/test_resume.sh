@@ -12,7 +12,7 @@ fail() { echo "FAILED: $*"; failed=1; }
 tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=2
     --set model.embed_dim=16 --set model.depth=1 --set model.num_heads=1 --set model.pred_embed_dim=16
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set tasks_per_node=2
-    --set optimization.ipe=20 --set optimization.epochs=20 --set checkpoint.every=1)
+    --set optimization.ipe=20 --set optimization.epochs=20 --set checkpoint.every=1 --set diagnostics.videos=2)
 # columns of log.csv that no clock can change
 steps() { cut -d, -f1-7,10-13,16-19,22- "$1/log.csv"; }
 

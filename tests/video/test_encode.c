@@ -31,7 +31,7 @@ static char *folder_new(void) {
     return folder;
 }
 
-static void folder_end(char *folder) {
+static void folder_gone(char *folder) {
     Error error = {0};
     assert_int_equal(folder_remove(folder, &error), 0);
     free(folder);
@@ -151,7 +151,7 @@ static void test_round_trip(void **state) {
         assert_int_equal(unlink(path), 0);
     }
     free(path);
-    folder_end(folder);
+    folder_gone(folder);
 }
 
 static void test_same_bytes(void **state) {
@@ -169,7 +169,7 @@ static void test_same_bytes(void **state) {
     }
     free(paths[0]);
     free(paths[1]);
-    folder_end(folder);
+    folder_gone(folder);
 }
 
 static void test_mistakes(void **state) {

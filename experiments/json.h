@@ -1,6 +1,6 @@
 /* Small help with JSON that a command writes. */
-#ifndef JEPA_EXPERIMENTS_PROBE_JSON_H
-#define JEPA_EXPERIMENTS_PROBE_JSON_H
+#ifndef JEPA_EXPERIMENTS_JSON_H
+#define JEPA_EXPERIMENTS_JSON_H
 
 #include "base/hash.h"
 #include <jansson.h>

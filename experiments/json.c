@@ -1,5 +1,5 @@
-/* See experiments/probe_json.h. */
-#include "experiments/probe_json.h"
+/* See experiments/json.h. */
+#include "experiments/json.h"
 #include "base/file.h"
 #include <math.h>
 #include <stdlib.h>
