@@ -317,7 +317,8 @@ int command_visualize(int argc, char **argv) {
     const char *checkpoint = NULL, *parts = NULL, *formats = NULL;
     TextList sets = {0}, rest = {0};
     const Option options[] = {
-        {"checkpoint", "RUN", "a run (its newest checkpoint), or one of its step-N folders",
+        {"checkpoint", "RUN|FILE",
+         "a run (its newest checkpoint), one of its step-N folders, or a file of published weights",
          OPTION_TEXT, &checkpoint},
         {"video", "FILE", "a video, or a folder or list of some (see --videos)", OPTION_TEXT,
          &s.video},
