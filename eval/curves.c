@@ -164,11 +164,12 @@ static int add_column(ChartPanel *panel, const CurvesLog *log, const char *colum
     return result;
 }
 
-/* Is there a number in the column? */
+/* Is there a number in the column? A run that never went back has no branches to show. */
 static bool has_values(const CurvesLog *log, const char *column) {
     const double *value = curves_log_column(log, column);
+    bool branches = strcmp(column, "branch") == 0;
     for (size_t i = 0; value && i < log->rows; i++) {
-        if (isfinite(value[i])) {
+        if (isfinite(value[i]) && (!branches || value[i] > 0)) {
             return true;
         }
     }

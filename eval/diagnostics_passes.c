@@ -83,7 +83,7 @@ static Copies copies_of(const ModelPlan *plan) {
 
 size_t passes_host_bytes(const ModelPlan *plan) {
     Copies c = copies_of(plan);
-    return (c.target + c.context + c.predicted + 3 * c.hidden) * sizeof(float);
+    return (c.target + c.context + c.predicted + 2 * c.hidden) * sizeof(float);
 }
 
 RecordShape passes_shape(const ModelPlan *plan, int clips) {
@@ -132,7 +132,6 @@ int passes_open(Passes *p, const Recipe *r, Model *trained, int clips, Error *er
     p->target = memory_new(copies.target, sizeof *p->target);
     p->context = memory_new(copies.context, sizeof *p->context);
     p->predicted = memory_new(copies.predicted, sizeof *p->predicted);
-    p->error = memory_new(copies.hidden, sizeof *p->error);
     p->of_mean = memory_new(copies.hidden, sizeof *p->of_mean);
     p->of_nearest = memory_new(copies.hidden, sizeof *p->of_nearest);
     return 0;
@@ -152,7 +151,6 @@ void passes_close(Passes *p) {
     free(p->target);
     free(p->context);
     free(p->predicted);
-    free(p->error);
     free(p->of_mean);
     free(p->of_nearest);
     *p = (Passes){0};

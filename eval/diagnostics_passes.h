@@ -44,9 +44,9 @@ typedef struct Passes {
     int length;       /* number of the clips' length among the recipe's, -1: there is one */
     uint64_t seed;
     ModelScalars *scalars; /* of its own: the device's losses are not read */
-    /* host: [N][Dh], [max N, Rc][Do], [Rt][Dh], [Rt] */
-    float *target, *context, *predicted, *error;
-    float *of_mean, *of_nearest; /* [Rt] */
+    /* host: [N][Dh], [max N, Rc][Do], [Rt][Dh] */
+    float *target, *context, *predicted;
+    float *of_mean, *of_nearest; /* [Rt] errors of the trivial predictors */
 } Passes;
 
 ModelPlan passes_plan(const Recipe *recipe, Device *device);

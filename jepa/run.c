@@ -35,7 +35,7 @@ static int same_recipe(Run *run, const Recipe *recipe, Error *error) {
     if (fixed)
         result = error_set(
             error, ERROR_USAGE,
-            "%s is another recipe than the one asked for: %s is %.200s there, %.200s now. A run "
+            "%s is another recipe than the one asked for: %s: %.200s there, %.200s now. A run "
             "keeps its recipe and its data: resume without --data, --recipe and --set, or start a "
             "new run",
             path, fixed->path, fixed->before, fixed->after);

@@ -131,15 +131,17 @@ int trainer_go_back(Trainer *trainer, const SentryVerdict *verdict, bool *back, 
     x->doing = "going back to a checkpoint";
     *back = false;
     if (run->rewinds.count >= t->recipe->sentry.most_rewinds) {
-        log_warn("the run has gone back %d times (sentry.most_rewinds): it stops",
-                 run->rewinds.count);
+        if (!x->rank)
+            log_warn("the run has gone back %d times (sentry.most_rewinds): it stops",
+                     run->rewinds.count);
         return 0;
     }
     int64_t to = tell(x, x->rank ? -1 : find_sound(trainer));
     if (to < 0) {
-        log_warn("there is no checkpoint of step %" PRId64 " or before to go back to: the run "
-                 "stops",
-                 trainer->health.sound);
+        if (!x->rank)
+            log_warn("there is no checkpoint of step %" PRId64 " or before to go back to: the run "
+                     "stops",
+                     trainer->health.sound);
         return 0;
     }
     Rewind rewind = {t->step, to,

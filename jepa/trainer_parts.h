@@ -1,6 +1,8 @@
-/* The parts of the trainer (jepa/trainer.h): jepa/trainer_start.c begins, jepa/trainer.c goes from
- * step to step, jepa/trainer_save.c writes checkpoints, jepa/trainer_log.c all else. Shared by
- * these files alone. */
+/* The parts of the trainer (jepa/trainer.h): jepa/trainer_start.c begins, jepa/trainer_clips.c
+ * reads clips, jepa/trainer.c goes from step to step, jepa/trainer_health.c diagnoses and goes
+ * back, jepa/trainer_save.c writes checkpoints, jepa/trainer_log.c all else. Shared by these files
+ * alone.
+ */
 #ifndef JEPA_JEPA_TRAINER_PARTS_H
 #define JEPA_JEPA_TRAINER_PARTS_H
 

@@ -109,7 +109,7 @@ went_back() { # RUN command...
     local run=$1
     shift
     "$@" "$jepa" pretrain --data videos --out "$run" "${tiny[@]}" >/dev/null 2>"$run.said"
-    tail -1 "$run.said" | grep -q "the sentry stopped the run after step 2:" || { fail "$run"; cat "$run.said"; }
+    grep -q "^jepa pretrain: the sentry stopped the run after step 2:" "$run.said" || { fail "$run"; cat "$run.said"; }
     [ "$(cut -d, -f1-4 "$run/rewinds.csv" | tail -1)" = "1,2,0,0.5" ] || fail "$run: rewinds"
 }
 went_back back-apart env JEPA_EMULATE_APART=1

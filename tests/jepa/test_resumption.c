@@ -263,7 +263,7 @@ static void runs_with_fewer_keys_go_on(void **state) {
     set(&r, "optimization.lr=0.7");
     assert_int_equal(run_open(&run, folder, &r, true, 1, &error), -1);
     assert_int_equal(error.code, ERROR_USAGE);
-    assert_non_null(strstr(error.text, "optimization.lr is 0.00062500000000000001 there"));
+    assert_non_null(strstr(error.text, "optimization.lr: 0.00062500000000000001 there"));
     recipe_free(&r);
     free(text);
     free(command);
