@@ -178,6 +178,23 @@ refused "two classes or more" probe --checkpoint run --data flat --out bad
 sed 's|^pass/||' values.csv >flat.csv
 run probe --checkpoint run --data flat --out noclass --task regression --targets flat.csv --probes linear
 
+# ---- what can be seen is found: noise of three colours ----
+if command -v ffmpeg >/dev/null; then
+    for colour in 0x803030 0x308030 0x303080; do
+        mkdir -p "colours/$colour"
+        for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+            ffmpeg -v error -f lavfi -i "color=c=$colour:size=32x32:rate=8:duration=2,noise=alls=90:allf=t:all_seed=$i" \
+                -c:v mpeg4 -q:v 3 "colours/$colour/$i.mp4" </dev/null
+        done
+    done
+    run probe --checkpoint run --data colours --out colours-out --probes knn,linear,attentive --epochs 30 \
+        --lr 1e-2,1e-3 --weight-decay 0.01 --batch 9 --low-shot 1
+    for line in "^this encoder *100.0 %.* 100.0 %.* 100.0 %" "^raw pixels *100.0 %.* 100.0 %" \
+        "^ raw pixels *100.0 %.* 100.0 %" "^majority class *33.3 %"; do
+        said "$line"
+    done
+fi
+
 # ---- real videos ----
 if [ -d "$surveillance" ]; then
     run probe --checkpoint run --data "$surveillance" --out real --probes knn,linear,attentive --segments 1 \
