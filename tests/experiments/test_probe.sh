@@ -85,13 +85,13 @@ cp att/results.csv first.csv
 run "${attentive[@]}" --out att
 cmp -s first.csv att/results.csv || fail "another result from a kept store"
 [ "$before" = "$(stat -c %Y.%s att/features/encoder/shard-00000.bin)" ] || fail "a kept store was written again"
-refused "is kept for other features" "${attentive[@]}" --out att --segments 1
+refused "holds other features" "${attentive[@]}" --out att --segments 1
 run "${common[@]}" --probes attentive --depth 2 --epochs 1 --lr 1e-3 --augment --out deep
 grep -q '"depth 2, lr 0.001' deep/results.csv || fail "depth 2, on the fly"
 run features --checkpoint run --data videos --out kept --pooled
 run "${common[@]}" --store kept --out fromstore
 [ -e fromstore/features/random/store.msgpack ] || fail "random features beside a store of jepa features"
-refused "is kept for other features" "${common[@]}" --store kept --layers 0 --out fromstore
+refused "holds other features" "${common[@]}" --store kept --layers 0 --out fromstore
 
 # ---- other targets ----
 { echo "file,x,y"; cd videos; ls -d */*.mp4 | awk '{printf "%s,%d,%.3f\n", $0, NR % 7, NR * 0.5}'; cd ..; } >values.csv
