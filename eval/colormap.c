@@ -2,7 +2,12 @@
 #include "eval/colormap.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stddef.h>
+
+#define TRIPLE_DARK   0.36 /* Oklab lightness */
+#define TRIPLE_LIGHT  0.92
+#define TRIPLE_CHROMA 0.15 /* at the ends of the other two axes */
 
 /* A stop of a map in cylindrical Oklab: lightness 0..1, chroma, hue in degrees. */
 typedef struct Stop {
@@ -34,16 +39,30 @@ static double stored(double linear) {
     return linear <= 0.0031308 ? 12.92 * linear : 1.055 * pow(linear, 1 / 2.4) - 0.055;
 }
 
-/* Oklab to sRGB; the two matrices are Ottosson's. */
-static Color oklab(double l, double a, double b) {
+/* Oklab to linear sRGB; the two matrices are Ottosson's. */
+static void oklab_linear(double rgb[3], double l, double a, double b) {
     double x = pow(l + 0.3963377774 * a + 0.2158037573 * b, 3);
     double y = pow(l - 0.1055613458 * a - 0.0638541728 * b, 3);
     double z = pow(l - 0.0894841775 * a - 1.2914855480 * b, 3);
-    double red = 4.0767416621 * x - 3.3077115913 * y + 0.2309699292 * z;
-    double green = -1.2684380046 * x + 2.6097574011 * y - 0.3413193965 * z;
-    double blue = -0.0041960863 * x - 0.7034186147 * y + 1.7076147010 * z;
-    return (Color){(uint8_t)lround(255 * stored(red)), (uint8_t)lround(255 * stored(green)),
-                   (uint8_t)lround(255 * stored(blue))};
+    rgb[0] = 4.0767416621 * x - 3.3077115913 * y + 0.2309699292 * z;
+    rgb[1] = -1.2684380046 * x + 2.6097574011 * y - 0.3413193965 * z;
+    rgb[2] = -0.0041960863 * x - 0.7034186147 * y + 1.7076147010 * z;
+}
+
+static Color oklab(double l, double a, double b) {
+    double rgb[3];
+    oklab_linear(rgb, l, a, b);
+    return (Color){(uint8_t)lround(255 * stored(rgb[0])), (uint8_t)lround(255 * stored(rgb[1])),
+                   (uint8_t)lround(255 * stored(rgb[2]))};
+}
+
+static bool inside_srgb(double l, double a, double b) {
+    double rgb[3];
+    oklab_linear(rgb, l, a, b);
+    for (int c = 0; c < 3; c++)
+        if (rgb[c] < 0 || rgb[c] > 1)
+            return false;
+    return true;
 }
 
 static Color along(const Stop *stops, size_t count, double t) {
@@ -71,6 +90,25 @@ Color colormap_color(Colormap map, double t) {
         return ALONG(paper, t);
     }
     return t < 0.5 ? ALONG(balance_low, 2 * t) : ALONG(balance_high, 2 * t - 1);
+}
+
+Color colormap_triple(const float place[3]) {
+    double t[3];
+    for (int k = 0; k < 3; k++)
+        t[k] = isnan(place[k]) ? 0.5 : fmin(fmax((double)place[k], 0.0), 1.0);
+    double l = TRIPLE_DARK + (TRIPLE_LIGHT - TRIPLE_DARK) * t[0];
+    double a = TRIPLE_CHROMA * (2 * t[2] - 1), b = TRIPLE_CHROMA * (2 * t[1] - 1);
+    double inside = 0, outside = 1;
+    if (inside_srgb(l, a, b))
+        return oklab(l, a, b);
+    while (outside - inside > 1.0 / 256) { /* grey of every lightness is inside */
+        double middle = (inside + outside) / 2;
+        if (inside_srgb(l, middle * a, middle * b))
+            inside = middle;
+        else
+            outside = middle;
+    }
+    return oklab(l, inside * a, inside * b);
 }
 
 Color palette_color(int i) {

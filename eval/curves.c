@@ -180,9 +180,10 @@ static int add_panels(Chart *chart, const CurvesLog *log, PanelSource source, Er
     const Panel *panels = panels_all(&count);
     for (const Panel *plan = panels; plan < panels + count; plan++) {
         ChartPanel *panel = NULL;
-        for (int i = 0; i < PANEL_COLUMNS && plan->columns[i].column; i++) {
+        bool drawn = plan->source == source && (plan->flags & PANEL_PAGE);
+        for (int i = 0; drawn && i < PANEL_COLUMNS && plan->columns[i].column; i++) {
             const char *column = plan->columns[i].column;
-            if (plan->source != source || !(plan->flags & PANEL_PAGE) || !has_values(log, column)) {
+            if (!has_values(log, column)) {
                 continue;
             }
             if (!panel) {

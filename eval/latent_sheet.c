@@ -1,7 +1,7 @@
 /* Tiles, rows and texts of the latent pictures. See eval/latent_sheet.h. */
 #include "eval/latent_sheet.h"
 #include "base/file.h"
-#include "eval/axis.h"
+#include "eval/colormap.h"
 #include "eval/png.h"
 #include "eval/sheet.h"
 #include <inttypes.h>
@@ -9,447 +9,280 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TILE_LEAST   128  /* pixels */
-#define TILE_MOST    200  /* pixels */
+#define TILE_USUAL   144  /* pixels */
+#define TILE_LEAST   96   /* pixels */
 #define SHEET_WIDE   2400 /* pixels, wished */
 #define SHEET_BORDER 408  /* pixels of a sheet that are not tiles: labels, colour bar, margins */
 #define TILE_GAP     6    /* pixels between tiles */
-#define HATCH        7    /* pixels from one line of the hatching to the next */
-#define TINT         0.62 /* share of the mask's colour over a hidden token */
-#define EDGE_WIDTH   2    /* pixels */
+#define OUTSIDE      0.62 /* share of white over what the model does not see */
 
-#define COLOR_HIDDEN  palette_color(1)         /* vermilion */
-#define COLOR_CONTEXT ((Color){222, 222, 222}) /* visible tokens where nothing is predicted */
-#define COLOR_EDGE    ((Color){255, 255, 255}) /* between context and hidden tokens */
-
-/* One row of tiles that is being filled. */
-typedef struct Strip {
-    Canvas *tile[LATENT_COLUMNS];
-    char *heading[LATENT_COLUMNS];
-    int count;
-} Strip;
-
-typedef struct Painter {
+/* A sheet on its way, and the columns of its rows. */
+typedef struct Maker {
     const LatentPictures *p;
+    Sheet *sheet;
     int columns;
     int step[LATENT_COLUMNS]; /* time step of a column */
-    int mask;                 /* the current one */
-    int64_t *row;             /* [N] hidden row of a token under the current mask, -1: visible */
-    double low, high;         /* of the error's colours */
-} Painter;
+} Maker;
 
-int latent_tile(MaskGrid grid) {
+int latent_tile(int *width, MaskGrid grid, int wished) {
     int columns = grid.time < LATENT_COLUMNS ? grid.time : LATENT_COLUMNS;
-    int tile = (SHEET_WIDE - SHEET_BORDER) / columns - TILE_GAP;
-    tile = tile > TILE_MOST ? TILE_MOST : tile < TILE_LEAST ? TILE_LEAST : tile;
-    int whole = tile / grid.height * grid.height;
-    if (whole < TILE_LEAST)
-        whole = (TILE_LEAST + grid.height - 1) / grid.height * grid.height;
-    return whole > 2 * TILE_LEAST ? tile : whole; /* a grid too fine for whole pixels */
+    int most = (SHEET_WIDE - SHEET_BORDER) / columns - TILE_GAP;
+    if (wished)
+        return token_tile(width, grid, wished, CANVAS_SIDE_MAX / (LATENT_COLUMNS + 4));
+    int height = most < TILE_USUAL ? most : TILE_USUAL;
+    if (grid.time < 6 && most > TILE_USUAL) /* few columns: there is room */
+        height = most < 2 * TILE_USUAL ? most : 2 * TILE_USUAL;
+    height = height < TILE_LEAST ? TILE_LEAST : height;
+    most = most < TILE_LEAST ? TILE_LEAST : most;
+    return token_tile(width, grid, height, most > 2 * height ? 2 * height : most);
 }
 
-static void strip_free(Strip *strip) {
-    for (int i = 0; i < strip->count; i++) {
-        canvas_free(strip->tile[i]);
-        free(strip->heading[i]);
-    }
-    memset(strip, 0, sizeof *strip);
+char *latent_mask_measures(const LatentMask *mask) {
+    const char *sign = mask->skill <= -0.0005 ? "−" : "";
+    return memory_text("%.0f %% of the tokens hidden · error %.3f, of the mean answer %.3f, of the "
+                       "nearest visible token %.3f · skill %s%.3f · cosine %.3f",
+                       100 * mask->share, mask->error, mask->mean, mask->nearest, sign,
+                       fabs(mask->skill), mask->cosine);
 }
 
-static int strip_new(Strip *strip, const Painter *painter, Error *error) {
-    memset(strip, 0, sizeof *strip);
-    for (int i = 0; i < painter->columns; i++) {
-        if (canvas_new(&strip->tile[i], painter->p->tile, painter->p->tile, COLOR_CONTEXT, error)) {
-            strip_free(strip);
-            return -1;
-        }
-        strip->count++;
-    }
-    return 0;
+/* "Mask 2" */
+static char *mask_name(const LatentPictures *p, int m) {
+    return p->paint->latents->settings > 1 ? memory_text("%s %d", p->mask_name, m)
+                                           : memory_text("%s", p->mask_name);
 }
 
-/* Where a token lies in its tile: pixels from..to of one axis. */
-static int token_edge(int place, int count, int tile) {
-    return place * tile / count;
-}
-
-static void token_fill(Canvas *tile, MaskGrid grid, int y, int x, Color color) {
-    int top = token_edge(y, grid.height, tile->height),
-        bottom = token_edge(y + 1, grid.height, tile->height),
-        left = token_edge(x, grid.width, tile->width),
-        right = token_edge(x + 1, grid.width, tile->width);
-    canvas_rectangle(tile, left, top, right - left, bottom - top, color, 1);
-}
-
-static Color rgb_color(const float *rgb) {
-    return (Color){(uint8_t)lroundf(255 * rgb[0]), (uint8_t)lroundf(255 * rgb[1]),
-                   (uint8_t)lroundf(255 * rgb[2])};
-}
-
-/* Lines where hidden and visible tokens of one time step meet. */
-static void draw_edges(Canvas *tile, const Painter *painter, int step) {
-    MaskGrid grid = painter->p->latents->grid;
-    const int64_t *row = painter->row + (int64_t)step * grid.height * grid.width;
-    for (int y = 0; y < grid.height; y++)
-        for (int x = 0; x < grid.width; x++) {
-            bool hidden = row[y * grid.width + x] >= 0;
-            int top = token_edge(y, grid.height, tile->height),
-                bottom = token_edge(y + 1, grid.height, tile->height),
-                left = token_edge(x, grid.width, tile->width),
-                right = token_edge(x + 1, grid.width, tile->width), half = EDGE_WIDTH / 2;
-            if (x + 1 < grid.width && hidden != (row[y * grid.width + x + 1] >= 0))
-                canvas_rectangle(tile, right - half, top - half, EDGE_WIDTH,
-                                 bottom - top + EDGE_WIDTH, COLOR_EDGE, 1);
-            if (y + 1 < grid.height && hidden != (row[(y + 1) * grid.width + x] >= 0))
-                canvas_rectangle(tile, left - half, bottom - half, right - left + EDGE_WIDTH,
-                                 EDGE_WIDTH, COLOR_EDGE, 1);
-        }
-}
-
-typedef enum Quantity {
-    FRAMES,
-    FRAMES_MASKED,
-    TARGET_ALL,
-    TARGET_HIDDEN,
-    PREDICTED,
-    ERROR_MODEL,
-    ERROR_TRIVIAL
-} Quantity;
-
-static void draw_frame(Canvas *tile, const Painter *painter, int step) {
-    size_t bytes = (size_t)tile->width * (size_t)tile->height * 3;
-    memcpy(tile->rgb, painter->p->frames + (size_t)step * bytes, bytes);
-}
-
-/* Hidden tokens lose their picture: grey, tinted and hatched. */
-static void draw_mask(Canvas *tile, const Painter *painter, int step) {
-    MaskGrid grid = painter->p->latents->grid;
-    const int64_t *row = painter->row + (int64_t)step * grid.height * grid.width;
-    for (int y = 0; y < tile->height; y++)
-        for (int x = 0; x < tile->width; x++) {
-            int ty = (y * grid.height + grid.height - 1) / tile->height,
-                tx = (x * grid.width + grid.width - 1) / tile->width;
-            ty = ty < grid.height ? ty : grid.height - 1;
-            tx = tx < grid.width ? tx : grid.width - 1;
-            if (row[ty * grid.width + tx] < 0)
-                continue;
-            Color c = canvas_get(tile, x, y);
-            uint8_t grey = (uint8_t)((c.r * 54 + c.g * 183 + c.b * 19) / 256);
-            canvas_blend(tile, x, y, (Color){grey, grey, grey}, 1);
-            canvas_blend(tile, x, y, COLOR_HIDDEN, (x + y) % HATCH < 2 ? 1 : TINT);
-        }
-    draw_edges(tile, painter, step);
-}
-
-/* One tile of tokens. */
-static void draw_tokens(Canvas *tile, const Painter *painter, int step, Quantity quantity) {
-    const Latents *l = painter->p->latents;
-    int area = l->grid.height * l->grid.width;
-    for (int i = 0; i < area; i++) {
-        int64_t token = (int64_t)step * area + i, row = painter->row[token];
-        Color color = COLOR_CONTEXT;
-        if (quantity == TARGET_ALL || (quantity == TARGET_HIDDEN && row >= 0)) {
-            color = rgb_color(l->target_rgb + token * LATENT_COLORS);
-        } else if (quantity == PREDICTED && row >= 0) {
-            color = rgb_color(l->predicted_rgb + row * LATENT_COLORS);
-        } else if (row >= 0) {
-            double error = quantity == ERROR_MODEL ? l->error[row] : l->trivial[row];
-            double range = painter->high - painter->low;
-            color = colormap_color(COLORMAP_DEPTH, (error - painter->low) / range);
-        }
-        token_fill(tile, l->grid, i / l->grid.width, i % l->grid.width, color);
-    }
-    if (quantity != TARGET_ALL)
-        draw_edges(tile, painter, step);
-}
-
-/* "mean 0.62" of the hidden tokens of one time step. */
-static char *mean_text(const Painter *painter, int step, const float *values) {
-    MaskGrid grid = painter->p->latents->grid;
-    int area = grid.height * grid.width, count = 0;
-    double sum = 0;
-    for (int i = 0; i < area; i++) {
-        int64_t row = painter->row[(int64_t)step * area + i];
-        if (row >= 0) {
-            sum += values[row];
-            count++;
-        }
-    }
-    return count ? memory_text("mean %.3f", sum / count) : memory_text("nothing hidden");
-}
-
-static char *heading(const Painter *painter, int step, Quantity quantity) {
-    const LatentPictures *p = painter->p;
-    if (quantity == ERROR_MODEL)
-        return mean_text(painter, step, p->latents->error);
-    if (quantity == ERROR_TRIVIAL)
-        return mean_text(painter, step, p->latents->trivial);
-    return memory_text("%.2f s · frame %" PRId64, p->seconds[step], p->number[step]);
-}
-
-/* What each row is called and how it is read. */
-static const char *label_of(Quantity quantity) {
-    static const char *const labels[] = {"Frames",
-                                         "Mask",
-                                         "Target latents",
-                                         "Target latents, hidden tokens",
-                                         "Predicted latents",
-                                         "Error of the prediction",
-                                         "Error of the mean"};
-    return labels[quantity];
-}
-
-static char *explain(const Painter *painter, Quantity quantity) {
-    const LatentPictures *p = painter->p;
+static char *explain(const LatentPictures *p, LatentQuantity quantity) {
+    const Latents *l = p->paint->latents;
+    const LatentMask *mask = &l->mask[p->paint->mask];
     switch (quantity) {
-    case FRAMES:
+    case LATENT_FRAME:
         return memory_text("The first frame of each time step, sharper than the model sees it: %s.",
                            p->input);
-    case FRAMES_MASKED:
+    case LATENT_MASKED:
         return memory_text("The context encoder sees only what is untouched.");
-    case TARGET_ALL:
+    case LATENT_TARGET:
         return memory_text("What the target encoder makes of the whole clip. Like colours: like "
                            "features.");
-    case TARGET_HIDDEN:
-        return memory_text("The answers: what the predictor should say for each hidden token.");
-    case PREDICTED:
+    case LATENT_PREDICTED:
         return memory_text(
-            "What it says, in the same colours. Its predictions vary %.0f %% as much "
-            "as the answers.",
-            100 * p->latents->mask[painter->mask].spread);
-    case ERROR_MODEL:
-        return memory_text("Mean |z − h| over the %d features of a token. Dark is good.",
-                           p->latents->width);
-    case ERROR_TRIVIAL:
-        return memory_text("The same for a predictor that always says the mean answer. Above "
-                           "should be darker.");
+            "Within the lines: what the predictor expects there; it varies %.0f %% as "
+            "much as the answers. Around them: %s.",
+            100 * mask->spread,
+            l->seen ? "the context encoder's latents of what is visible"
+                    : "the target latents of what is visible");
+    case LATENT_ERROR:
+        return memory_text("Mean |z − h| over the %d features of a token. Dark is good.", l->width);
+    case LATENT_ERROR_MEAN:
+        return memory_text("The same for a predictor that always says the mean answer.");
+    case LATENT_ERROR_NEAREST:
+        return memory_text("The same for one that repeats the target latent of the nearest visible "
+                           "token.");
+    case LATENT_QUANTITIES:
+        break;
     }
     return NULL;
 }
 
-/* Adds one row to a sheet. */
-static int add_row(Sheet *sheet, const Painter *painter, Quantity quantity, bool headings,
+static char *heading(const Maker *m, int step, LatentQuantity quantity) {
+    const LatentPictures *p = m->p;
+    if (quantity < LATENT_ERROR)
+        return memory_text("%.2f s · frame %" PRId64, p->seconds[step], p->number[step]);
+    double error = latent_step_error(p->paint, quantity, step);
+    return isnan(error) ? memory_text("nothing hidden") : memory_text("mean %.3f", error);
+}
+
+/* One row of tiles of a quantity, with its label (NULL: the quantity's name). */
+static int add_row(const Maker *m, LatentQuantity quantity, const char *label, bool headings,
                    Error *error) {
-    Strip strip;
+    const LatentPictures *p = m->p;
+    Canvas *tiles[LATENT_COLUMNS] = {NULL};
     const uint8_t *images[LATENT_COLUMNS];
-    int tile = painter->p->tile, result;
-    if (strip_new(&strip, painter, error))
-        return -1;
-    for (int i = 0; i < strip.count; i++) {
-        strip.heading[i] = heading(painter, painter->step[i], quantity);
-        images[i] = strip.tile[i]->rgb;
-        if (quantity == FRAMES || quantity == FRAMES_MASKED)
-            draw_frame(strip.tile[i], painter, painter->step[i]);
-        if (quantity == FRAMES_MASKED)
-            draw_mask(strip.tile[i], painter, painter->step[i]);
-        else if (quantity != FRAMES)
-            draw_tokens(strip.tile[i], painter, painter->step[i], quantity);
+    char *titles[LATENT_COLUMNS] = {NULL}, *text = explain(p, quantity);
+    int result = 0;
+    for (int i = 0; i < m->columns && !result; i++) {
+        int step = m->step[i];
+        result = canvas_new(&tiles[i], p->tile_width, p->tile_height, COLOR_CONTEXT, error);
+        if (result)
+            break;
+        latent_paint_tile(tiles[i], p->paint, quantity, step, p->frames[step]);
+        images[i] = tiles[i]->rgb;
+        titles[i] = heading(m, step, quantity);
     }
-    char *text = explain(painter, quantity);
-    result = headings
-                 ? sheet_headings(sheet, (const char *const *)strip.heading, strip.count, error)
-                 : 0;
+    if (!result && headings)
+        result = sheet_headings(m->sheet, (const char *const *)titles, m->columns, error);
     if (!result)
-        result = sheet_row(sheet, label_of(quantity), text, images, strip.count, tile, tile,
-                           UPSCALE_NEAREST, error);
-    if (!result && quantity == FRAMES_MASKED)
-        sheet_key(sheet, COLOR_HIDDEN, "hidden: to be predicted");
-    if (!result && quantity != FRAMES && quantity != FRAMES_MASKED && quantity != TARGET_ALL)
-        sheet_key(sheet, COLOR_CONTEXT, "visible: context");
-    if (!result && (quantity == ERROR_MODEL || quantity == ERROR_TRIVIAL))
-        sheet_colourbar(sheet, COLORMAP_DEPTH, painter->low, painter->high, "mean |z − h|");
+        result = sheet_row(m->sheet, label ? label : latent_quantity_name(quantity), text, images,
+                           m->columns, p->tile_height, p->tile_width, UPSCALE_NEAREST, error);
+    if (!result && quantity == LATENT_MASKED)
+        sheet_key(m->sheet, COLOR_HIDDEN, "hidden: to be predicted");
+    if (!result && quantity >= LATENT_ERROR)
+        sheet_key(m->sheet, COLOR_CONTEXT, "nothing to predict");
+    if (!result && quantity == LATENT_ERROR)
+        sheet_colourbar(m->sheet, COLORMAP_DEPTH, p->paint->low, p->paint->high, "mean |z − h|");
+    for (int i = 0; i < m->columns; i++) {
+        canvas_free(tiles[i]);
+        free(titles[i]);
+    }
     free(text);
-    strip_free(&strip);
     return result;
 }
 
-/* Which hidden row each token is under mask m. */
-static void choose_mask(Painter *painter, int m) {
-    const Latents *l = painter->p->latents;
-    painter->mask = m;
-    for (int i = 0; i < l->tokens; i++)
-        painter->row[i] = -1;
-    for (int64_t i = 0; i < l->mask[m].count; i++)
-        painter->row[l->token[l->mask[m].first + i]] = l->mask[m].first + i;
+/* The whole frames, pale where the model does not look. */
+static int add_whole(const Maker *m, Error *error) {
+    const LatentPictures *p = m->p;
+    Canvas *tiles[LATENT_COLUMNS] = {NULL};
+    const uint8_t *images[LATENT_COLUMNS];
+    char *titles[LATENT_COLUMNS] = {NULL};
+    /* at the top of the tile, in its middle */
+    int across = (p->tile_width - p->whole_width) / 2, down = 0;
+    int left = across + p->part[0], top = down + p->part[1], width = p->part[2],
+        height = p->part[3], result = 0;
+    for (int i = 0; i < m->columns && !result; i++) {
+        result = canvas_new(&tiles[i], p->tile_width, p->tile_height, COLOR_PAPER, error);
+        if (result)
+            break;
+        Canvas *tile = tiles[i];
+        canvas_image(tile, across, down, p->whole[m->step[i]], p->whole_width, p->whole_height);
+        for (int y = down; y < down + p->whole_height; y++)
+            for (int x = across; x < across + p->whole_width; x++)
+                if (x < left || y < top || x >= left + width || y >= top + height)
+                    canvas_blend(tile, x, y, COLOR_PAPER, OUTSIDE);
+        canvas_frame(tile, left, top, width, height, 1, COLOR_INK);
+        images[i] = tile->rgb;
+        titles[i] = heading(m, m->step[i], LATENT_FRAME);
+    }
+    if (!result)
+        result = sheet_headings(m->sheet, (const char *const *)titles, m->columns, error);
+    if (!result)
+        result = sheet_row(m->sheet, "Whole frames", "The model sees what lies within the lines.",
+                           images, m->columns, p->tile_height, p->tile_width, UPSCALE_NEAREST,
+                           error);
+    for (int i = 0; i < m->columns; i++) {
+        canvas_free(tiles[i]);
+        free(titles[i]);
+    }
+    return result;
 }
 
-static int ascending(const void *a, const void *b) {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+static int add_frames(const Maker *m, Error *error) {
+    if (m->p->whole && add_whole(m, error))
+        return -1;
+    return add_row(m, LATENT_FRAME, NULL, !m->p->whole, error);
 }
 
-/* One range for all errors, of the model and of the trivial predictor: percentiles 1 and 99,
- * widened to round numbers. */
-static void choose_range(Painter *painter) {
-    const Latents *l = painter->p->latents;
-    size_t rows = (size_t)l->hidden, count = 2 * rows;
-    float *all = memory_new(count, sizeof *all);
-    memcpy(all, l->error, rows * sizeof *all);
-    memcpy(all + rows, l->trivial, rows * sizeof *all);
-    qsort(all, count, sizeof *all, ascending);
-    Axis axis = axis_linear(all[count / 100], all[count - 1 - count / 100], 12, true);
-    painter->low = axis.low < 0 ? 0 : axis.low;
-    painter->high = axis.high;
-    free(all);
+/* Heading of a mask setting, with its measures. */
+static int add_section(const Maker *m, int mask, bool measures, Error *error) {
+    const LatentPictures *p = m->p;
+    char *name = mask_name(p, mask), *more = NULL;
+    if (measures)
+        more = latent_mask_measures(&p->paint->latents->mask[mask]);
+    else
+        more = memory_text("%.0f %% of the tokens hidden",
+                           100 * p->paint->latents->mask[mask].share);
+    char *title = memory_text("%s: %s · %s", name, p->mask_text[mask], more);
+    int result = sheet_section(m->sheet, title, error);
+    free(name);
+    free(more);
+    free(title);
+    return result;
 }
 
-static char *mask_title(const LatentPictures *p, int m) {
-    const LatentMask *mask = &p->latents->mask[m];
-    const char *sign = mask->skill <= -0.0005 ? "−" : "";
-    return memory_text("Mask %d: %s · %.0f %% of the tokens hidden · error %.3f, of the mean "
-                       "%.3f · skill %s%.3f · cosine %.3f",
-                       m, p->mask_text[m], 100 * mask->share, mask->error, mask->trivial, sign,
-                       fabs(mask->skill), mask->cosine);
+/* The rows of one picture. */
+static int fill(const Maker *m, unsigned picture, Error *error) {
+    const LatentPictures *p = m->p;
+    bool all = picture == LATENT_SHEET_PICTURE;
+    if (picture != LATENT_ERRORS_PICTURE && add_frames(m, error))
+        return -1;
+    if ((all || picture == LATENT_LATENTS_PICTURE) && add_row(m, LATENT_TARGET, NULL, false, error))
+        return -1;
+    for (int i = 0; i < p->paint->latents->settings; i++) {
+        if (p->only >= 0 && p->only != i)
+            continue;
+        latent_paint_choose(p->paint, i);
+        if (add_section(m, i, picture != LATENT_MASKS_PICTURE, error))
+            return -1;
+        bool latents = all || picture == LATENT_LATENTS_PICTURE,
+             errors = all || picture == LATENT_ERRORS_PICTURE;
+        if ((all || !latents) && add_row(m, LATENT_MASKED, NULL, true, error))
+            return -1;
+        if (latents && add_row(m, LATENT_PREDICTED, NULL, !all, error))
+            return -1;
+        for (LatentQuantity q = LATENT_ERROR; errors && q < LATENT_QUANTITIES; q++)
+            if (add_row(m, q, NULL, true, error))
+                return -1;
+    }
+    return 0;
 }
 
-static void caption_colors(Sheet *sheet, const Latents *l) {
-    double all = l->variance[0] + l->variance[1] + l->variance[2];
+static void caption_colors(Sheet *sheet, const LatentAxes *axes) {
+    double share[LATENT_COLORS], all = 0;
+    for (int k = 0; k < LATENT_COLORS; k++) {
+        share[k] = 100 * latent_axes_share(axes, k);
+        all += share[k];
+    }
     char *text = memory_text(
-        "Colours of latents: the three principal components of answers and predictions, fitted on "
-        "both together, as red, green and blue. They carry %.0f %%, %.0f %% and %.0f %% of the "
-        "variance, %.0f %% in all; the rest is not seen here. The same colour means the same "
-        "place along these axes in every row and under every mask. Each square is one token.",
-        100 * l->variance[0], 100 * l->variance[1], 100 * l->variance[2], 100 * all);
+        "Colours of latents: three principal components of target and predicted tokens, fitted on "
+        "both together: the first as lightness, the second from blue to yellow, the third from "
+        "green to pink. They carry %.0f %%, %.0f %% and %.0f %% of the variance, %.0f %% in all; "
+        "the rest is not seen here. The same colour is the same place along these axes in every "
+        "row "
+        "and under every mask.",
+        share[0], share[1], share[2], all);
     sheet_caption(sheet, text);
     free(text);
 }
 
 static void caption_errors(Sheet *sheet) {
-    sheet_caption(sheet,
-                  "Error: mean |z − h| of prediction z and target h, which is normalised to mean 0 "
-                  "and variance 1 over its features; one scale for all masks and both predictors, "
-                  "what lies beyond takes the colour at its end. Skill: 1 − error / error of the "
-                  "mean; 1 is perfect, 0 no better than always saying the mean of the answers, "
-                  "below 0 worse. Cosine: of z and h, mean over the hidden tokens.");
+    sheet_caption(
+        sheet, "Error: mean |z − h| of prediction z and target h, which is normalised to mean 0 "
+               "and variance 1 over its features; one scale for all masks and predictors, what "
+               "lies beyond takes the colour at its end. Skill: 1 − error / error of the better "
+               "trivial predictor; 1 is perfect, 0 no better than it, below 0 worse. Both trivial "
+               "predictors are told more than the model: the mean of the answers, and latents of "
+               "an encoder that has seen the whole clip.");
 }
 
-static void caption_columns(Sheet *sheet, const Painter *painter) {
-    int time = painter->p->latents->grid.time;
-    if (painter->columns == time)
-        return;
-    char *text = memory_text("Columns: %d of %d time steps, spread evenly.", painter->columns,
-                             time);
-    sheet_caption(sheet, text);
-    free(text);
-}
+static const struct Known {
+    unsigned bit;
+    const char *what, *name;
+} known[] = {{LATENT_MASKS_PICTURE, "What is hidden", "masks"},
+             {LATENT_LATENTS_PICTURE, "Target and predicted latents", "latents"},
+             {LATENT_ERRORS_PICTURE, "Where the prediction errs", "errors"},
+             {LATENT_SHEET_PICTURE, "What the model predicts", "contact-sheet"}};
 
-/* Draws, writes and frees a sheet. */
-static int finish(Sheet *sheet, const Painter *painter, const char *folder, char *name, FILE *list,
-                  Error *error) {
+int latent_picture_write(const LatentPictures *p, unsigned picture, const char *what,
+                         const char *name, const char *folder, FILE *list, Error *error) {
+    int time = p->paint->latents->grid.time, k = 0;
+    Maker m = {.p = p, .columns = time < LATENT_COLUMNS ? time : LATENT_COLUMNS};
+    for (int i = 0; i < m.columns; i++)
+        m.step[i] = i * time / m.columns;
+    while (known[k].bit != picture)
+        k++;
+    char *title = memory_text("%s: %s", what ? what : known[k].what, p->video);
+    char *file = memory_text("%s.png", name ? name : known[k].name),
+         *path = path_join(folder, file);
     Canvas *canvas = NULL;
-    char *path = path_join(folder, name);
-    caption_columns(sheet, painter);
-    int result = sheet_draw(&canvas, sheet, error);
+    m.sheet = sheet_new(title, p->origin, p->tile_height);
+    int result = fill(&m, picture, error);
+    if (!result && (picture & (LATENT_LATENTS_PICTURE | LATENT_SHEET_PICTURE)))
+        caption_colors(m.sheet, p->axes);
+    if (!result && (picture & (LATENT_ERRORS_PICTURE | LATENT_SHEET_PICTURE)))
+        caption_errors(m.sheet);
+    if (!result && m.columns < time) {
+        char *text = memory_text("Columns: %d of %d time steps, spread evenly.", m.columns, time);
+        sheet_caption(m.sheet, text);
+        free(text);
+    }
+    if (!result)
+        result = sheet_draw(&canvas, m.sheet, error);
     if (!result)
         result = png_write(path, canvas, error);
     if (!result && list)
         fprintf(list, "%s\n", path);
     canvas_free(canvas);
-    sheet_free(sheet);
-    free(path);
-    free(name);
-    return result;
-}
-
-static Sheet *sheet_titled(const LatentPictures *p, const char *what) {
-    char *title = memory_text("%s: %s", what, p->video);
-    Sheet *sheet = sheet_new(title, p->origin, p->tile);
+    sheet_free(m.sheet);
     free(title);
-    return sheet;
-}
-
-/* A picture of one or two rows. */
-static int write_rows(const Painter *painter, const char *what, int m, const Quantity *rows,
-                      int count, const char *folder, char *name, FILE *list, Error *error) {
-    Sheet *sheet = sheet_titled(painter->p, what);
-    int result = 0;
-    if (m >= 0) {
-        char *title = mask_title(painter->p, m);
-        result = sheet_section(sheet, title, error);
-        free(title);
-    }
-    for (int i = 0; i < count && !result; i++)
-        result = add_row(sheet, painter, rows[i], i == 0 || rows[i] >= ERROR_MODEL, error);
-    if (result) {
-        sheet_free(sheet);
-        free(name);
-        return -1;
-    }
-    if (rows[0] >= TARGET_ALL && rows[0] <= PREDICTED)
-        caption_colors(sheet, painter->p->latents);
-    if (rows[0] >= ERROR_MODEL)
-        caption_errors(sheet);
-    return finish(sheet, painter, folder, name, list, error);
-}
-
-static const Quantity mask_rows[] = {FRAMES_MASKED, TARGET_HIDDEN, PREDICTED, ERROR_MODEL,
-                                     ERROR_TRIVIAL};
-#define MASK_ROWS (int)(sizeof mask_rows / sizeof *mask_rows)
-
-static int write_mask(Painter *painter, int m, const char *folder, FILE *list, Error *error) {
-    choose_mask(painter, m);
-    int result = write_rows(painter, "What is hidden", m, mask_rows, 1, folder,
-                            memory_text("mask-%d.png", m), list, error);
-    if (!result)
-        result = write_rows(painter, "Answers and predictions", m, mask_rows + 1, 2, folder,
-                            memory_text("latents-predicted-%d.png", m), list, error);
-    if (!result)
-        result = write_rows(painter, "Where the prediction errs", m, mask_rows + 3, 2, folder,
-                            memory_text("error-%d.png", m), list, error);
-    return result;
-}
-
-static int fill_contact_sheet(Sheet *sheet, Painter *painter, Error *error) {
-    const LatentPictures *p = painter->p;
-    if (add_row(sheet, painter, FRAMES, true, error) ||
-        add_row(sheet, painter, TARGET_ALL, false, error))
-        return -1;
-    for (int m = 0; m < p->latents->settings; m++) {
-        if (p->only >= 0 && p->only != m)
-            continue;
-        char *title = mask_title(p, m);
-        int result = sheet_section(sheet, title, error);
-        free(title);
-        choose_mask(painter, m);
-        for (int i = 0; i < MASK_ROWS && !result; i++)
-            result = add_row(sheet, painter, mask_rows[i], i == 0 || mask_rows[i] >= ERROR_MODEL,
-                             error);
-        if (result)
-            return -1;
-    }
-    return 0;
-}
-
-static int write_contact_sheet(Painter *painter, const char *folder, FILE *list, Error *error) {
-    Sheet *sheet = sheet_titled(painter->p, "What the model predicts");
-    if (fill_contact_sheet(sheet, painter, error)) {
-        sheet_free(sheet);
-        return -1;
-    }
-    caption_colors(sheet, painter->p->latents);
-    caption_errors(sheet);
-    return finish(sheet, painter, folder, memory_text("contact-sheet.png"), list, error);
-}
-
-int latent_pictures_write(const LatentPictures *p, const char *folder, FILE *list, Error *error) {
-    const Latents *l = p->latents;
-    static const Quantity frames = FRAMES, target = TARGET_ALL;
-    Painter painter = {.p = p};
-    painter.columns = l->grid.time < LATENT_COLUMNS ? l->grid.time : LATENT_COLUMNS;
-    for (int i = 0; i < painter.columns; i++)
-        painter.step[i] = i * l->grid.time / painter.columns;
-    painter.row = memory_new((size_t)l->tokens, sizeof *painter.row);
-    choose_range(&painter);
-    int result = write_rows(&painter, "Frames", -1, &frames, 1, folder, memory_text("frames.png"),
-                            list, error);
-    if (!result)
-        result = write_rows(&painter, "Target latents", -1, &target, 1, folder,
-                            memory_text("latents-target.png"), list, error);
-    for (int m = 0; m < l->settings && !result; m++)
-        if (p->only < 0 || p->only == m)
-            result = write_mask(&painter, m, folder, list, error);
-    if (!result)
-        result = write_contact_sheet(&painter, folder, list, error);
-    free(painter.row);
+    free(file);
+    free(path);
     return result;
 }

@@ -56,6 +56,8 @@ static const Panel panels[] = {
           {"drift_cosine", "features, cosine"}),
     PANEL(DIAGNOSTICS, "diagnostics", "Nearest neighbours", "accuracy, each video held out in turn",
           LINEAR, ZERO | PAGE, {"knn", "features"}, {"majority", "majority class"}),
+    PANEL(DIAGNOSTICS, "diagnostics", "Rewinds", "branch of the run", LINEAR, ZERO | PAGE,
+          {"branch", "branch"}),
     PANEL(LOG, "speed", "Speed", "clips per second", LINEAR, ZERO | SMOOTH | PAGE,
           {"clips_per_second", "clips per second"}),
     PANEL(LOG, "speed", "Time of a step", "milliseconds", LINEAR, ZERO | SMOOTH,

@@ -16,7 +16,7 @@ typedef enum PanelSource {
 enum {
     PANEL_ZERO = 1,   /* a linear axis reaches 0 */
     PANEL_SMOOTH = 2, /* noisy from step to step: a running mean is drawn over it */
-    PANEL_PAGE = 4    /* curves.png has it */
+    PANEL_PAGE = 4    /* the source's page of charts has it (curves.png) */
 };
 
 typedef struct Panel {

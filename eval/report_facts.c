@@ -99,6 +99,8 @@ void report_recipe(FILE *out, const ReportRun *run) {
 static void write_checkpoint(FILE *out, const ReportCheckpoint *c) {
     fputs("<tr><td>", out);
     html_text(out, c->name);
+    if (!c->problem && !strcmp(c->name, "best"))
+        fprintf(out, ", of step %lld", (long long)c->step);
     fputs("</td>", out);
     if (c->problem) {
         fputs("<td colspan=\"3\" class=\"bad\">", out);
@@ -117,7 +119,7 @@ static void write_checkpoint(FILE *out, const ReportCheckpoint *c) {
 }
 
 static void write_hashes(FILE *out, const ReportRun *run) {
-    fputs("<dl class=\"facts\">", out);
+    fputs("<dl class=\"facts hashes\">", out);
     report_fact(out, "recipe.yaml", "%s", run->recipe_hash);
     report_fact(out, "videos.index", "%s", run->index_hash);
     fputs("</dl>", out);

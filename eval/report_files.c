@@ -41,10 +41,28 @@ static size_t list_folder(char ***names, const char *path) {
 
 /* ---- probes ---- */
 
+static void find_confusions(ReportProbe *p, const char *folder) {
+    char **names;
+    size_t count = list_folder(&names, folder);
+    for (size_t i = 0; i < count; i++) {
+        bool main = !strcmp(names[i], "confusion.png");
+        if (main || (!strncmp(names[i], "confusion-", 10) && ends_with(names[i], ".png"))) {
+            p->confusions = memory_grow(p->confusions, p->confusions_count + 1,
+                                        sizeof *p->confusions);
+            size_t at = main ? 0 : p->confusions_count;
+            for (size_t k = p->confusions_count; k > at; k--)
+                p->confusions[k] = p->confusions[k - 1];
+            p->confusions[at] = path_join(folder, names[i]);
+            p->confusions_count++;
+        }
+        free(names[i]);
+    }
+    free(names);
+}
+
 static void read_probe(ReportRun *run, const char *folder, const char *name) {
-    char *results = path_join(folder, "results.csv"),
-         *manifest = path_join(folder, "manifest.json");
-    char *confusion = path_join(folder, "confusion.png");
+    char *results = path_join(folder, "results.csv");
+    char *manifest = path_join(folder, "manifest.json");
     if (file_exists(results) && run->probes_count < REPORT_PROBES) {
         run->probes = memory_grow(run->probes, run->probes_count + 1, sizeof *run->probes);
         ReportProbe *p = &run->probes[run->probes_count++];
@@ -59,14 +77,10 @@ static void read_probe(ReportRun *run, const char *folder, const char *name) {
         }
         if (file_exists(manifest) && !file_read(&bytes, &count, manifest, MANIFEST_MAX, &error))
             p->manifest = (char *)bytes;
-        if (file_exists(confusion)) {
-            p->confusion = confusion;
-            confusion = NULL;
-        }
+        find_confusions(p, folder);
     }
     free(results);
     free(manifest);
-    free(confusion);
 }
 
 static void find_probes(ReportRun *run, const char *folder, const char *name, int depth) {
@@ -152,7 +166,9 @@ void report_files_free(ReportRun *run) {
         table_free(&p->results);
         free(p->name);
         free(p->problem);
-        free(p->confusion);
+        for (size_t k = 0; k < p->confusions_count; k++)
+            free(p->confusions[k]);
+        free(p->confusions);
         free(p->manifest);
     }
     for (size_t i = 0; i < run->pictures_count; i++) {

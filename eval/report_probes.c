@@ -3,6 +3,7 @@
  * results.csv is shown as it is: its header names the columns. Where they say so, a row is also
  * drawn as its value with its 95 % interval, on one axis for all rows; the rows that a model must
  * be better than (the floors) stand in grey, and a line marks the best of them. */
+#include "base/file.h"
 #include "eval/html.h"
 #include "eval/report_parts.h"
 #include <math.h>
@@ -42,12 +43,26 @@ static double number(const char *text) {
     return end == text || *end ? NAN : value;
 }
 
+/* Does this column say what a row is of? Those of these names do; where there are none, all whose
+ * cells are no numbers. */
+static bool tells(const Table *t, size_t row, size_t column) {
+    static const char *const names[] = {"probe", "features", "metric"};
+    bool any = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        int found = table_column(t, names[i]);
+        if (found == (int)column)
+            return true;
+        any = any || found >= 0;
+    }
+    return !any && !isfinite(number(table_cell(t, row, (int)column)));
+}
+
 static bool is_floor(const Table *t, size_t row) {
-    static const char *const floors[] = {"random", "majority",  "chance",
-                                         "pixel",  "untrained", "floor"};
+    static const char *const floors[] = {"random init", "majority",       "raw pixels",
+                                         "untrained",   "labels' shares", "training mean"};
     for (size_t c = 0; c < t->columns; c++)
         for (size_t i = 0; i < sizeof floors / sizeof *floors; i++)
-            if (strcasestr(table_cell(t, row, (int)c), floors[i]))
+            if (tells(t, row, c) && strcasestr(table_cell(t, row, (int)c), floors[i]))
                 return true;
     return false;
 }
@@ -124,19 +139,19 @@ static void write_results(FILE *out, const Table *t) {
     fputs("<div class=\"scroll\"><table class=\"probe\"><thead><tr>", out);
     for (size_t k = 0; k < t->columns; k++) {
         bool numbers = t->rows && isfinite(number(table_cell(t, 0, (int)k)));
+        if (drawn && (int)k == c.value)
+            fprintf(out, "<th class=\"interval\">%.3g to %.3g%s</th>", share ? 100 * low : low,
+                    share ? 100 * high : high, share ? " %" : "");
         html_element(out, "th", numbers ? "number" : NULL, t->names[k]);
-        if (drawn && (int)k == 0)
-            fprintf(out, "<th class=\"interval\">0 to %.3g%s</th>", share ? 100 * high : high,
-                    share ? " %" : "");
     }
     fputs("</tr></thead><tbody>\n", out);
     for (size_t r = 0; r < t->rows; r++) {
         Score s = score_of(t, r, &c);
         fputs(s.floor ? "<tr class=\"floor\">" : "<tr>", out);
         for (size_t k = 0; k < t->columns; k++) {
-            write_cell(out, t, r, (int)k, &c, share);
-            if (drawn && k == 0)
+            if (drawn && (int)k == c.value)
                 write_interval(out, &s, best, low, high);
+            write_cell(out, t, r, (int)k, &c, share);
         }
         fputs("</tr>\n", out);
     }
@@ -165,13 +180,17 @@ void report_probes(FILE *out, const ReportRun *run) {
             report_absent(out, "%s", p->problem);
         else
             write_results(out, &p->results);
-        if (p->confusion) {
-            fputs("<div class=\"confusion\">", out);
-            report_picture(out, p->confusion, "confusion.png", &room);
-            fputs("</div>", out);
-        } else {
+        if (!p->confusions_count)
             report_absent(out, "no confusion.png beside it");
+        for (size_t k = 0; k < p->confusions_count; k++) { /* the first is that of the main probe */
+            if (k == 1)
+                fputs("<details><summary>Other probes</summary>", out);
+            fputs("<div class=\"confusion\">", out);
+            report_picture(out, p->confusions[k], path_name(p->confusions[k]), &room);
+            fputs("</div>", out);
         }
+        if (p->confusions_count > 1)
+            fputs("</details>", out);
         if (p->manifest) {
             fputs("<details><summary>manifest.json</summary>", out);
             html_element(out, "pre", NULL, p->manifest);
@@ -201,12 +220,12 @@ bool report_probe_first(char value[64], char note[96], const ReportRun *run) {
 
 /* ---- several runs ---- */
 
-/* What a row is of: its fields that are no numbers. Caller frees. */
+/* What a row is of. Caller frees. */
 static char *row_name(const Table *t, size_t row) {
     char *name = NULL;
     for (size_t c = 0; c < t->columns; c++) {
         const char *cell = table_cell(t, row, (int)c);
-        if (!*cell || isfinite(number(cell)))
+        if (!*cell || !tells(t, row, c))
             continue;
         char *longer = memory_text("%s%s%s", name ? name : "", name ? ", " : "", cell);
         free(name);

@@ -147,16 +147,17 @@ static void free_checkpoints(ReportRun *run) {
     run->checkpoints_count = 0;
 }
 
-static void read_checkpoint(ReportCheckpoint *c, const ReportRun *run, int64_t step) {
-    char *path = memory_text("%s/step-%" PRId64, run->folder, step);
+/* That in RUN/`folder`. */
+static void read_checkpoint(ReportCheckpoint *c, const ReportRun *run, const char *folder) {
+    char *path = path_join(run->folder, folder);
     Checkpoint checkpoint;
     Error error = {0};
-    c->name = memory_text("step-%" PRId64, step);
-    c->step = step;
+    c->name = memory_text("%s", folder);
     if (checkpoint_open(&checkpoint, path, &error)) {
         c->problem = kept_text(&error);
     } else {
         char index[HASH_TEXT];
+        c->step = checkpoint.step;
         c->updates = checkpoint.updates;
         c->precision = precision_name(checkpoint.precision);
         hash_text(c->hash, &checkpoint.hash);
@@ -170,15 +171,20 @@ static void read_checkpoint(ReportCheckpoint *c, const ReportRun *run, int64_t s
 
 static void read_checkpoints(ReportRun *run) {
     int64_t *steps = NULL;
-    size_t count = 0;
+    size_t count = 0, best = holds(run->folder, "best/checkpoint.msgpack") ? 1 : 0;
     free_checkpoints(run);
     if (checkpoint_list(&steps, &count, run->folder, NULL))
-        return;
+        count = 0;
     size_t first = count > REPORT_CHECKPOINTS ? count - REPORT_CHECKPOINTS : 0;
-    run->checkpoints_count = count - first;
+    run->checkpoints_count = count - first + best;
     run->checkpoints = memory_new(run->checkpoints_count, sizeof *run->checkpoints);
-    for (size_t i = first; i < count; i++)
-        read_checkpoint(&run->checkpoints[i - first], run, steps[i]);
+    if (best)
+        read_checkpoint(&run->checkpoints[0], run, "best");
+    for (size_t i = first; i < count; i++) {
+        char *folder = memory_text("step-%" PRId64, steps[i]);
+        read_checkpoint(&run->checkpoints[best + i - first], run, folder);
+        free(folder);
+    }
     free(steps);
 }
 

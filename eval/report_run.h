@@ -24,7 +24,7 @@ typedef enum ReportState {
 } ReportState;
 
 typedef struct ReportCheckpoint {
-    char *name;    /* "step-180" */
+    char *name;    /* "step-180"; "best": that of RUN/best, if there is one */
     char *problem; /* NULL: its header could be read */
     int64_t step, updates;
     const char *precision;
@@ -37,8 +37,9 @@ typedef struct ReportProbe {
     char *name;    /* its folder within RUN: "probe" */
     char *problem; /* NULL: results.csv could be read */
     Table results;
-    char *confusion; /* path of confusion.png; NULL: there is none */
-    char *manifest;  /* text of manifest.json; NULL: there is none */
+    char **confusions; /* [confusions_count] paths of confusion.png and confusion-*.png */
+    size_t confusions_count;
+    char *manifest; /* text of manifest.json; NULL: there is none */
 } ReportProbe;
 
 typedef struct ReportPicture {
@@ -65,7 +66,7 @@ typedef struct ReportRun {
     char *log_problem[PANEL_SOURCES];
     Table quarantine, rewinds, changes; /* no columns: not there */
     char *table_problem;                /* of one of these */
-    ReportCheckpoint *checkpoints;      /* [checkpoints_count] ascending steps */
+    ReportCheckpoint *checkpoints;      /* [checkpoints_count] best, then step-N, N ascending */
     ReportProbe *probes;                /* [probes_count] */
     ReportPicture *pictures;            /* [pictures_count] by folder, then name */
     size_t checkpoints_count, probes_count, pictures_count;

@@ -42,13 +42,23 @@ static void print_cpu(void) {
     printf("\n");
 }
 
+static void print_writers(const char *decoders) {
+    static const char *const kinds[] = {".mp4", ".webm", ".apng", ".gif"};
+    printf("decoders         %s\nencoder          %s\nfilms           ", decoders,
+           video_writer_codec());
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(video_writer_codec_of(kinds[i]), "none") != 0)
+            printf(" %s", kinds[i] + 1);
+    printf("\n");
+}
+
 static void print_codecs(void) {
     char *decoders = ffmpeg_decoders();
     Error error = {0};
     if (ffmpeg_needed(&error))
         printf("videos           %s\n", error.text);
     else
-        printf("decoders         %s\nencoder          %s\n", decoders, video_writer_codec());
+        print_writers(decoders);
     free(decoders);
     if (error.code)
         return;

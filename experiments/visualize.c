@@ -1,351 +1,385 @@
-/* jepa visualize: pictures of what a trained model predicts for one video.
+/* jepa visualize: pictures and films of what a trained model sees and predicts.
  *
- * The clip is the evaluation one (largest centred square, no mirroring), the masks are drawn by the
- * recipe's own sampler. See eval/latents.h for what is computed and eval/latent_sheet.h for the
- * pictures. */
+ *   part         what                                              file
+ *   sheet        masks, latents and errors of one clip             contact-sheet.png
+ *   masks        what each mask setting shows and hides            masks
+ *   latents      target and predicted latents in colour            latents
+ *   errors       errors of the prediction and of trivial ones      errors
+ *   future       what it expects of the frames after the first     future
+ *   similarity   one token against all others                      similarity
+ *   attention    where one token looks                             attention
+ *   map          the clips of a folder as a map                    map-pca.png, map-tsne.png
+ * The clip is the evaluation one (largest centred crop, no mirroring), in the middle of the video
+ * or where --start says; masks are drawn by the recipe's own sampler. */
+#include "experiments/visualize.h"
 #include "base/file.h"
-#include "eval/latent_sheet.h"
+#include "base/log.h"
 #include "experiments/commands.h"
-#include "experiments/options.h"
 #include "experiments/plan.h"
-#include "jepa/checkpoint.h"
-#include "jepa/recipe.h"
-#include "video/clip.h"
-#include "video/ffmpeg.h"
-#include "video/sources.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#define NOT_GIVEN    INT64_MIN
 #define THREADS_MOST 4096
+#define TILE_LEAST   32
+#define TILE_MOST    512
+#define VIDEOS_MOST  256
+#define FIT_BYTES    ((size_t)64 << 20) /* of rows for the axes of colours */
 
-typedef struct VisualizeArguments {
-    const char *checkpoint, *video, *out, *device;
-    int64_t mask, mask_seed, start, threads;
-} VisualizeArguments;
+static const struct {
+    const char *name;
+    unsigned bit;
+} part_names[] = {{"sheet", PART_SHEET},         {"masks", PART_MASKS},
+                  {"latents", PART_LATENTS},     {"errors", PART_ERRORS},
+                  {"future", PART_FUTURE},       {"similarity", PART_SIMILARITY},
+                  {"attention", PART_ATTENTION}, {"map", PART_MAP}};
 
-typedef struct Scene {
-    Checkpoint checkpoint;
-    Recipe recipe;
-    VideoFile file;
-    VideoIndex index;
-    ClipSpec clip;
-    ClipDraw draw;
-    Device *device;
-    Model model;
-    MaskGroup masks;
-    Latents latents;
-    int tile;
-    uint8_t *frames; /* [T][tile][tile][3] */
-} Scene;
+static int parse_parts(unsigned *parts, const char *text, Error *error) {
+    *parts = 0;
+    for (const char *at = text;; at++) {
+        size_t length = strcspn(at, ","), i = 0, known = sizeof part_names / sizeof *part_names;
+        while (i < known && (strlen(part_names[i].name) != length ||
+                             memcmp(part_names[i].name, at, length) != 0))
+            i++;
+        if (i == known)
+            return error_set(error, ERROR_USAGE,
+                             "--parts %.*s: expected sheet, masks, latents, errors, future, "
+                             "similarity, attention or map, with commas",
+                             (int)length, at);
+        *parts |= part_names[i].bit;
+        at += length;
+        if (!*at)
+            return 0;
+    }
+}
 
-static int open_recipe(Scene *s, const VisualizeArguments *a, Error *error) {
-    if (checkpoint_open(&s->checkpoint, a->checkpoint, error) ||
-        recipe_parse(&s->recipe, s->checkpoint.recipe, "the checkpoint's recipe", error) ||
-        recipe_check(&s->recipe, error))
+/* Stills unless others are asked for; but the future of a long video is a film. */
+static int choose_formats(Show *s, const char *parts, const char *formats, Error *error) {
+    s->parts = PARTS_CLIP;
+    s->formats = FILM_STILL;
+    s->future_formats = FILM_STILL | FILM_MP4;
+    if ((parts && parse_parts(&s->parts, parts, error)) ||
+        (formats && film_formats(&s->formats, formats, error)))
         return -1;
-    if (a->mask >= s->recipe.mask.count)
+    if (formats)
+        s->future_formats = s->formats;
+    if (s->formats & FILM_STILL)
+        return 0;
+    if (!parts)
+        s->parts &= ~PART_SHEET;
+    if (s->parts & (PART_SHEET | PART_MAP))
         return error_set(error, ERROR_USAGE,
-                         "--mask %" PRId64 ": the recipe has %d mask settings, 0 to %d", a->mask,
-                         s->recipe.mask.count, s->recipe.mask.count - 1);
+                         "--parts %s: a picture, not a film; add png to --format",
+                         s->parts & PART_MAP ? "map" : "sheet");
     return 0;
 }
 
-static bool is_list(const char *path) {
-    size_t length = strlen(path);
-    return length > 4 && (!strcmp(path + length - 4, ".csv") || !strcmp(path + length - 4, ".txt"));
-}
+/* ---- what the parts share ---- */
 
-/* The clip in the middle of the video, or where --start says. */
-static int choose_clip(Scene *s, const VisualizeArguments *a, Error *error) {
-    if (video_index_of_files(&s->index, &s->file, 1, NULL, 0, error))
-        return -1;
-    if (s->recipe.objective != OBJECTIVE_JEPA)
-        return error_set(error, ERROR_USAGE,
-                         "this checkpoint has no predictor (objective: sigreg), so there is "
-                         "nothing to compare with its targets");
-    s->clip = recipe_clip(&s->recipe);
-    if (s->clip.crop_width)
-        return error_set(error, ERROR_USAGE,
-                         "this checkpoint takes clips of %d x %d pixels; pictures are drawn of "
-                         "square ones only so far",
-                         s->clip.crop, s->clip.crop_width);
-    clip_draw_evaluation(&s->draw, &s->index, 0, &s->clip, 0, 1, 0, 1);
-    if (a->start != NOT_GIVEN)
-        return clip_draw_from(&s->draw, &s->file, &s->clip, a->start, error);
-    return 0;
-}
-
-/* The video itself, or the first usable one of a folder or list. */
-static int open_video(Scene *s, const VisualizeArguments *a, Error *error) {
-    SourceList list = {0};
-    bool several = folder_exists(a->video) || is_list(a->video);
-    ffmpeg_quiet();
-    if (columns_is(a->video)) { /* the first usable one of an index */
-        VideoIndex all;
-        if (video_index_build(&all, a->video, 1, error))
-            return -1;
-        VideoFile first = video_index_file(&all, all.usable_files[0]);
-        s->file = video_file_copy(&first);
-        s->file.label = -1;
-        s->file.dataset = 0;
-        video_index_free(&all);
-        return choose_clip(s, a, error);
+char *show_folder(const Show *show, size_t i, Error *error) {
+    char *folder = memory_text("%s", show->out);
+    if (show->count > 1) {
+        free(folder);
+        char *name = memory_text("%zu-%s", i, show_name(&show->footage[i]));
+        folder = path_join(show->out, name);
+        free(name);
     }
-    if (several && source_list(&list, a->video, error))
-        return -1;
-    for (size_t i = 0; i == 0 || (i < list.count && s->file.reason); i++) {
-        const char *path = several ? list.files[i].path : a->video;
-        video_file_free(&s->file);
-        video_file_scan(&s->file, path, NULL);
-        s->file.name = memory_text("%s", path);
+    if (folder_make(folder, error)) {
+        free(folder);
+        return NULL;
     }
-    source_list_free(&list);
-    if (s->file.reason)
-        return error_set(error, ERROR_RUN, "%s: %s", s->file.name, s->file.reason);
-    return choose_clip(s, a, error);
+    return folder;
 }
 
-/* clip[3][frames][side][side] of the drawn frames; the caller frees. */
-static int decode(uint8_t **clip, const Scene *s, int side, Error *error) {
-    ClipSpec spec = s->clip;
-    ClipDecoder *decoder = clip_decoder_new(s->recipe.data.timeout, NULL);
-    spec.crop = side;
-    *clip = memory_new((size_t)3 * (size_t)spec.frames * (size_t)side, (size_t)side);
-    int result = clip_decode(*clip, decoder, &s->file, &s->draw, &spec, error);
-    clip_decoder_free(decoder);
-    if (result) {
-        free(*clip);
-        *clip = NULL;
-        return error_prefix(error, "%s", s->file.name);
-    }
-    return 0;
+const char *show_name(const Footage *footage) {
+    return path_name(footage->file.name);
 }
 
-/* The same with published interpolation, normalised. */
-static int decode_values(float **values, const Scene *s, Error *error) {
-    const ClipSpec *spec = &s->clip;
-    ClipDecoder *decoder = clip_decoder_new(s->recipe.data.timeout, NULL);
-    size_t side = (size_t)spec->crop;
-    *values = memory_new((size_t)3 * (size_t)spec->frames * side * side, sizeof **values);
-    int result = clip_decode_values(*values, decoder, &s->file, &s->draw, spec, error);
-    clip_decoder_free(decoder);
-    if (result) {
-        free(*values);
-        *values = NULL;
-        return error_prefix(error, "%s", s->file.name);
-    }
-    return 0;
+char *show_origin(const Show *s, const Footage *footage, const int64_t *frames) {
+    const Scene *scene = &s->scene;
+    int count = scene->clip.frames;
+    MaskGrid grid = config_grid(&scene->config);
+    return memory_text("%s · frames %" PRId64 " to %" PRId64 " of %" PRId64
+                       ": a clip of %d · %d×%d×%d tokens of %d frame%s × %d×%d pixels · mask seed "
+                       "%" PRId64,
+                       scene->source, frames[0], frames[count - 1], footage->file.frames, count,
+                       grid.time, grid.height, grid.width, scene->config.tubelet,
+                       scene->config.tubelet > 1 ? "s" : "", scene->config.patch,
+                       scene->config.patch, s->mask_seed);
 }
 
-/* The first frame of each time step at the size of a tile. */
-static int decode_tiles(Scene *s, Error *error) {
-    uint8_t *clip = NULL;
-    MaskGrid grid = s->latents.grid;
-    s->tile = latent_tile(grid);
-    if (decode(&clip, s, s->tile, error))
-        return -1;
-    size_t area = (size_t)s->tile * (size_t)s->tile, frames = (size_t)s->clip.frames;
-    size_t tubelet = (size_t)s->recipe.data.tubelet_size;
-    s->frames = memory_new((size_t)grid.time * area, 3);
-    for (size_t t = 0; t < (size_t)grid.time; t++)
-        for (size_t c = 0; c < 3; c++) {
-            const uint8_t *plane = clip + (c * frames + t * tubelet) * area;
-            for (size_t i = 0; i < area; i++)
-                s->frames[(t * area + i) * 3 + c] = plane[i];
-        }
-    free(clip);
-    return 0;
+char *show_crop(const Footage *footage, const ClipDraw *draw) {
+    int width = video_file_width(&footage->file), height = video_file_height(&footage->file);
+    if (draw->width == width && draw->height == height)
+        return memory_text("%s", "");
+    return memory_text(" · the middle %d×%d of %d×%d pixels", draw->width, draw->height, width,
+                       height);
 }
 
-/* Weights, masks and passes. */
-static int predict(Scene *s, const VisualizeArguments *a, Error *error) {
-    MaskRecipe recipe = recipe_mask(&s->recipe);
-    recipe.samples = 1;
-    recipe.batch = MASK_PACKED;
+double show_rate(const Footage *footage, const int64_t *frames, int count) {
+    double seconds = video_file_seconds(&footage->file, frames[count - 1]) -
+                     video_file_seconds(&footage->file, frames[0]);
+    return count > 1 && seconds > 0 ? (count - 1) / seconds : 1;
+}
+
+char *show_moment(const Footage *footage, int64_t frame) {
+    return memory_text("%.2f s · frame %" PRId64, video_file_seconds(&footage->file, frame), frame);
+}
+
+int show_draw(ClipDraw *draw, const Show *s, const Footage *footage, Error *error) {
+    clip_draw_evaluation(draw, &footage->index, 0, &s->scene.clip, 0, 1, 0, 1);
+    if (s->start == NOT_GIVEN)
+        return 0;
+    return clip_draw_from(draw, &footage->file, &s->scene.clip, s->start, error);
+}
+
+/* ---- the work ---- */
+
+/* The networks with the recipe's masks. */
+static int load_predictor(Show *s, Error *error) {
+    MaskRecipe recipe = recipe_mask(&s->scene.recipe);
     int64_t most = (int64_t)recipe.settings * mask_grid_tokens(recipe.grid);
-    ModelPlan plan = {.config = recipe_model(&s->recipe),
-                      .samples = 1,
+    ModelPlan plan = {.samples = 1,
                       .settings = recipe.settings,
                       .contexts = mask_contexts(&recipe),
                       .context = most,
                       .joined = most,
-                      .target = most,
-                      .float_input = s->clip.interpolation == CLIP_PUBLISHED};
-    uint8_t *clip = NULL;
-    float *values = NULL;
-    if (plan.float_input ? decode_values(&values, s, error) : decode(&clip, s, s->clip.crop, error))
+                      .target = most};
+    if (scene_model(&s->model, &s->scene, &plan, 't', error))
         return -1;
-    int result = model_new(&s->model, &plan, s->device, error);
-    if (!result)
-        result = checkpoint_load(&s->model, &s->checkpoint, error);
+    s->has_model = true;
+    return scene_predictor_trained(&s->scene, &s->model, "masks, latents, errors and future",
+                                   PARTS_OTHER, error);
+}
+
+/* --axes, before anything is begun. */
+static int load_axes(Show *s, Error *error) {
+    char hash[HASH_TEXT];
+    const ModelConfig *c = &s->scene.config;
+    int width = config_teacher(c).dim * (c->levels ? c->levels : 1);
+    if (!s->axes_file || !(s->parts & PARTS_PREDICT))
+        return 0;
+    if (latent_axes_load(&s->axes, s->axes_file, width, error))
+        return -1;
+    hash_text(hash, &s->scene.hash);
+    if (*s->axes.checkpoint && strcmp(s->axes.checkpoint, hash) != 0)
+        log_warn("%s was fitted for another checkpoint: like colours are like features only as far "
+                 "as the two agree",
+                 s->axes_file);
+    return 0;
+}
+
+/* Fitted to what was gathered, and kept; nothing to do where they were given. */
+static int settle_axes(Show *s, const LatentRows *rows, Error *error) {
+    char *path = path_join(s->out, "axes.safetensors");
+    int result = 0;
+    if (!s->axes_file) {
+        result = latent_axes_fit(&s->axes, rows, error);
+        hash_text(s->axes.checkpoint, &s->scene.hash);
+        if (!result)
+            result = latent_axes_save(&s->axes, path, error);
+        if (!result)
+            printf("%s\n", path);
+    }
+    free(path);
+    return result;
+}
+
+static int show_predictions(Show *s, Error *error) {
+    LatentRows rows = {0};
+    ClipShow *clips = NULL;
+    FutureShow *future = NULL;
+    int result = load_predictor(s, error);
     if (!result) {
-        mask_group_new(&s->masks, &recipe, most, most);
-        mask_group_draw(&s->masks, &recipe, (uint64_t)a->mask_seed, 0, 0, NULL);
-        ModelInput input = {.samples = 1, .pixels = clip, .values = values};
-        result = latents_compute(&s->latents, &s->model, &input, &s->masks, error);
+        size_t adds = 2 * (s->count + (s->parts & PART_FUTURE ? FIT_WINDOWS + s->count : 0));
+        rows.each = FIT_BYTES / sizeof(float) / (size_t)s->model.target_width / adds;
+        rows.each = rows.each ? rows.each : 1;
     }
-    free(values);
-    free(clip);
+    if (!result && (s->parts & PARTS_CLIP))
+        result = clip_show_gather(&clips, s, &rows, error);
+    if (!result && (s->parts & PART_FUTURE))
+        result = future_show_gather(&future, s, &rows, error);
+    if (!result)
+        result = settle_axes(s, &rows, error);
+    latent_rows_free(&rows);
+    if (!result && clips)
+        result = clip_show_draw(clips, s, error);
+    if (!result && future)
+        result = future_show_draw(future, s, error);
+    clip_show_free(clips);
+    future_show_free(future);
+    if (s->has_model)
+        model_free(&s->model);
+    s->has_model = false;
     return result;
 }
 
-/* Seconds from the start of the video. */
-static double frame_seconds(const VideoFile *file, int64_t frame) {
-    return file->timed || file->fps > 0 ? video_file_seconds(file, frame) : NAN;
+static int make_out(const Show *s, Error *error) {
+    if (folder_make(s->out, error))
+        return -1;
+    if (access(s->out, W_OK))
+        return error_set(error, ERROR_RUN, "%s: cannot write into this folder", s->out);
+    return 0;
 }
 
-/* "15 %" or "15 to 20 %" */
-static char *percent_text(const double share[2]) {
-    return share[0] == share[1] ? memory_text("%.3g %%", 100 * share[0])
-                                : memory_text("%.3g to %.3g %%", 100 * share[0], 100 * share[1]);
+static int check_request(const Show *s, Error *error) {
+    const Recipe *recipe = &s->scene.recipe;
+    if ((s->parts & PARTS_PREDICT) &&
+        scene_needs_predictor(&s->scene, "masks, latents, errors and future", PARTS_OTHER, error))
+        return -1;
+    if (s->mask != NOT_GIVEN && s->mask >= recipe_mask(recipe).settings)
+        return error_set(error, ERROR_USAGE,
+                         "--mask %" PRId64 ": the recipe has %d mask settings, 0 to %d", s->mask,
+                         recipe_mask(recipe).settings, recipe_mask(recipe).settings - 1);
+    if (((s->parts & PART_FUTURE) && future_check(s, error)) ||
+        ((s->parts & PARTS_QUERY) && query_check(s, error)))
+        return -1;
+    return 0;
 }
 
-static char *mask_text(const MaskSetting *setting) {
-    if (setting->kind == MASK_TUBE)
-        return memory_text("%.3g %% of the places through all of time", 100 * setting->ratio);
-    char *space = percent_text(setting->spatial_scale),
-         *time = percent_text(setting->temporal_scale);
-    bool whole = setting->temporal_scale[0] == 1 && setting->temporal_scale[1] == 1;
-    char *text = memory_text("%d block%s of %s of the picture%s%s%s", setting->num_blocks,
-                             setting->num_blocks == 1 ? "" : "s", space, whole ? "" : " and ",
-                             whole ? "" : time, whole ? "" : " of the time");
-    free(space);
-    free(time);
-    return text;
-}
-
-static char *origin_text(const Scene *s, const VisualizeArguments *a) {
-    const int64_t *frames = s->draw.frames;
-    int last = s->clip.frames - 1;
-    MaskGrid grid = s->latents.grid;
-    bool repeated = last > 0 && frames[last] == frames[last - 1]; /* the video is too short */
-    return memory_text("%s, step %" PRId64 " · frames %" PRId64 " to %" PRId64 " of %" PRId64
-                       ": a clip of %d%s · %d×%d×%d tokens of %d frames × %d×%d pixels · mask "
-                       "seed %" PRId64,
-                       s->checkpoint.folder, s->checkpoint.step, frames[0], frames[last],
-                       s->file.frames, s->clip.frames, repeated ? ", the last repeated" : "",
-                       grid.time, grid.height, grid.width, s->recipe.data.tubelet_size,
-                       s->recipe.data.patch_size, s->recipe.data.patch_size, a->mask_seed);
-}
-
-static int draw(const Scene *s, const VisualizeArguments *a, Error *error) {
-    int steps = s->latents.grid.time, settings = s->latents.settings;
-    double *seconds = memory_new((size_t)steps, sizeof *seconds);
-    int64_t *numbers = memory_new((size_t)steps, sizeof *numbers);
-    for (int t = 0; t < steps; t++) {
-        numbers[t] = s->draw.frames[t * s->recipe.data.tubelet_size];
-        seconds[t] = frame_seconds(&s->file, numbers[t]);
-    }
-    char *texts[MASK_SETTINGS_MAX], *origin = origin_text(s, a);
-    char *input = memory_text("%d×%d pixels", s->clip.crop, s->clip.crop);
-    for (int m = 0; m < settings; m++)
-        texts[m] = mask_text(&s->recipe.mask.settings[m]);
-    LatentPictures pictures = {.latents = &s->latents,
-                               .tile = s->tile,
-                               .frames = s->frames,
-                               .seconds = seconds,
-                               .number = numbers,
-                               .video = path_name(s->file.name),
-                               .origin = origin,
-                               .input = input,
-                               .mask_text = (const char *const *)texts,
-                               .only = a->mask == NOT_GIVEN ? -1 : (int)a->mask};
-    int result = latent_pictures_write(&pictures, a->out, stdout, error);
-    for (int m = 0; m < settings; m++)
-        free(texts[m]);
-    free(origin);
-    free(input);
-    free(seconds);
-    free(numbers);
+static int visualize(Show *s, const char *checkpoint, const TextList *sets, Error *error) {
+    const ClipSpec *clip = &s->scene.clip;
+    int result = scene_open(&s->scene, checkpoint, sets, error);
+    if (!result)
+        result = check_request(s, error);
+    if (!result)
+        result = load_axes(s, error);
+    if (!result)
+        result = scene_open_device(&s->scene, s->device, (int)s->threads, error);
+    if (!result && (s->parts & ~PART_MAP))
+        result = footage_choose(&s->footage, &s->count, s->video, (size_t)s->videos, clip, error);
+    ClipDraw draw;
+    for (size_t i = 0; i < s->count && !result; i++) /* is --start possible? */
+        result = show_draw(&draw, s, &s->footage[i], error);
+    if (!result)
+        result = make_out(s, error);
+    if (!result)
+        printf("checkpoint             %s\n", s->scene.source);
+    if (!result && (s->parts & PARTS_PREDICT))
+        result = show_predictions(s, error);
+    if (!result && (s->parts & PARTS_QUERY))
+        result = query_show(s, error);
+    if (!result && (s->parts & PART_MAP))
+        result = map_show(s, error);
+    latent_axes_free(&s->axes);
+    footage_free(s->footage, s->count);
+    scene_close(&s->scene);
     return result;
 }
 
-static void print_measures(const Scene *s, const VisualizeArguments *a) {
-    printf("checkpoint             %s\n", s->checkpoint.folder);
-    printf("mask   hidden   error   of the mean   skill   cosine\n");
-    for (int m = 0; m < s->latents.settings; m++) {
-        const LatentMask *mask = &s->latents.mask[m];
-        if (a->mask == NOT_GIVEN || a->mask == m)
-            printf("%4d   %4.0f %%   %.3f         %.3f  %6.3f   %6.3f\n", m, 100 * mask->share,
-                   mask->error, mask->trivial, mask->skill, mask->cosine);
-    }
-}
-
-static int visualize(const VisualizeArguments *a, Error *error) {
-    Scene s = {.tile = 0};
-    recipe_default(&s.recipe);
-    int result = open_recipe(&s, a, error);
-    if (!result)
-        result = plan_open_device(&s.device, a->device, 0, (int)a->threads, error);
-    if (!result)
-        result = open_video(&s, a, error);
-    if (!result)
-        result = folder_make(a->out, error);
-    if (!result)
-        result = predict(&s, a, error);
-    if (!result)
-        result = decode_tiles(&s, error);
-    if (!result) {
-        print_measures(&s, a);
-        result = draw(&s, a, error);
-    }
-    free(s.frames);
-    latents_free(&s.latents);
-    mask_group_free(&s.masks);
-    if (s.model.device)
-        model_free(&s.model);
-    device_close(s.device);
-    video_index_free(&s.index);
-    video_file_free(&s.file);
-    recipe_free(&s.recipe);
-    checkpoint_close(&s.checkpoint);
-    return result;
+static int check_numbers(const Show *s, Error *error) {
+    if ((s->mask < 0 && s->mask != NOT_GIVEN) || (s->start < 0 && s->start != NOT_GIVEN) ||
+        s->mask_seed < 0 || s->seed < 0 || s->windows < 0 || s->threads < 0 ||
+        s->threads > THREADS_MOST)
+        return error_set(error, ERROR_USAGE,
+                         "--mask, --mask-seed, --seed, --start, --windows and --threads: 0 or more "
+                         "(threads up to %d)",
+                         THREADS_MOST);
+    if (s->tile && (s->tile < TILE_LEAST || s->tile > TILE_MOST))
+        return error_set(error, ERROR_USAGE, "--tile %" PRId64 ": expected %d to %d pixels",
+                         s->tile, TILE_LEAST, TILE_MOST);
+    if (s->videos < 1 || s->videos > VIDEOS_MOST)
+        return error_set(error, ERROR_USAGE, "--videos %" PRId64 ": expected 1 to %d", s->videos,
+                         VIDEOS_MOST);
+    if (s->segments < 1 || s->segments > 64)
+        return error_set(error, ERROR_USAGE, "--segments %" PRId64 ": expected 1 to 64",
+                         s->segments);
+    if (!(s->perplexity >= 1 && s->perplexity <= 1000))
+        return error_set(error, ERROR_USAGE, "--perplexity %g: expected 1 to 1000", s->perplexity);
+    if (strcmp(s->network, "target") != 0 && strcmp(s->network, "context") != 0)
+        return error_set(error, ERROR_USAGE, "--network %s: expected target or context",
+                         s->network);
+    return 0;
 }
 
 int command_visualize(int argc, char **argv) {
     const CommandHelp help = {
-        "jepa visualize --checkpoint RUN --video FILE --out DIR [--mask N] [--start FRAME]",
-        "Writes PNGs of what the model predicts for a clip of the video: the frames, what each "
-        "mask hides, target and predicted latents in the colours of one joint PCA, the error of "
-        "every token beside that of a trivial predictor, and a contact sheet with all of it."};
-    VisualizeArguments a = {.mask = NOT_GIVEN, .start = NOT_GIVEN};
+        "jepa visualize --checkpoint RUN|FILE --video FILE|FOLDER --out DIR [--parts LIST] "
+        "[--format LIST]",
+        "Draws what a trained model does with a video: what its masks hide, target and predicted "
+        "latents in the colours of one joint PCA, the error of every token beside those of trivial "
+        "predictors (parts sheet, masks, latents, errors: of one clip); what it expects of the "
+        "frames to come, along the whole video (future); what one token is like and where it looks "
+        "(similarity, attention); the clips of a folder as a map (map). As pictures (png) or films "
+        "(apng, gif, mp4, webm)."};
+    Show s = {.mask = NOT_GIVEN,
+              .start = NOT_GIVEN,
+              .context_frames = NOT_GIVEN,
+              .layer = NOT_GIVEN,
+              .head = NOT_GIVEN,
+              .videos = 1,
+              .segments = 1,
+              .perplexity = 30,
+              .network = "target"};
+    const char *checkpoint = NULL, *parts = NULL, *formats = NULL;
+    TextList sets = {0}, rest = {0};
     const Option options[] = {
-        {"checkpoint", "RUN", "a run (its newest checkpoint) or a step-N folder", OPTION_TEXT,
-         &a.checkpoint},
-        {"video", "FILE", "the video; of a folder or list its first usable one", OPTION_TEXT,
-         &a.video},
-        {"out", "DIR", "folder for the pictures", OPTION_TEXT, &a.out},
-        {"mask", "N", "only this mask setting of the recipe, 0 is the first (default: all)",
-         OPTION_INTEGER, &a.mask},
-        {"mask-seed", "S", "another draw of the masks (default 0)", OPTION_INTEGER, &a.mask_seed},
-        {"start", "FRAME", "first frame of the clip (default: the middle of the video)",
-         OPTION_INTEGER, &a.start},
-        {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &a.threads},
-        {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &a.device},
+        {"checkpoint", "RUN", "a run (its newest checkpoint), or one of its step-N folders",
+         OPTION_TEXT, &checkpoint},
+        {"video", "FILE", "a video, or a folder or list of some (see --videos)", OPTION_TEXT,
+         &s.video},
+        {"out", "DIR", "folder for the pictures; made if it is missing", OPTION_TEXT, &s.out},
+        {"parts", "LIST",
+         "sheet, masks, latents, errors (default: these), future, similarity, attention, map",
+         OPTION_TEXT, &parts},
+        {"format", "LIST", "png (default; the future as mp4 too), apng, gif, mp4, webm",
+         OPTION_TEXT, &formats},
+        {"videos", "N", "of a folder or list, so many videos, spread evenly (default 1)",
+         OPTION_INTEGER, &s.videos},
+        {"mask", "N", "only this mask setting of the recipe (default: all)", OPTION_INTEGER,
+         &s.mask},
+        {"mask-seed", "S", "draws other masks (default 0)", OPTION_INTEGER, &s.mask_seed},
+        {"start", "FRAME",
+         "first frame of the clip (default: the middle of the video), or of the "
+         "future (default: the start)",
+         OPTION_INTEGER, &s.start},
+        {"axes", "FILE", "colours of an earlier call (its axes.safetensors), not fitted again",
+         OPTION_TEXT, &s.axes_file},
+        {"smooth", NULL, "latents blended into each other instead of squares", OPTION_FLAG,
+         &s.smooth},
+        {"tile", "PIXELS", "height of a frame in pictures and films (default: by their number)",
+         OPTION_INTEGER, &s.tile},
+        {"context-frames", "K", "future: frames of a clip that are shown (default: half)",
+         OPTION_INTEGER, &s.context_frames},
+        {"windows", "N", "future: at most so many windows (default 0: to the end of the video)",
+         OPTION_INTEGER, &s.windows},
+        {"query", "T,Y,X",
+         "similarity, attention: a token by its place, from 0 (default: the "
+         "middle); may be given again",
+         OPTION_LIST, &s.queries},
+        {"layer", "N", "attention: block, from 0 (default: the last)", OPTION_INTEGER, &s.layer},
+        {"head", "N", "attention: only this head, from 0 (default: all and their mean)",
+         OPTION_INTEGER, &s.head},
+        {"network", "NAME", "similarity, attention, map: target (default) or context encoder",
+         OPTION_TEXT, &s.network},
+        {"segments", "N", "map: clips of each video, whose features are averaged (default 1)",
+         OPTION_INTEGER, &s.segments},
+        {"perplexity", "P", "map: neighbours that count, of t-SNE (default 30)", OPTION_NUMBER,
+         &s.perplexity},
+        {"seed", "S", "map: start of t-SNE (default 0)", OPTION_INTEGER, &s.seed},
+        {"set", "KEY=VALUE", "change the recipe, e.g. data.sampling_rate=1; may be given again",
+         OPTION_LIST, &sets},
+        {"threads", "N", "threads; 0: all (default)", OPTION_INTEGER, &s.threads},
+        {"device", "NAME", OPTION_DEVICE_HELP, OPTION_TEXT, &s.device},
     };
-    TextList rest = {0};
     Error error = {0};
     int parsed = options_parse(argc, argv, &help, options, sizeof options / sizeof *options, &rest,
                                &error);
     if (parsed == 0) {
         if (rest.count)
             error_set(&error, ERROR_USAGE, "unexpected argument \"%s\"", rest.items[0]);
-        else if (!a.checkpoint || !a.video || !a.out)
+        else if (!checkpoint || !s.video || !s.out)
             error_set(&error, ERROR_USAGE, "--checkpoint, --video and --out are needed");
-        else if ((a.mask < 0 && a.mask != NOT_GIVEN) || (a.start < 0 && a.start != NOT_GIVEN) ||
-                 a.mask_seed < 0 || a.threads < 0 || a.threads > THREADS_MOST)
-            error_set(&error, ERROR_USAGE,
-                      "--mask, --mask-seed, --start and --threads: 0 or more (threads up to %d)",
-                      THREADS_MOST);
-        else
-            visualize(&a, &error);
+        else if (!check_numbers(&s, &error) && !choose_formats(&s, parts, formats, &error))
+            visualize(&s, checkpoint, &sets, &error);
     }
     if (error.code)
         fprintf(stderr, "jepa visualize: %s\n", error.text);
+    free(s.queries.items);
+    free(sets.items);
     free(rest.items);
     return error.code;
 }

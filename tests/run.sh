@@ -17,7 +17,7 @@ run() { # folder, cmake options
     cmake -S . -B "$folder" -DJEPA_TESTS=ON -DJEPA_CUDA=AUTO "$@" >"$folder.log" 2>&1 || { cat "$folder.log"; exit 1; }
     cmake --build "$folder" -j "$jobs" >>"$folder.log" 2>&1 || { tail -60 "$folder.log"; exit 1; }
     grep -E "warning:" "$folder.log" | sort -u || true
-    (cd "$folder" && ctest --output-on-failure --no-tests=error)
+    (cd "$folder" && ctest -j "$jobs" --output-on-failure --no-tests=error)
 }
 mkdir -p "$build"
 echo "== release"

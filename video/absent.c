@@ -159,6 +159,14 @@ int clip_decode_values(float *clip, ClipDecoder *decoder, const VideoFile *file,
     return ffmpeg_needed(error);
 }
 
+int clip_take(uint8_t *clip, float *values, size_t i, ClipDecoder *decoder,
+              const struct AVFrame *frame, const VideoFile *file, const ClipDraw *draw,
+              const ClipSpec *spec, Error *error) {
+    (void)clip, (void)values, (void)i, (void)decoder, (void)frame, (void)file, (void)draw;
+    (void)spec;
+    return ffmpeg_needed(error);
+}
+
 int clip_frame_rgb(uint8_t **rgb, int *width, int *height, const struct AVFrame *frame,
                    int rotation, Error *error) {
     (void)frame, (void)rotation;
@@ -177,6 +185,10 @@ int clip_frame_native(uint8_t **planes, size_t *bytes, const char **format,
 }
 
 /* ---- writing ---- */
+
+VideoWriterSpec video_writer_plain(int width, int height, VideoFraction rate) {
+    return (VideoWriterSpec){.width = width, .height = height, .rate = rate};
+}
 
 int video_writer_open_spec(VideoWriter **writer, const char *path, const VideoWriterSpec *spec,
                            Error *error) {
@@ -228,6 +240,11 @@ void video_writer_abandon(VideoWriter *writer) {
 }
 
 const char *video_writer_codec(void) {
+    return "none";
+}
+
+const char *video_writer_codec_of(const char *path) {
+    (void)path;
     return "none";
 }
 

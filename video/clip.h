@@ -166,6 +166,13 @@ int clip_decode_views(uint8_t *clip, uint8_t *locals, ClipDecoder *decoder, cons
 int clip_decode_values(float *clip, ClipDecoder *decoder, const VideoFile *file,
                        const ClipDraw *draw, const ClipSpec *spec, Error *error);
 
+/* One decoded frame as picture `i` of such a clip, into `clip`, or as published into `values` (the
+ * other NULL): for those who read frames themselves (video/windows.h). */
+struct AVFrame;
+int clip_take(uint8_t *clip, float *values, size_t i, ClipDecoder *decoder,
+              const struct AVFrame *frame, const VideoFile *file, const ClipDraw *draw,
+              const ClipSpec *spec, Error *error);
+
 /* A whole frame as RGB, turned by `rotation` degrees clockwise: *rgb[*height][*width][3], caller
  * frees. Matrix and range are the frame's own. */
 int clip_frame_rgb(uint8_t **rgb, int *width, int *height, const struct AVFrame *frame,

@@ -233,6 +233,17 @@ int clip_decode_values(float *clip, ClipDecoder *decoder, const VideoFile *file,
     return 0;
 }
 
+int clip_take(uint8_t *clip, float *values, size_t i, ClipDecoder *decoder, const AVFrame *frame,
+              const VideoFile *file, const ClipDraw *draw, const ClipSpec *spec, Error *error) {
+    Take take = {.clip = clip,
+                 .values = values,
+                 .decoder = decoder,
+                 .file = file,
+                 .draw = draw,
+                 .spec = spec};
+    return values ? take_values(&take, i, frame, error) : take_pixels(&take, i, frame, error);
+}
+
 int clip_frame_rgb(uint8_t **rgb, int *width, int *height, const AVFrame *frame, int rotation,
                    Error *error) {
     ClipDecoder *d = clip_decoder_new(0, NULL);

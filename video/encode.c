@@ -1,15 +1,15 @@
-/* Pictures to a video file: RGB -> Y'CbCr 4:2:0 (libswscale) -> H.264 (libavcodec) -> MP4
- * (libavformat).
+/* Pictures to a video file: RGB -> Y'CbCr 4:2:0 (libswscale), or as it is, or 256 colours -> an
+ * encoder of libavcodec (video/encode_codec.c chooses) -> libavformat.
  *
- * Encoders are tried in this order and the first that opens is used: libx264, libopenh264, any
- * other software H.264 encoder, and MPEG-4 part 2, which is part of libavcodec itself. Limited
- * range; the matrix is BT.601 below 720 lines and BT.709 from there on, as players assume, and the
- * stream says so. A keyframe every 12 frames (or each), no B-frames: frame n is packet n. One
- * thread, no time stamps or version strings from the muxer: equal pictures give equal bytes. The
- * file is written as `path`.partial, flushed to disk and renamed.
+ * Limited range; the matrix is BT.601 below 720 lines and BT.709 from there on, as players assume,
+ * and the stream says so. A keyframe every 12 frames (or each), no B-frames: frame n is packet n.
+ * The muxer writes no time stamps or version strings. The file is written as `path`.partial,
+ * flushed to disk and renamed.
  */
 #include "video/encode.h"
 #include "base/file.h"
+#include "video/encode_codec.h"
+#include "video/palette.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libavcodec/avcodec.h>
@@ -24,13 +24,13 @@
 #define KEYFRAME_EVERY  12 /* frames */
 #define H264_QUALITY    18 /* crf: close to what the eye can tell apart */
 #define INTRA_QUANTISER 20 /* QP of pictures coded one by one: finer than the eye can tell */
-#define MPEG4_QUALITY   2  /* quantiser, 1 (best) to 31 */
 #define HD_LINES        720
 #define SIZE_MAX_SIDE   8192 /* pixels */
-#define QUIET           64   /* added to the level of libavcodec's messages: they never show */
+#define GIF_LEAST       2    /* 1/100 s that a picture of a GIF lasts: viewers slow down less */
 
 struct VideoWriter {
     char *path, *partial;
+    const EncodeContainer *container;
     int width, height;
     AVFormatContext *muxer;
     AVCodecContext *encoder;
@@ -39,104 +39,40 @@ struct VideoWriter {
     AVFrame *frame;
     AVPacket *packet;
     int64_t frames;   /* taken so far */
+    int64_t shown;    /* 1/100 s at which the last one is: of GIF */
     int64_t duration; /* of a frame, in time base, where the encoder does not say */
 };
-
-/* The encoder number `i` in order of preference, NULL for one this build lacks; *end after the
- * last. */
-static const AVCodec *candidate(int i, int *end) {
-    *end = 0;
-    if (i == 0)
-        return avcodec_find_encoder_by_name("libx264");
-    if (i == 1)
-        return avcodec_find_encoder_by_name("libopenh264");
-    void *walk = NULL;
-    const AVCodec *codec;
-    for (int n = 2; (codec = av_codec_iterate(&walk));) {
-        if (codec->id != AV_CODEC_ID_H264 || !av_codec_is_encoder(codec) ||
-            (codec->capabilities & (AV_CODEC_CAP_HARDWARE | AV_CODEC_CAP_HYBRID)))
-            continue;
-        if (n++ == i)
-            return codec;
-    }
-    *end = 1;
-    return avcodec_find_encoder_by_name("mpeg4");
-}
 
 static AVRational rational(VideoFraction of) {
     return (AVRational){of.num, of.den};
 }
 
-/* An opened encoder, or NULL where this codec does not open (a wrapper without its library). */
-static AVCodecContext *encoder_open(const AVCodec *codec, const VideoWriterSpec *spec,
-                                    int global_header) {
-    AVCodecContext *encoder = codec ? avcodec_alloc_context3(codec) : NULL;
-    if (!encoder)
-        return NULL;
-    encoder->log_level_offset = QUIET;
-    encoder->width = spec->width;
-    encoder->height = spec->height;
-    encoder->pix_fmt = AV_PIX_FMT_YUV420P;
-    encoder->time_base = rational(spec->time_base);
-    encoder->framerate = rational(spec->rate);
-    encoder->sample_aspect_ratio = spec->aspect.num > 0 ? rational(spec->aspect)
-                                                        : (AVRational){1, 1};
-    encoder->gop_size = spec->gop;
-    encoder->max_b_frames = strcmp(codec->name, "libx264") ? 0 : spec->b_frames;
-    encoder->thread_count = 1;
-    encoder->flags |= AV_CODEC_FLAG_BITEXACT | (global_header ? AV_CODEC_FLAG_GLOBAL_HEADER : 0);
-    encoder->color_range = AVCOL_RANGE_MPEG;
-    encoder->chroma_sample_location = AVCHROMA_LOC_LEFT;
-    encoder->colorspace = (enum AVColorSpace)spec->matrix;
-    encoder->color_primaries = (enum AVColorPrimaries)spec->primaries;
-    encoder->color_trc = (enum AVColorTransferCharacteristic)spec->transfer;
-    AVDictionary *options = NULL;
-    if (strcmp(codec->name, "libx264") == 0) {
-        av_dict_set_int(&options, spec->quantiser > 0 ? "qp" : "crf",
-                        spec->quantiser > 0 ? spec->quantiser : spec->crf, 0);
-        av_dict_set(&options, "preset", "fast", 0);
-    } else if (codec->id == AV_CODEC_ID_H264) { /* others know a bit rate only: 0.5 bit per pixel */
-        double fps = spec->rate.num > 0 ? av_q2d(rational(spec->rate)) : 25;
-        encoder->bit_rate = (int64_t)(spec->width * spec->height * fps / 2) + 100000;
-    } else {
-        encoder->flags |= AV_CODEC_FLAG_QSCALE;
-        encoder->global_quality = FF_QP2LAMBDA * MPEG4_QUALITY;
-    }
-    int opened = avcodec_open2(encoder, codec, &options);
-    av_dict_free(&options);
-    if (opened < 0)
-        avcodec_free_context(&encoder);
-    return encoder;
-}
-
-static AVCodecContext *encoder_best(const VideoWriterSpec *spec, int global_header) {
-    AVCodecContext *encoder = NULL;
-    for (int i = 0, end = 0; !encoder && !end; i++)
-        encoder = encoder_open(candidate(i, &end), spec, global_header);
-    return encoder;
-}
-
-/* Pictures at a steady rate, coloured as players assume for their size. */
-static VideoWriterSpec plain_spec(int width, int height, int fps, const char *encoder) {
+VideoWriterSpec video_writer_plain(int width, int height, VideoFraction rate) {
     bool hd = height >= HD_LINES;
     return (VideoWriterSpec){.width = width,
                              .height = height,
-                             .time_base = {1, fps},
-                             .rate = {fps, 1},
+                             .time_base = {rate.den, rate.num},
+                             .rate = rate,
                              .gop = KEYFRAME_EVERY,
                              .crf = H264_QUALITY,
                              .matrix = hd ? AVCOL_SPC_BT709 : AVCOL_SPC_SMPTE170M,
                              .primaries = hd ? AVCOL_PRI_BT709 : AVCOL_PRI_SMPTE170M,
-                             .transfer = hd ? AVCOL_TRC_BT709 : AVCOL_TRC_SMPTE170M,
-                             .encoder = encoder};
+                             .transfer = hd ? AVCOL_TRC_BT709 : AVCOL_TRC_SMPTE170M};
 }
 
-const char *video_writer_codec(void) {
-    VideoWriterSpec spec = plain_spec(64, 64, 16, NULL);
-    AVCodecContext *encoder = encoder_best(&spec, 1);
+const char *video_writer_codec_of(const char *path) {
+    VideoWriterSpec spec = video_writer_plain(64, 64, (VideoFraction){16, 1});
+    const EncodeContainer *container = encode_container(path);
+    if (!av_guess_format(container->muxer, NULL, NULL))
+        return "none";
+    AVCodecContext *encoder = encode_codec_open(container, &spec, 1);
     const char *name = encoder ? encoder->codec->name : "none"; /* belongs to libavcodec */
     avcodec_free_context(&encoder);
     return name;
+}
+
+const char *video_writer_codec(void) {
+    return video_writer_codec_of(".mp4");
 }
 
 static int av_failed(VideoWriter *writer, int code, const char *what, Error *error) {
@@ -179,21 +115,19 @@ static int scaler_open(VideoWriter *writer, Error *error) {
 }
 
 static int muxer_open(VideoWriter *writer, const VideoWriterSpec *spec, Error *error) {
-    const char *name = spec->encoder;
-    int code = avformat_alloc_output_context2(&writer->muxer, NULL, "mp4", NULL);
+    const EncodeContainer *container = writer->container;
+    int code = avformat_alloc_output_context2(&writer->muxer, NULL, container->muxer, NULL);
     if (code < 0)
-        return av_failed(writer, code, "make an MP4 file (was libavformat built without it?)",
-                         error);
+        return error_set(error, ERROR_RUN, "%s: libavformat of this machine cannot write %s",
+                         writer->path, container->what);
     writer->muxer->flags |= AVFMT_FLAG_BITEXACT;
     int header = writer->muxer->oformat->flags & AVFMT_GLOBALHEADER;
-    if (name)
-        writer->encoder = encoder_open(avcodec_find_encoder_by_name(name), spec, header);
-    else
-        writer->encoder = encoder_best(spec, header);
+    writer->encoder = encode_codec_open(container, spec, header);
     if (!writer->encoder)
-        return error_set(error, ERROR_RUN,
-                         "%s: the encoder %s of libavcodec does not open at %dx%d", writer->path,
-                         name ? name : "mpeg4", writer->width, writer->height);
+        return error_set(
+            error, ERROR_RUN, "%s: %s%s of libavcodec on this machine opens for %s of %dx%d pixels",
+            writer->path, spec->encoder ? "no encoder " : "no encoder",
+            spec->encoder ? spec->encoder : "", container->what, writer->width, writer->height);
     writer->stream = avformat_new_stream(writer->muxer, NULL);
     if (!writer->stream)
         return av_failed(writer, AVERROR(ENOMEM), "add a stream", error);
@@ -209,20 +143,27 @@ static int muxer_open(VideoWriter *writer, const VideoWriterSpec *spec, Error *e
     free(url);
     if (code < 0)
         return av_failed(writer, code, "create the file", error);
-    code = avformat_write_header(writer->muxer, NULL);
+    AVDictionary *options = NULL;
+    if (container->loop)
+        av_dict_set_int(&options, container->loop, container->loops, 0);
+    code = avformat_write_header(writer->muxer, &options);
+    av_dict_free(&options);
     return code < 0 ? av_failed(writer, code, "write the header", error) : 0;
 }
 
 int video_writer_open_spec(VideoWriter **out, const char *path, const VideoWriterSpec *spec,
                            Error *error) {
     int width = spec->width, height = spec->height;
+    const EncodeContainer *container = encode_container(path);
+    bool even = container->format == AV_PIX_FMT_YUV420P;
     *out = NULL;
-    if (width < 2 || height < 2 || width % 2 || height % 2 || width > SIZE_MAX_SIDE ||
+    if (width < 2 || height < 2 || (even && (width % 2 || height % 2)) || width > SIZE_MAX_SIDE ||
         height > SIZE_MAX_SIDE)
-        return error_set(error, ERROR_USAGE,
-                         "%s: width and height must be even, 2 to %d, not %dx%d", path,
-                         SIZE_MAX_SIDE, width, height);
+        return error_set(error, ERROR_USAGE, "%s: width and height must be %s2 to %d, not %dx%d",
+                         path, even ? "even, " : "", SIZE_MAX_SIDE, width, height);
     VideoWriter *writer = memory_new(1, sizeof *writer);
+    writer->container = container;
+    writer->shown = -GIF_LEAST;
     writer->path = memory_text("%s", path);
     writer->partial = memory_text("%s.partial", path);
     writer->width = width;
@@ -233,13 +174,13 @@ int video_writer_open_spec(VideoWriter **out, const char *path, const VideoWrite
                        : 1;
     writer->duration = ticks >= 1 && ticks < 1e9 ? (int64_t)(ticks + 0.5) : 1;
     int result = muxer_open(writer, spec, error);
-    if (result == 0)
+    if (result == 0 && even)
         result = scaler_open(writer, error);
     if (result == 0) {
         writer->packet = av_packet_alloc();
         writer->frame = av_frame_alloc();
         JEPA_ASSERT(writer->packet && writer->frame);
-        writer->frame->format = AV_PIX_FMT_YUV420P;
+        writer->frame->format = container->format;
         writer->frame->width = width;
         writer->frame->height = height;
         writer->frame->color_range = writer->encoder->color_range;
@@ -271,13 +212,14 @@ static int open_plain(VideoWriter **out, const char *path, int fps, const VideoW
 
 int video_writer_open_with(VideoWriter **out, const char *path, int width, int height, int fps,
                            const char *encoder, Error *error) {
-    VideoWriterSpec spec = plain_spec(width, height, fps, encoder);
+    VideoWriterSpec spec = video_writer_plain(width, height, (VideoFraction){fps, 1});
+    spec.encoder = encoder;
     return open_plain(out, path, fps, &spec, error);
 }
 
 int video_writer_open_intra(VideoWriter **out, const char *path, int width, int height, int fps,
                             Error *error) {
-    VideoWriterSpec spec = plain_spec(width, height, fps, NULL);
+    VideoWriterSpec spec = video_writer_plain(width, height, (VideoFraction){fps, 1});
     spec.gop = 1;
     spec.quantiser = INTRA_QUANTISER;
     return open_plain(out, path, fps, &spec, error);
@@ -320,13 +262,45 @@ int video_writer_put(VideoWriter *writer, int64_t pts, Error *error) {
     return encode(writer, writer->frame, error);
 }
 
+/* Indices and colours of a GIF's picture. */
+static void fill_palette(const VideoWriter *writer, const uint8_t *rgb) {
+    AVFrame *frame = writer->frame;
+    size_t width = (size_t)writer->width;
+    uint8_t palette[PALETTE_MOST][3] = {{0}};
+    uint8_t *index = memory_new(width * (size_t)writer->height, 1);
+    palette_choose(palette, index, rgb, (int64_t)width * writer->height);
+    for (int y = 0; y < writer->height; y++)
+        memcpy(frame->data[0] + (ptrdiff_t)y * frame->linesize[0], index + (size_t)y * width,
+               width);
+    uint32_t *colors = (uint32_t *)(void *)frame->data[1];
+    for (int i = 0; i < PALETTE_MOST; i++)
+        colors[i] = 0xFF000000u | (uint32_t)palette[i][0] << 16 | (uint32_t)palette[i][1] << 8 |
+                    palette[i][2];
+    free(index);
+}
+
 int video_writer_frame(VideoWriter *writer, const uint8_t *rgb, Error *error) {
-    if (!video_writer_picture(writer, error))
-        return -1;
+    AVFrame *frame = video_writer_picture(writer, error);
     const uint8_t *const source[4] = {rgb};
     const int stride[4] = {writer->width * 3};
-    sws_scale(writer->scaler, source, stride, 0, writer->height, writer->frame->data,
-              writer->frame->linesize);
+    if (!frame)
+        return -1;
+    if (frame->format == AV_PIX_FMT_PAL8) {
+        int64_t at = av_rescale_q_rnd(writer->frames, writer->encoder->time_base,
+                                      (AVRational){1, 100}, AV_ROUND_DOWN);
+        if (at < writer->shown + GIF_LEAST) {
+            writer->frames++;
+            return 0;
+        }
+        writer->shown = at;
+        fill_palette(writer, rgb);
+    } else if (frame->format == AV_PIX_FMT_RGB24) {
+        for (int y = 0; y < writer->height; y++)
+            memcpy(frame->data[0] + (ptrdiff_t)y * frame->linesize[0],
+                   rgb + (size_t)y * (size_t)stride[0], (size_t)stride[0]);
+    } else {
+        sws_scale(writer->scaler, source, stride, 0, writer->height, frame->data, frame->linesize);
+    }
     return video_writer_put(writer, writer->frames, error);
 }
 

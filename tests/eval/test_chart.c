@@ -43,9 +43,10 @@ static void check_margins(const Canvas *canvas) {
 
 static void linear_ticks_are_round_numbers(void **state) {
     (void)state;
-    static const double ranges[][2] = {{0, 1},       {0.35, 0.9},  {-3, 17},      {0.998, 1},
-                                       {0, 6.25e-4}, {1e5, 1e6},   {-1e-9, 1e-9}, {5, 5},
-                                       {0, 0},       {1e12, 2e12}, {3, -3},       {NAN, 1}};
+    static const double ranges[][2] = {{0, 1},       {0.35, 0.9}, {-3, 17},         {0.998, 1},
+                                       {0, 6.25e-4}, {1e5, 1e6},  {0.9986, 0.9988}, {-1e-9, 1e-9},
+                                       {5, 5},       {0, 0},      {1e12, 2e12},     {3, -3},
+                                       {NAN, 1}};
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         for (int out = 0; out < 2; out++) {
             Axis axis = axis_linear(ranges[i][0], ranges[i][1], 5, out);

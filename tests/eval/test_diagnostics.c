@@ -359,11 +359,11 @@ static void prediction_as_latents_have_it(void **state) {
            (size_t)f.model.table.owner[OWNER_ENCODER].end * sizeof(float));
     mask_group_draw(&p.group, &p.masks, p.seed, 0, 7, NULL);
     ModelInput input = {.samples = 1, .pixels = f.pixels};
-    assert_int_equal(latents_compute(&latents, &alone, &input, &p.group, &error), 0);
+    assert_int_equal(latents_compute(&latents, &alone, &input, &p.group, -1, &error), 0);
     double error_sum = 0, trivial = 0, hidden = 0;
     for (int m = 0; m < latents.settings; m++) {
         error_sum += latents.mask[m].error * (double)latents.mask[m].count;
-        trivial += latents.mask[m].trivial * (double)latents.mask[m].count;
+        trivial += latents.mask[m].mean * (double)latents.mask[m].count;
         hidden += (double)latents.mask[m].count;
     }
     assert_true(r.sums[RECORD_HIDDEN] == hidden);

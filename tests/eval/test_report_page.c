@@ -150,7 +150,7 @@ static void unknown_columns_are_drawn(void **state) {
     assert_has(page, "<b>my_own</b>");
     assert_has(page, "<b>something_new</b>");
     assert_has(page, "<b>LiDAR</b>");
-    assert_has(page, "Zero throughout: replaced");
+    assert_has(page, "Zero throughout: branch, replaced.");
     assert_null(strstr(page, "<b>branch</b>"));
     free(page);
 }
@@ -269,6 +269,47 @@ static void pictures_are_in_the_page(void **state) {
     free(page);
 }
 
+/* Rows are what their probe, features and metric say; settings and numbers may differ. */
+static void probes_of_runs_stand_beside_each_other(void **state) {
+    (void)state;
+    const char *names[] = {"a", "b"};
+    static const char head[] = "probe,features,metric,score,low95,high95,correct,test_videos,"
+                               "setting,selected_on\n";
+    size_t bytes;
+    char *text = memory_text("%slinear,this encoder,top-1,0.5,0.4,0.6,8,16,lambda 10,folds\n"
+                             "linear,random initialisation,top-1,0.25,0.2,0.3,4,16,,\n"
+                             "kNN,this encoder,top-1,0.375,,,6,16,k 5,random halves\n",
+                             head);
+    put_log("a", 5, 0.5);
+    put_log("b", 5, 0.5);
+    put("a", "probe/results.csv", text);
+    free(text);
+    text = memory_text("%slinear,this encoder,top-1,0.75,0.6,0.8,12,16,lambda 0.1,folds\n", head);
+    put("b", "probe/results.csv", text);
+    put("b", "probe/by/results.csv", text);
+    free(text);
+    put_picture("a", "probe/confusion-kNN.png");
+    put_picture("a", "probe/confusion.png");
+    char *page = page_of(names, 2, &bytes, 0);
+    assert_has(page,
+               "<th>probe: linear, this encoder, top-1</th><td class=\"number\"><b>50.0 %</b> "
+               "[40.0, 60.0]</td><td class=\"number\"><b>75.0 %</b> [60.0, 80.0]</td>");
+    assert_has(page, "<th>probe: kNN, this encoder, top-1</th><td class=\"number\"><b>37.5 %</b> "
+                     "</td><td class=\"number\"><b>–</b> </td>");
+    assert_has(page, "<th>probe/by: linear, this encoder, top-1</th>");
+    free(page);
+    page = page_of_one("a");
+    const char *first = strstr(page, "alt=\"confusion.png\""),
+               *second = strstr(page, "alt=\"confusion-kNN.png\"");
+    assert_true(first && second && first < second);
+    int floors = 0; /* random halves are no floor */
+    for (const char *at = page; (at = strstr(at, "<tr class=\"floor\">")); at++)
+        floors++;
+    assert_int_equal(floors, 1);
+    assert_has(page, "[40.0, 60.0], probe: linear");
+    free(page);
+}
+
 static void runs_are_compared(void **state) {
     (void)state;
     const char *names[] = {"a", "b", "c"};
@@ -356,10 +397,15 @@ static void folders_that_are_no_runs(void **state) {
 int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_place, remove_place)
     const struct CMUnitTest tests[] = {
-        TEST(long_logs_stay_small),        TEST(unknown_columns_are_drawn),
-        TEST(what_is_not_there_is_said),   TEST(what_is_damaged_is_said),
-        TEST(names_of_strangers_are_text), TEST(pictures_are_in_the_page),
-        TEST(runs_are_compared),           TEST(states_are_told_apart),
+        TEST(long_logs_stay_small),
+        TEST(unknown_columns_are_drawn),
+        TEST(what_is_not_there_is_said),
+        TEST(what_is_damaged_is_said),
+        TEST(names_of_strangers_are_text),
+        TEST(pictures_are_in_the_page),
+        TEST(probes_of_runs_stand_beside_each_other),
+        TEST(runs_are_compared),
+        TEST(states_are_told_apart),
         TEST(folders_that_are_no_runs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

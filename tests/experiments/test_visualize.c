@@ -104,15 +104,8 @@ static void pictures_show_something(void **state) {
     static const struct {
         const char *name;
         int rows; /* of tiles */
-    } wanted[] = {{"frames.png", 1},
-                  {"latents-target.png", 1},
-                  {"mask-0.png", 1},
-                  {"mask-1.png", 1},
-                  {"error-0.png", 2},
-                  {"error-1.png", 2},
-                  {"contact-sheet.png", 12},
-                  {"latents-predicted-0.png", 2},
-                  {"latents-predicted-1.png", 2}};
+    } wanted[] = {
+        {"masks.png", 3}, {"latents.png", 4}, {"errors.png", 8}, {"contact-sheet.png", 12}};
     char *out = path_join(f->folder, "new/pictures");
     if (jepa(f, memory_text("visualize --checkpoint '%s' --video '%s' --out '%s'", f->run, f->video,
                             out)))
@@ -120,8 +113,8 @@ static void pictures_show_something(void **state) {
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
         int width, height, colors;
         look(out, wanted[i].name, &width, &height, &colors);
-        assert_in_range(width, 4 * 128, 2400);
-        assert_in_range(height, wanted[i].rows * 128, wanted[i].rows * 300 + 400);
+        assert_in_range(width, 4 * 96, 2400);
+        assert_in_range(height, wanted[i].rows * 96, wanted[i].rows * 340 + 400);
         assert_true(colors > 60);
     }
     char *list = memory_text("%s/out", f->folder), *text = text_of(list);
@@ -143,12 +136,10 @@ static void options_do_what_they_say(void **state) {
                                              "--out '%s' --mask 1 --start 0 --mask-seed %d",
                                              f->run, f->video, out, i == 2)),
                          0);
-        char *sheet = path_join(out, "mask-1.png"), *absent = path_join(out, "mask-0.png");
+        char *sheet = path_join(out, "masks.png");
         Error error = {0};
-        assert_false(file_exists(absent));
         assert_int_equal(file_read((uint8_t **)&sheets[i], &bytes[i], sheet, 1 << 24, &error), 0);
         free(sheet);
-        free(absent);
         free(out);
     }
     assert_int_equal(bytes[0], bytes[1]);
@@ -189,10 +180,31 @@ static void refusals(void **state) {
     refuses(f, f->run, f->video, out, "--mask=-1", 2, "--mask");
     refuses(f, f->run, f->video, out, "--start 12", 2, "0 to");
     refuses(f, f->run, f->video, out, "--device abacus", 2, "abacus");
+    refuses(f, f->run, f->video, out, "--parts masks,nothing", 2, "nothing");
+    refuses(f, f->run, f->video, out, "--parts ''", 2, "--parts");
+    refuses(f, f->run, f->video, out, "--format png,tiff", 2, "tiff");
+    refuses(f, f->run, f->video, out, "--parts sheet --format gif", 2, "add png");
+    refuses(f, f->run, f->video, out, "--tile 9", 2, "--tile 9");
+    refuses(f, f->run, f->video, out, "--videos 0", 2, "--videos 0");
+    refuses(f, f->run, f->video, out, "--perplexity nan", 2, "--perplexity");
+    refuses(f, f->run, f->video, out, "--network both", 2, "target or context");
+    refuses(f, f->run, f->video, out, "--set data.sampling_rate=4", 1, "20 frames");
+    /* a file that is no checkpoint */
+    refuses(f, broken, f->video, out, "", 1, "no.mp4");
+    refuses(f, f->run, f->video, out, "--parts future --context-frames 3", 2, "multiple of 2");
+    refuses(f, f->run, f->video, out, "--parts future --context-frames 8", 2, "2 to 6");
+    refuses(f, f->run, f->video, out, "--parts similarity --query 4,0,0", 2, "3,3,3");
+    refuses(f, f->run, f->video, out, "--parts similarity --query 1,1", 2, "--query 1,1");
+    refuses(f, f->run, f->video, out, "--parts attention --layer 99", 2, "blocks 0 to");
+    refuses(f, f->run, f->video, out, "--parts attention --head 99", 2, "heads 0 to");
+    refuses(f, f->run, f->video, out, "--axes /nonexistent", 1, "/nonexistent");
     assert_false(folder_exists(out)); /* nothing was begun */
+    refuses(f, f->run, f->video, out, "--parts map", 2, "three or more");
     refuses(f, f->run, f->video, file, "", 1, "said");
     assert_int_equal(jepa(f, memory_text("visualize --video x")), 2);
-
+    char *said = text_of(f->said);
+    assert_non_null(strstr(said, "--checkpoint, --video and --out"));
+    free(said);
     /* one flipped byte in the weights */
     char *weights = path_join(f->run, "step-3/model.safetensors");
     FILE *stream = fopen(weights, "r+b");
