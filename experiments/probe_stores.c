@@ -77,12 +77,7 @@ int probe_store(Store *store, ProbeStudy *s, ProbeSource source, int set, Error 
         encoder_about(&about, &s->encoder, &s->index[set], &s->views, pooled && store->about.pooled,
                       store->about.type);
         result = store_matches(store, &about, error);
-        if (result)
-            error_extend(error,
-                         "%s is kept for other features than these: name another --store, "
-                         "or remove it",
-                         folder);
-        else
+        if (!result)
             remember(s, store);
         store_about_free(&about);
     }

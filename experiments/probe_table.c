@@ -176,10 +176,10 @@ static void print_low_shot(const ProbeStudy *s) {
                     continue;
                 if (!source && !at)
                     printf("%g %% of the labels: %" PRId64 "\n", few->percent, few->labels);
-                snprintf(cells[at++], 64, "%5.1f %% (%.1f to %.1f)", 100 * few->mean,
-                         100 * few->low, 100 * few->high);
+                snprintf(cells[at++], 64, "%5.1f %% (%.1f-%.1f)", 100 * few->mean, 100 * few->low,
+                         100 * few->high);
             }
-            snprintf(label, sizeof label, "  %s", probe_source_names[source]);
+            snprintf(label, sizeof label, " %s", probe_source_names[source]);
             print_line(label, cells, at);
         }
 }

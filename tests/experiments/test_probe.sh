@@ -85,13 +85,13 @@ cp att/results.csv first.csv
 run "${attentive[@]}" --out att
 cmp -s first.csv att/results.csv || fail "another result from a kept store"
 [ "$before" = "$(stat -c %Y.%s att/features/encoder/shard-00000.bin)" ] || fail "a kept store was written again"
-refused "is kept for other features" "${attentive[@]}" --out att --segments 1
+refused "holds other features" "${attentive[@]}" --out att --segments 1
 run "${common[@]}" --probes attentive --depth 2 --epochs 1 --lr 1e-3 --augment --out deep
 grep -q '"depth 2, lr 0.001' deep/results.csv || fail "depth 2, on the fly"
 run features --checkpoint run --data videos --out kept --pooled
 run "${common[@]}" --store kept --out fromstore
 [ -e fromstore/features/random/store.msgpack ] || fail "random features beside a store of jepa features"
-refused "is kept for other features" "${common[@]}" --store kept --layers 0 --out fromstore
+refused "holds other features" "${common[@]}" --store kept --layers 0 --out fromstore
 
 # ---- other targets ----
 { echo "file,x,y"; cd videos; ls -d */*.mp4 | awk '{printf "%s,%d,%.3f\n", $0, NR % 7, NR * 0.5}'; cd ..; } >values.csv
@@ -177,6 +177,23 @@ mkdir flat && cp videos/pass/*.mp4 flat/
 refused "two classes or more" probe --checkpoint run --data flat --out bad
 sed 's|^pass/||' values.csv >flat.csv
 run probe --checkpoint run --data flat --out noclass --task regression --targets flat.csv --probes linear
+
+# ---- what can be seen is found: noise of three colours ----
+if command -v ffmpeg >/dev/null; then
+    for colour in 0x803030 0x308030 0x303080; do
+        mkdir -p "colours/$colour"
+        for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+            ffmpeg -v error -f lavfi -i "color=c=$colour:size=32x32:rate=8:duration=2,noise=alls=90:allf=t:all_seed=$i" \
+                -c:v mpeg4 -q:v 3 "colours/$colour/$i.mp4" </dev/null
+        done
+    done
+    run probe --checkpoint run --data colours --out colours-out --probes knn,linear,attentive --epochs 30 \
+        --lr 1e-2,1e-3 --weight-decay 0.01 --batch 9 --low-shot 1
+    for line in "^this encoder *100.0 %.* 100.0 %.* 100.0 %" "^raw pixels *100.0 %.* 100.0 %" \
+        "^ raw pixels *100.0 %.* 100.0 %" "^majority class *33.3 %"; do
+        said "$line"
+    done
+fi
 
 # ---- real videos ----
 if [ -d "$surveillance" ]; then
