@@ -1,11 +1,9 @@
 /* jepa probe: how much the frozen features know, beside what an untrained encoder, the raw pixels
  * and the majority class know. */
 #include "experiments/probe.h"
-#include "base/file.h"
 #include "experiments/commands.h"
 #include "experiments/probe_saved.h"
 #include <stdlib.h>
-#include <string.h>
 
 /* kNN, linear probes and low-shot on pooled rows; the linear one on the encoder's is saved. */
 static int probe_pooled(ProbeStudy *s, ProbeSource source, Error *error) {
