@@ -249,7 +249,11 @@ static int draw_column(Chart *chart, const Course *courses, int runs, size_t l, 
             continue;
         if (!panel)
             panel = chart_panel(chart, lines[l].name, NULL, "step", CHART_AUTO);
-        result = chart_series(panel, c->name, steps, column, c->diagnostics.rows, 0, error);
+        double *scaled = memory_new(c->diagnostics.rows + 1, sizeof *scaled);
+        for (size_t row = 0; row < c->diagnostics.rows; row++)
+            scaled[row] = lines[l].scale * column[row];
+        result = chart_series(panel, c->name, steps, scaled, c->diagnostics.rows, 0, error);
+        free(scaled);
     }
     return result;
 }

@@ -81,7 +81,7 @@ refused 2 "the weights: run/step-2, step 2, hash .* there, random initialisation
 refused 2 "clips: 4 x 32 x 32 there, 4 x 48 x 48 now" "${on[@]}" --set data.crop_size=48
 refused 2 "frames and crops of the clips" "${on[@]}" --frame-step 3
 refused 2 "frames and crops of the clips" "${on[@]}" --fps 5
-refused 2 "the recipe (--set)" "${on[@]}" --set data.timeout=99
+refused 2 "the recipe (--set)" "${on[@]}" --set data.hdr=refuse
 cp -r videos fewer && rm "$(find fewer -name '*.mp4' | sort | tail -n 1)"
 refused 2 "the videos" --checkpoint run --data fewer --out whole --segments 8 --crops 3
 rm -r killed && cp -r whole killed && rm killed/store.msgpack # begun
