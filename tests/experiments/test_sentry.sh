@@ -124,7 +124,15 @@ for signal in KILL TERM; do # which ends it at once, or after the step at work w
     done
     "$jepa" pretrain --out broken --resume "${tiny[@]}" "${back[@]}" >/dev/null 2>said
     [ $? -eq $code ] || { fail "killed $try times: exit code"; cat said; }
-    same whole broken
+    if [ $signal = KILL ]; then
+        same whole broken
+    else # further checkpoints are there
+        last=$(ls -d whole/step-* | sort -V | tail -1)
+        diff -r "$last" "broken/${last#whole/}" || fail "ended by TERM: the last checkpoint"
+        cmp whole/rewinds.csv broken/rewinds.csv || fail "ended by TERM: rewinds"
+        diff <(steps whole) <(steps broken) || fail "ended by TERM: logs"
+        diff <(diagnoses whole) <(diagnoses broken) || fail "ended by TERM: diagnoses"
+    fi
 done
 
 echo "killed between its parts"
