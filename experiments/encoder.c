@@ -2,6 +2,7 @@
 #include "experiments/encoder.h"
 #include "base/file.h"
 #include "eval/store_write.h"
+#include "experiments/source.h"
 #include "jepa/recipe_compare.h"
 #include "jepa/recognise.h"
 #include "jepa/run.h"
@@ -54,47 +55,11 @@ static int parse_layers(ModelPlan *plan, const char *text, Error *error) {
     return 0;
 }
 
-/* Is it a file of weights, or the folder of one, and no checkpoint of this program? */
-static bool is_weights(const char *path) {
-    char *config = path_join(path, "config.json"), *run = path_join(path, "recipe.yaml");
-    bool is = !folder_exists(path) ? file_exists(path) : file_exists(config) && !file_exists(run);
-    free(config);
-    free(run);
-    return is;
-}
-
 /* What was trained, and its recipe. */
 static int open_source(FrozenEncoder *e, const char *path, Error *error) {
-    if (!is_weights(path)) {
-        if (checkpoint_open(&e->checkpoint, path, error) ||
-            recipe_parse(&e->recipe, e->checkpoint.recipe, "the checkpoint's recipe", error))
-            return -1;
-        e->weights = e->checkpoint.hash;
-        e->source = memory_text("%s, step %" PRId64, e->checkpoint.folder, e->checkpoint.step);
-        return recipe_check(&e->recipe, error);
-    }
-    RecogniseOptions options = {0};
-    WeightsFile *file = memory_new(1, sizeof *file);
-    if (weights_file_open(file, path, error)) {
-        free(file);
-        return -1;
-    }
-    e->file = file;
-    Recognised *known = memory_new(1, sizeof *known);
-    if (recognise(known, file, &options, error)) {
-        free(known);
-        return error_prefix(error, "jepa import can be told what a file does not tell");
-    }
-    e->recognised = known;
-    if (!known->family)
-        return error_set(error, ERROR_RUN, "%s: no encoder in it", path);
-    if (weights_file_hash(&e->weights, file, error))
-        return -1;
-    char *text = recipe_text(&known->recipe);
-    int result = recipe_parse(&e->recipe, text, "the recipe that was recognised", error);
-    free(text);
-    e->source = memory_text("%s", file->path);
-    return result ? result : recipe_check(&e->recipe, error);
+    const SourceParts parts = {&e->checkpoint, &e->file,    &e->recognised,
+                               &e->recipe,     &e->weights, &e->source};
+    return source_open(&parts, path, error) ? -1 : recipe_check(&e->recipe, error);
 }
 
 /* What random weights are known by. */

@@ -2,6 +2,7 @@
 #include "experiments/scene.h"
 #include "base/file.h"
 #include "experiments/plan.h"
+#include "experiments/source.h"
 #include "jepa/recognise.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -20,54 +21,13 @@ static char *checkpoint_of(const char *path) {
     return memory_text("%s", path);
 }
 
-/* Is it a file of weights, or the folder of one, and no checkpoint of this program? */
-static bool is_weights(const char *path) {
-    char *config = path_join(path, "config.json"), *run = path_join(path, "recipe.yaml");
-    bool is = !folder_exists(path) ? file_exists(path) : file_exists(config) && !file_exists(run);
-    free(config);
-    free(run);
-    return is;
-}
-
-static int open_checkpoint(Scene *s, const char *path, Error *error) {
-    if (checkpoint_open(&s->checkpoint, path, error) ||
-        recipe_parse(&s->recipe, s->checkpoint.recipe, "the checkpoint's recipe", error))
-        return -1;
-    s->hash = s->checkpoint.hash;
-    s->source = memory_text("%s, step %" PRId64, s->checkpoint.folder, s->checkpoint.step);
-    return 0;
-}
-
-static int open_weights(Scene *s, const char *path, Error *error) {
-    RecogniseOptions options = {0};
-    WeightsFile *file = memory_new(1, sizeof *file);
-    if (weights_file_open(file, path, error)) {
-        free(file);
-        return -1;
-    }
-    s->file = file;
-    Recognised *known = memory_new(1, sizeof *known);
-    if (recognise(known, file, &options, error)) {
-        free(known);
-        return error_prefix(error, "jepa import can be told what a file does not tell");
-    }
-    s->recognised = known;
-    s->source = memory_text("%s", file->path);
-    if (!known->family)
-        return error_set(error, ERROR_RUN, "%s: no encoder in it", path);
-    if (weights_file_hash(&s->hash, file, error))
-        return -1;
-    char *text = recipe_text(&known->recipe);
-    int result = recipe_parse(&s->recipe, text, "the recipe that was recognised", error);
-    free(text);
-    return result;
-}
-
 int scene_open(Scene *s, const char *given, const TextList *sets, Error *error) {
     memset(s, 0, sizeof *s);
     recipe_default(&s->recipe);
     char *path = checkpoint_of(given);
-    int result = is_weights(path) ? open_weights(s, path, error) : open_checkpoint(s, path, error);
+    const SourceParts parts = {&s->checkpoint, &s->file, &s->recognised,
+                               &s->recipe,     &s->hash, &s->source};
+    int result = source_open(&parts, path, error);
     free(path);
     if (result || recipe_check(&s->recipe, error))
         return -1;

@@ -1,0 +1,54 @@
+/* See experiments/source.h. */
+#include "experiments/source.h"
+#include "base/file.h"
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* Is it a file of weights, or the folder of one, and no checkpoint of this program? */
+static bool is_weights(const char *path) {
+    char *config = path_join(path, "config.json"), *run = path_join(path, "recipe.yaml");
+    bool is = !folder_exists(path) ? file_exists(path) : file_exists(config) && !file_exists(run);
+    free(config);
+    free(run);
+    return is;
+}
+
+static int open_checkpoint(const SourceParts *p, const char *path, Error *error) {
+    Checkpoint *c = p->checkpoint;
+    if (checkpoint_open(c, path, error) ||
+        recipe_parse(p->recipe, c->recipe, "the checkpoint's recipe", error))
+        return -1;
+    *p->hash = c->hash;
+    *p->text = memory_text("%s, step %" PRId64, c->folder, c->step);
+    return 0;
+}
+
+static int open_weights(const SourceParts *p, const char *path, Error *error) {
+    RecogniseOptions options = {0};
+    WeightsFile *file = memory_new(1, sizeof *file);
+    if (weights_file_open(file, path, error)) {
+        free(file);
+        return -1;
+    }
+    *p->file = file;
+    *p->text = memory_text("%s", file->path);
+    Recognised *known = memory_new(1, sizeof *known);
+    if (recognise(known, file, &options, error)) {
+        free(known);
+        return error_prefix(error, "jepa import can be told what a file does not tell");
+    }
+    *p->recognised = known;
+    if (!known->family)
+        return error_set(error, ERROR_RUN, "%s: no encoder in it", path);
+    if (weights_file_hash(p->hash, file, error))
+        return -1;
+    char *text = recipe_text(&known->recipe);
+    int result = recipe_parse(p->recipe, text, "the recipe that was recognised", error);
+    free(text);
+    return result;
+}
+
+int source_open(const SourceParts *parts, const char *path, Error *error) {
+    return is_weights(path) ? open_weights(parts, path, error)
+                            : open_checkpoint(parts, path, error);
+}
