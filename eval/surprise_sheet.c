@@ -48,7 +48,7 @@ static void paragraph(Drawing *d, const char *text, double size, bool bold, Colo
         put(d, MARGIN, d->y, lines[i], (FontStyle){.size = size, .bold = bold, .color = color});
     }
     font_lines_free(lines, n);
-    d->y += 8;
+    d->y += 14;
 }
 
 static void draw_strip(Drawing *d, const SurpriseStrip *strip) {

@@ -111,7 +111,7 @@ static int draw_pair(Study *t, size_t i, const Footage footage[2], const Surpris
     SurpriseLine lines[2];
     double *values[2];
     for (int side = 0; side < 2; side++) {
-        Color color = palette_color(side ? 5 : 4);
+        Color color = palette_color(side);
         values[side] = surprise_curve(&v[side], s, c);
         strips[side] = v[side].strip;
         strips[side].label = names[side];
