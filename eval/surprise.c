@@ -107,9 +107,16 @@ static int by_score(const void *a, const void *b) {
     return (x->score > y->score) - (x->score < y->score);
 }
 
-static int by_number(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x > y) - (x < y);
+typedef struct Excess {
+    int64_t scene;
+    double more; /* of the impossible video */
+} Excess;
+
+/* Of one scene by size too, so that the order of their sum is always the same. */
+static int by_scene(const void *a, const void *b) {
+    const Excess *x = a, *y = b;
+    return x->scene != y->scene ? (x->scene > y->scene) - (x->scene < y->scene)
+                                : (x->more > y->more) - (x->more < y->more);
 }
 
 /* Over all videos in the order of their scores: for each impossible one, the possible ones below
@@ -135,26 +142,41 @@ static double auroc(const double *possible, const double *impossible, size_t n) 
     return sum / ((double)n * (double)n);
 }
 
-static int64_t count_scenes(const int64_t *scene, size_t n) {
-    int64_t *sorted = memory_new(n, sizeof *sorted), count = 0;
-    memcpy(sorted, scene, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, by_number);
+/* Scenes, and how many of them have more in their impossible videos. */
+static void judge_scenes(SurprisePairs *r, const double *possible, const double *impossible,
+                         const int64_t *scene, size_t n) {
+    Excess *all = memory_new(n, sizeof *all);
+    double right = 0;
     for (size_t i = 0; i < n; i++)
-        count += !i || sorted[i] != sorted[i - 1];
-    free(sorted);
-    return count;
+        all[i] = (Excess){scene ? scene[i] : (int64_t)i, impossible[i] - possible[i]};
+    qsort(all, n, sizeof *all, by_scene);
+    for (size_t first = 0, end; first < n; first = end) {
+        double more = 0;
+        for (end = first; end < n && all[end].scene == all[first].scene; end++)
+            more += all[end].more;
+        right += more > 0 ? 1 : more < 0 ? 0 : 0.5;
+        r->scenes++;
+    }
+    r->scene_accuracy = right / (double)r->scenes;
+    wilson_share(&r->scene_low, &r->scene_high, r->scene_accuracy, r->scenes);
+    free(all);
 }
 
 void surprise_pairs(SurprisePairs *r, const double *possible, const double *impossible,
                     const int64_t *scene, size_t n) {
-    *r = (SurprisePairs){.pairs = (int64_t)n, .accuracy = NAN, .low = 0, .high = 1, .auroc = NAN};
+    *r = (SurprisePairs){.pairs = (int64_t)n,
+                         .accuracy = NAN,
+                         .high = 1,
+                         .auroc = NAN,
+                         .scene_accuracy = NAN,
+                         .scene_high = 1};
     if (!n)
         return;
     for (size_t i = 0; i < n; i++) {
         r->right += impossible[i] > possible[i];
         r->equal += impossible[i] == possible[i];
     }
-    r->scenes = scene ? count_scenes(scene, n) : (int64_t)n;
+    judge_scenes(r, possible, impossible, scene, n);
     r->accuracy = ((double)r->right + (double)r->equal / 2) / (double)n;
     wilson_share(&r->low, &r->high, r->accuracy, r->scenes);
     r->auroc = auroc(possible, impossible, n);

@@ -49,11 +49,17 @@ double surprise_least(const double *values, int count);
  *              (before the event both may have their greatest) count half
  *   low, high  95 % interval of Wilson; n of it are the scenes, not the pairs: pairs of one scene
  *              are no independent witnesses, and so count as one
+ *   scene_...  the same for scenes as a whole: the share of them whose impossible videos together
+ *              have more than their possible ones. Where the pairs of a scene exchange their
+ *              endings (video/physics.h), whatever one beginning or one ending adds to a score is
+ *              on both sides and cancels, while it decides the pairs: half of them rightly. What is
+ *              left is what beginning and ending have to do with each other
  *   auroc      probability that an impossible video has a greater score than a possible one, of
  *              any pair; equal ones count half */
 typedef struct SurprisePairs {
     int64_t pairs, scenes, right, equal;
     double accuracy, low, high, auroc;
+    double scene_accuracy, scene_low, scene_high;
 } SurprisePairs;
 /* possible[n], impossible[n] finite; scene[n]: any numbers, NULL: every pair is a scene. NaN for no
  * pairs. */

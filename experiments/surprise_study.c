@@ -222,6 +222,9 @@ static json_t *json_result(const Study *t, int k, int m, int c, int a, const Sur
     json_object_set_new(row, "accuracy", json_number(r->accuracy));
     json_object_set_new(row, "low", json_number(r->low));
     json_object_set_new(row, "high", json_number(r->high));
+    json_object_set_new(row, "scene_accuracy", json_number(r->scene_accuracy));
+    json_object_set_new(row, "scene_low", json_number(r->scene_low));
+    json_object_set_new(row, "scene_high", json_number(r->scene_high));
     json_object_set_new(row, "auroc", json_number(r->auroc));
     free(context);
     return row;
@@ -252,7 +255,8 @@ static int write_results(const Study *t, Error *error) {
     FILE *file = open_memstream(&text, &size);
     JEPA_ASSERT(file);
     json_t *json = json_head(t), *rows = json_array();
-    fprintf(file, "kind,model,context,score,pairs,scenes,right,equal,accuracy,low,high,auroc\n");
+    fprintf(file, "kind,model,context,score,pairs,scenes,right,equal,accuracy,low,high,auroc,"
+                  "scene_accuracy,scene_low,scene_high\n");
     for (int k = 0; k < groups(t); k++)
         for (int m = 0; m < SURPRISE_MODELS; m++)
             for (int c = 0; c <= s->count; c++)
@@ -261,10 +265,10 @@ static int write_results(const Study *t, Error *error) {
                     char *kind = csv_quote(kind_name(t, k)), *context = context_text(s, c);
                     fprintf(file,
                             "%s,%s,%s,%s,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
-                            ",%.6g,%.6g,%.6g,%.6g\n",
+                            ",%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g\n",
                             kind, surprise_model_name((SurpriseModel)m), context, score_names[a],
-                            r.pairs, r.scenes, r.right, r.equal, r.accuracy, r.low, r.high,
-                            r.auroc);
+                            r.pairs, r.scenes, r.right, r.equal, r.accuracy, r.low, r.high, r.auroc,
+                            r.scene_accuracy, r.scene_low, r.scene_high);
                     json_array_append_new(rows, json_result(t, k, m, c, a, &r));
                     free(kind);
                     free(context);
@@ -283,37 +287,48 @@ static int write_results(const Study *t, Error *error) {
     return result;
 }
 
-static void print_row(const Study *t, const char *label, int k, int m, int c) {
-    SurprisePairs avg = result_of(t, k, m, c, 0), most = result_of(t, k, m, c, 1);
-    printf("%-12.12s %-9s %6" PRId64 "   %5.1f %% [%5.1f, %5.1f]   %5.1f %% [%5.1f, %5.1f]   %.3f "
-           "  %.3f\n",
-           label, surprise_model_name((SurpriseModel)m), avg.pairs, 100 * avg.accuracy,
-           100 * avg.low, 100 * avg.high, 100 * most.accuracy, 100 * most.low, 100 * most.high,
-           avg.auroc, most.auroc);
+/* " 62.5 % [30.6, 86.3]" */
+static void print_share(double share, double low, double high) {
+    printf("   %5.1f %% [%5.1f, %5.1f]", 100 * share, 100 * low, 100 * high);
 }
 
-static void print_table(const char *first) {
-    printf("\n%-12s %-9s %6s   %-22s   %-22s   %s\n", first, "model", "pairs", "avg of windows",
-           "max of windows", "AUROC of both");
+static void print_row(const Study *t, const char *label, int k, int m, int c) {
+    SurprisePairs avg = result_of(t, k, m, c, 0), most = result_of(t, k, m, c, 1);
+    printf("%-11.11s  %-8s %6" PRId64, label, surprise_model_name((SurpriseModel)m), avg.pairs);
+    print_share(avg.accuracy, avg.low, avg.high);
+    print_share(most.accuracy, most.low, most.high);
+    if (t->s->list.scenes)
+        print_share(avg.scene_accuracy, avg.scene_low, avg.scene_high);
+    printf("   %.3f\n", avg.auroc);
+}
+
+static void print_table(const Study *t, const char *first) {
+    printf("%-11s  %-8s %6s   %-22s   %-22s%s   %s\n", first, "model", "pairs", "pairs: avg",
+           "pairs: max", t->s->list.scenes ? "   scenes: avg           " : "", "AUROC");
 }
 
 static void print_results(const Study *t) {
     const Surprise *s = t->s;
     SurprisePairs all = result_of(t, t->kinds, SURPRISE_TRAINED, s->count, 0);
-    printf("Pairs whose impossible video surprises more; equal ones count half. Intervals: Wilson, "
-           "95 %%,\nof %" PRId64 " %s. Random: weights of seed %" PRId64
-           ". Repeated: the nearest token that was seen is the prediction.\n",
-           all.scenes,
-           s->list.scenes ? "scenes, as the pairs of one scene are no independent witnesses"
-                          : "pairs",
+    printf("\nPairs in which the impossible video surprises more, by the mean (avg) and by the "
+           "greatest (max)\nof its windows; equal ones count half. random: initial weights, seed "
+           "%" PRId64 ". repeated: the\nnearest token that was seen stands for the prediction.\n",
            s->random_seed);
-    printf("Of each window the least of all lengths of context:\n");
-    print_table("kind");
+    if (s->list.scenes)
+        printf("95 %% intervals (Wilson) are of %" PRId64 " scenes, as the pairs of one scene are "
+               "no independent\nwitnesses. scenes: those whose impossible videos together surprise "
+               "more than their possible\nones; what a beginning or an ending adds by itself "
+               "cancels there.\n",
+               all.scenes);
+    else
+        printf("95 %% intervals (Wilson) are of pairs.\n");
+    printf("\nOf each window the least over the lengths of context:\n");
+    print_table(t, "kind");
     for (int k = 0; k < groups(t); k++)
         for (int m = 0; m < SURPRISE_MODELS; m++)
             print_row(t, kind_name(t, k), k, m, s->count);
     printf("\nBy length of context, %s:\n", t->kinds > 1 ? "all kinds" : kind_name(t, 0));
-    print_table("frames seen");
+    print_table(t, "frames seen");
     for (int c = 0; c < s->count; c++)
         for (int m = 0; m < SURPRISE_MODELS; m++) {
             char *label = context_text(s, c);

@@ -127,6 +127,14 @@ static void test_pairs(void **state) {
     assert_true(by_scene.low < r.low && by_scene.high > r.high); /* fewer witnesses */
     /* Wilson by hand: p = 0.625, n = 2, z = 1.959964 */
     assert_true(fabs(by_scene.low - 0.14169) < 1e-4 && fabs(by_scene.high - 0.94390) < 1e-4);
+    /* more by 1 + 0 in the first, by 2 - 1 in the second */
+    assert_true(by_scene.scene_accuracy == 1 && r.scene_accuracy == r.accuracy);
+    /* endings that decide every pair, one rightly and one wrongly, and a switch that adds 0.1 */
+    const double possible2[] = {1, 2, 1, 2}, impossible2[] = {2.1, 1.1, 2.1, 1.1};
+    surprise_pairs(&r, possible2, impossible2, scene, 4);
+    assert_true(r.accuracy == 0.5 && r.scene_accuracy == 1);
+    surprise_pairs(&r, possible2, possible2, scene, 4);
+    assert_true(r.accuracy == 0.5 && r.scene_accuracy == 0.5 && r.auroc == 0.5);
     surprise_pairs(&r, possible, impossible, NULL, 0);
     assert_true(isnan(r.accuracy) && r.pairs == 0);
 }

@@ -60,7 +60,7 @@ run surprise --checkpoint run --video videos --videos 2 --out several
 run synth --out pairs --physics --pairs 2 --size 64 --frames 48 --seed 5
 run surprise --checkpoint run --pairs pairs --out results --pictures 2
 there results windows.csv results.csv results.json pair-jump.png pair-jump-2.png pair-shape.png pair-through.png pair-vanish.png
-grep -q "of 4 scenes" out.txt || fail "intervals over scenes"
+grep -q "of 4 scenes, as" out.txt || fail "intervals over scenes"
 # 5 groups, 3 models, 3 contexts and the least, 2 scores
 [ "$(wc -l <results/results.csv)" -eq $((1 + 5 * 3 * 4 * 2)) ] || fail "rows of results.csv"
 grep -q '^"\?all"\?,trained,least,max,8,4,' results/results.csv || { fail "8 pairs, 4 scenes"; cat results/results.csv; }
