@@ -71,7 +71,7 @@ void surprise_rows(FILE *file, const Surprise *surprise, const SurpriseVideo *vi
 
 /* values of one context length, for a curve: [count], the caller frees. */
 double *surprise_curve(const SurpriseVideo *video, const Surprise *surprise, int context);
-/* "windows of 16 frames (1.03 s), 2 frames apart" and what the model sees of the picture; caller
+/* "Windows of 16 frames (1 s), 2 of these apart" and what the model sees of the picture; caller
  * frees. */
 char *surprise_about(const Surprise *surprise, const Footage *footage);
 

@@ -177,8 +177,8 @@ char *surprise_about(const Surprise *s, const Footage *footage) {
                      ? memory_text("%s", "")
                      : memory_text("; it sees the middle %d×%d of %d×%d pixels", draw.width,
                                    draw.height, width, height);
-    char *text = memory_text("Windows of %d frames (%.2g s), %" PRId64 " frame%s apart%s.",
-                             clip->frames, seconds, s->stride, s->stride > 1 ? "s" : "", part);
+    char *text = memory_text("Windows of %d frames (%.2g s), %" PRId64 " of these apart%s.",
+                             clip->frames, seconds, s->stride, part);
     free(part);
     return text;
 }
