@@ -21,14 +21,11 @@ static int write_csv(const Surprise *s, const SurpriseVideo *v, const char *fold
     return result;
 }
 
-/* "context of 2 frames", "4", ...: dark for a short one to light for a long one */
+/* "first 2 frames seen", "4", ...: dark for a short one to light for a long one */
 static void make_lines(SurpriseLine *lines, const Surprise *s, const SurpriseVideo *v) {
     for (int c = 0; c < s->count; c++)
         lines[c] = (SurpriseLine){
-            .name = memory_text(c              ? "%d"
-                                : s->count > 1 ? "first %d frames seen"
-                                               : "first %d seen",
-                                s->contexts[c]),
+            .name = memory_text(c ? "%d" : "first %d frames seen", s->contexts[c]),
             .color = colormap_color(COLORMAP_DEPTH, 0.1 + 0.7 * c / fmax(1, s->count - 1)),
             .thickness = 3.5,
             .x = v->middle + c * v->count,
