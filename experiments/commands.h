@@ -9,6 +9,7 @@ int command_features(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_study(int argc, char **argv);
 int command_visualize(int argc, char **argv);
+int command_surprise(int argc, char **argv);
 int command_report(int argc, char **argv);
 int command_frames(int argc, char **argv);
 int command_index(int argc, char **argv);

@@ -18,6 +18,8 @@ static const Command commands[] = {
     {"probe", "how much the frozen features know: probes with their floors", command_probe},
     {"study", "probes and diagnostics in the course of a training, side by side", command_study},
     {"visualize", "pictures of what the model predicts for a video", command_visualize},
+    {"surprise", "where a video is not what the model expects; possible against impossible",
+     command_surprise},
     {"report", "one HTML file with all there is to see of a run, or of several", command_report},
     {"index", "read every video of a folder once and keep what was found", command_index},
     {"inspect", "what is in a folder of videos, what a recipe can draw; or in a checkpoint",

@@ -126,3 +126,12 @@ int scene_mask_token(const Scene *s) {
         k++;
     return k;
 }
+
+int scene_late_token(const Scene *s, int mask) {
+    const ModelConfig *c = &s->config;
+    int token = scene_mask_token(s);
+    if (token >= 0)
+        return token;
+    token = mask < 0 ? c->used_mask_tokens - 1 : mask;
+    return c->plane || token >= c->used_mask_tokens ? 0 : token;
+}

@@ -46,6 +46,10 @@ int scene_model(Model *model, const Scene *scene, const ModelPlan *plan, char ne
 /* Number of the mask token for clips of the scene's length, where it goes by length; -1 where it
  * goes by mask setting (latents_compute). */
 int scene_mask_token(const Scene *scene);
+/* The one that stands for later frames, which no recipe trains on its own: that of mask setting
+ * `mask` where they go by setting (-1: the last, which in the published recipes hides most), else
+ * scene_mask_token. For a model of token_by_length. */
+int scene_late_token(const Scene *scene, int mask);
 
 /* One video, and an index of it alone. */
 typedef struct Footage {

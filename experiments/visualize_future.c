@@ -75,18 +75,6 @@ int future_check(const Show *show, Error *error) {
     return choose_steps(&steps, show, error);
 }
 
-/* Mask tokens go by mask setting (then that of --mask, else the last, which in the published
- * recipes hides most), or by clip length. */
-static void choose_token(FutureShow *f, const Show *show) {
-    const ModelConfig *c = &show->scene.config;
-    f->token = scene_mask_token(&show->scene);
-    if (f->token >= 0)
-        return;
-    f->token = show->mask == NOT_GIVEN ? c->used_mask_tokens - 1 : (int)show->mask;
-    if (c->plane || f->token >= c->used_mask_tokens)
-        f->token = 0;
-}
-
 static int make_model(FutureShow *f, Show *show, Error *error) {
     MaskGrid grid = config_grid(&show->scene.config);
     int area = grid.height * grid.width, seen = f->context_steps * area;
@@ -172,7 +160,7 @@ int future_show_gather(FutureShow **out, Show *show, LatentRows *rows, Error *er
     *out = f;
     if (choose_steps(&f->context_steps, show, error))
         return -1;
-    choose_token(f, show);
+    f->token = scene_late_token(&show->scene, show->mask == NOT_GIVEN ? -1 : (int)show->mask);
     make_masks(f, config_grid(&show->scene.config));
     if (make_model(f, show, error))
         return -1;

@@ -1,0 +1,146 @@
+#!/usr/bin/env bash
+# jepa surprise on a tiny checkpoint: a curve and a table for a video; results of pairs, from a pairs.csv
+# and from file names; the same bytes for any number of threads; equal videos are a draw; memory does not
+# grow with the video; what cannot be shown is refused in a line. (The metric: tests/eval/test_surprise.c.)
+#   tests/experiments/test_surprise.sh JEPA
+set -u
+jepa=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failed=0
+fail() { echo "FAILED: $*"; failed=1; }
+run() { # command and arguments...
+    "$jepa" "$@" >out.txt 2>err.txt || { fail "jepa $*"; cat err.txt; }
+}
+refused() { # exit code, part of what it says, arguments...
+    local wanted=$1 message=$2
+    shift 2
+    "$jepa" surprise "$@" >out.txt 2>err.txt
+    local got=$?
+    [ $got -eq "$wanted" ] || fail "exit code $got, expected $wanted: $*"
+    grep -q -- "$message" err.txt || { fail "no \"$message\": $*"; cat err.txt; }
+    [ "$(grep -c '^jepa surprise:' err.txt)" -eq 1 ] || { fail "not one line: $*"; cat err.txt; }
+}
+there() { # folder, files...
+    local folder=$1
+    shift
+    for file in "$@"; do
+        [ -s "$folder/$file" ] || fail "no $folder/$file"
+        grep -qx "$folder/$file" out.txt || fail "$folder/$file is not in the list"
+    done
+}
+small=(--set data.batch_size=4 --set data.num_frames=8 --set data.crop_size=32 --set optimization.ipe=2
+       --set optimization.epochs=1 --set optimization.warmup=0)
+run synth --out videos --videos 8 --size 48 --frames 40 --seed 3
+run pretrain --data videos --out run "${small[@]}"
+video=$(find videos -name '*.mp4' | sort | head -n 1)
+
+# ---- a video: 8 of every 2nd frame are a window; 2 of these on, the next: frames 0 to 14, 4 to 18, ..., 24 to 38 ----
+run surprise --checkpoint run --video "$video" --out one
+there one surprise.csv surprise.png
+heading=model,window,first_frame,last_frame,first_seconds,last_seconds,context_2,context_4,context_6,least
+[ "$(head -n 1 one/surprise.csv)" = $heading ] || { fail "heading"; head -n 1 one/surprise.csv; }
+[ "$(grep -c ^trained one/surprise.csv)" -eq 7 ] && [ "$(grep -c ^repeated one/surprise.csv)" -eq 7 ] || fail "not 7 windows"
+grep -q "^trained,1,4,18," one/surprise.csv || fail "the second window"
+awk -F, 'NR > 1 { least = $7; for (i = 8; i <= 9; i++) if ($i < least) least = $i
+                  if ($10 != least || !(least > 0)) bad = 1 } END { exit bad }' one/surprise.csv || fail "least is not the least"
+run surprise --checkpoint run --video "$video" --out two --context 4 --stride 4 --threads 1
+[ "$(grep -c ^trained two/surprise.csv)" -eq 4 ] || fail "--stride 4"
+# the same window and context: the same number but for float32 sums in another order, whatever else is computed
+awk -F, 'NR == FNR { if ($1 == "trained" && $3 == 8) a = $8; next } $1 == "trained" && $3 == 8 { b = $7 }
+         END { d = (a - b) / a; exit !(a > 0 && d < 1e-5 && d > -1e-5) }' one/surprise.csv two/surprise.csv ||
+    fail "--context 4 is not column context_4"
+run surprise --checkpoint run/step-2/model.safetensors --video "$video" --out again --threads 1
+cmp -s one/surprise.csv again/surprise.csv && cmp -s one/surprise.png again/surprise.png || fail "not the same again"
+run surprise --checkpoint run --video videos --videos 2 --out several
+[ "$(find several -name surprise.png | wc -l)" -eq 2 ] || fail "not two videos"
+
+# ---- pairs ----
+run synth --out pairs --physics --pairs 2 --size 64 --frames 48 --seed 5
+run surprise --checkpoint run --pairs pairs --out results --pictures 2
+there results windows.csv results.csv results.json pair-jump.png pair-jump-2.png pair-shape.png pair-through.png pair-vanish.png
+grep -q "of 4 scenes, as" out.txt || fail "intervals over scenes"
+# 5 groups, 3 models, 3 contexts and the least, 2 scores
+[ "$(wc -l <results/results.csv)" -eq $((1 + 5 * 3 * 4 * 2)) ] || fail "rows of results.csv"
+grep -q '^"\?all"\?,trained,least,max,8,4,' results/results.csv || { fail "8 pairs, 4 scenes"; cat results/results.csv; }
+[ "$(grep -c '"accuracy": ' results/results.json)" -eq $((5 * 3 * 4 * 2)) ] || fail "results.json"
+# what the table says is what the windows say: accuracy of avg over context 4, by hand
+by_hand=$(awk -F, '$4 == "trained" { s[$2 "," $3] += $11; n[$2 "," $3]++ }
+    END { for (p = 0; p < 8; p++) { d = s[p ",impossible"] / n[p ",impossible"] - s[p ",possible"] / n[p ",possible"]
+          right += d > 1e-12 ? 1 : d > -1e-12 ? 0.5 : 0 } print right / 8 }' results/windows.csv)
+said=$(awk -F, '$1 ~ /all/ && $2 == "trained" && $3 == "4" && $4 == "avg" { print $9 }' results/results.csv)
+[ "$by_hand" = "$said" ] || fail "accuracy $said, by hand $by_hand"
+# by file names; a video against itself is a draw, for every model
+mkdir -p named/same && cp "$video" named/same/a_possible.mp4 && cp "$video" named/same/a_impossible.mp4
+run surprise --checkpoint run --pairs named --out named-results --pictures 0
+awk -F, 'NR > 1 && !($1 ~ /same/ && $5 == 1 && $7 == 0 && $8 == 1 && $9 == 0.5 && $12 == 0.5) { bad = 1 }
+         END { exit bad || NR != 25 }' named-results/results.csv || { fail "a draw"; cat named-results/results.csv; }
+[ ! -e named-results/pair-same.png ] || fail "--pictures 0"
+# another seed gives other random weights, and the trained ones stay
+run surprise --checkpoint run --pairs named --out seed --pictures 0 --random-seed 7
+cmp -s <(grep ,trained, seed/windows.csv) <(grep ,trained, named-results/windows.csv) || fail "--random-seed changes the trained"
+cmp -s <(grep ,random, seed/windows.csv) <(grep ,random, named-results/windows.csv) && fail "--random-seed changes nothing"
+
+# ---- memory: a video ten times as long takes less than a tenth more ----
+peak() { # video: KiB
+    "$jepa" surprise --checkpoint run --video "$1" --out long --stride 7 --threads 1 >/dev/null 2>&1 &
+    local id=$! most=0 now
+    while now=$(awk '/^VmHWM/ { print $2 }' /proc/$id/status 2>/dev/null); do
+        [ "${now:-0}" -gt "$most" ] && most=$now
+        sleep 0.02
+    done
+    wait $id || fail "surprise of $1"
+    echo "$most"
+}
+run synth --out long-video --videos 1 --size 48 --frames 400 --seed 3
+if [ -z "${JEPA_NO_MEMORY_TEST:-}" ] && ! grep -q __asan_init "$jepa"; then
+    short=$(peak "$video") long=$(peak "$(find long-video -name '*.mp4')")
+    [ "$long" -lt $((short + short / 10)) ] || fail "$long KiB for 400 frames, $short KiB for 40"
+fi
+
+# ---- refusals ----
+c=(--checkpoint run --out no)
+run synth --out short --videos 1 --size 48 --frames 6
+refused 1 "6 frames .* fewer than a clip" "${c[@]}" --video "$(find short -name '*.mp4')"
+mkdir mixed && cp "$(find short -name '*.mp4')" mixed/b_possible.mp4 && cp "$video" mixed/b_impossible.mp4
+refused 1 "b_possible.mp4: 6 frames .* fewer than a clip" "${c[@]}" --pairs mixed
+refused 2 "one of --video and --pairs" "${c[@]}"
+refused 2 "one of --video and --pairs" "${c[@]}" --video "$video" --pairs pairs
+refused 2 "--context 3: expected up to 15 multiples of 2" "${c[@]}" --video "$video" --context 3
+refused 2 "from 2 to 6" "${c[@]}" --video "$video" --context 2,8
+refused 2 "--stride 8: expected 1 to 7" "${c[@]}" --video "$video" --stride 8
+refused 2 "--stride 0" "${c[@]}" --video "$video" --stride 0
+refused 1 "no pairs.csv in it" "${c[@]}" --pairs videos
+refused 1 "nothing" "${c[@]}" --pairs nothing.csv
+printf 'a,b\n1,2\n' >bad.csv
+refused 1 'bad.csv: no columns "possible" and "impossible"' "${c[@]}" --pairs bad.csv
+printf 'possible,impossible\nx.mp4\n' >bad.csv
+refused 1 "bad.csv, line 2: expected the paths" "${c[@]}" --pairs bad.csv
+printf 'possible,impossible\n' >bad.csv
+refused 1 "bad.csv: 0 pairs" "${c[@]}" --pairs bad.csv
+printf 'possible,impossible\nx.mp4,y.mp4\n' >bad.csv
+refused 1 "x.mp4" "${c[@]}" --pairs bad.csv
+mkdir half && cp "$video" half/a_possible.mp4
+refused 1 "a_possible.mp4: its counterpart is missing" "${c[@]}" --pairs half
+cat >levjepa.yaml <<'YAML'
+objective: sigreg
+data: {batch_size: 4, num_frames: 8, sampling_rate: 2, tubelet_size: 2, crop_size: 48, patch_size: 16}
+sigreg: {token_drop_rate: 0.5, local_crops_number: 2, local_size: 32, hidden_dim: 32, output_dim: 16, num_proj: 16}
+model: {model_name: null, use_rope: true, embed_dim: 48, depth: 2, num_heads: 2}
+optimization: {ipe: 2, epochs: 1, warmup: 0, ema: [0.99, 0.99]}
+YAML
+run pretrain --data videos --recipe levjepa.yaml --out nopredictor
+refused 2 "no predictor" --checkpoint nopredictor --video "$video" --out no
+run export run --format safetensors --network target --out encoder.safetensors
+run import encoder.safetensors --out imported --heads 3 --frames 8 --crop 32
+refused 2 "no trained predictor" --checkpoint imported --video "$video" --out no
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir locked && chmod a-w locked
+    refused 1 "cannot write into this folder" --checkpoint run --video "$video" --out locked
+fi
+touch file
+refused 1 "file" --checkpoint run --video "$video" --out file/pictures
+[ -z "$(find . -name '*.partial')" ] || fail "something half-written was left"
+[ $failed -eq 0 ] && echo "surprise: curves, pairs and refusals"
+exit $failed
