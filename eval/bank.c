@@ -35,23 +35,21 @@ static uint8_t byte_of(float value, int channel) {
     return (uint8_t)lrint(byte < 0 ? 0 : byte > 255 ? 255 : byte);
 }
 
-/* The tubelet of a token, from clip `b` of a batch. */
-static void cut_pixels(uint8_t *out, const Filling *f, const LoaderBatch *batch, int b, int token) {
-    const Bank *bank = f->bank;
-    int area = bank->grid.height * bank->grid.width, p = bank->patch;
-    int t = token / area, y = token % area / bank->grid.width, x = token % bank->grid.width;
-    size_t wide = (size_t)clip_width(f->spec), high = (size_t)f->spec->crop;
-    size_t clip = (size_t)b * 3 * (size_t)f->spec->frames * high * wide;
+void bank_cut(uint8_t *out, const uint8_t *pixels, const float *values, const PatchShape *shape,
+              int token) {
+    int p = shape->patch, down = shape->height / p, across = shape->width / p;
+    int t = token / (down * across), y = token / across % down, x = token % across;
+    size_t wide = (size_t)shape->width, high = (size_t)shape->height;
     for (int c = 0; c < 3; c++)
-        for (int k = 0; k < bank->tubelet; k++)
+        for (int k = 0; k < shape->tubelet; k++)
             for (int r = 0; r < p; r++, out += p) {
-                size_t frame = (size_t)(c * f->spec->frames + t * bank->tubelet + k);
-                size_t at = clip + (frame * high + (size_t)(y * p + r)) * wide + (size_t)(x * p);
-                if (batch->clips)
-                    memcpy(out, batch->clips + at, (size_t)p);
+                size_t frame = (size_t)(c * shape->frames + t * shape->tubelet + k);
+                size_t at = (frame * high + (size_t)(y * p + r)) * wide + (size_t)(x * p);
+                if (pixels)
+                    memcpy(out, pixels + at, (size_t)p);
                 else
                     for (int i = 0; i < p; i++)
-                        out[i] = byte_of(batch->values[at + (size_t)i], c);
+                        out[i] = byte_of(values[at + (size_t)i], c);
             }
 }
 
@@ -59,11 +57,13 @@ static void cut_pixels(uint8_t *out, const Filling *f, const LoaderBatch *batch,
 static int add_clip(Filling *f, const LoaderBatch *batch, int b, Error *error) {
     Bank *bank = f->bank;
     const Model *model = f->model;
-    const LoaderSlot *slot = &batch->slots[b];
     uint64_t job = batch->first_job + (uint64_t)b;
     int64_t tokens = mask_grid_tokens(bank->grid), area = bank->grid.height * bank->grid.width;
     int64_t count = share(bank->about.tokens, job + 1, f->jobs) -
                     share(bank->about.tokens, job, f->jobs);
+    const ClipSpec *spec = f->spec;
+    PatchShape shape = {spec->frames, spec->crop, clip_width(spec), bank->tubelet, bank->patch};
+    size_t clip = (size_t)b * 3 * (size_t)shape.frames * (size_t)shape.height * (size_t)shape.width;
     size_t width = (size_t)bank->width, class_rows = (size_t)(model->rows - tokens);
     model->device->download(f->rows, model->target_out + (size_t)b * (size_t)model->rows * width,
                             (size_t)model->rows * width * sizeof *f->rows, model->device);
@@ -77,10 +77,12 @@ static int add_clip(Filling *f, const LoaderBatch *batch, int b, Error *error) {
                              "%s: its target latents are not finite numbers: the checkpoint is "
                              "damaged, or its training has diverged",
                              bank->names[job / (uint64_t)bank->about.segments]);
-        cut_pixels(f->pixels + (size_t)row * (size_t)bank->outputs, f, batch, b, token);
+        bank_cut(f->pixels + (size_t)row * (size_t)bank->outputs,
+                 batch->clips ? batch->clips + clip : NULL,
+                 batch->values ? batch->values + clip : NULL, &shape, token);
         int32_t *place = f->places + 3 * row;
         place[0] = (int32_t)(job / (uint64_t)bank->about.segments);
-        place[1] = (int32_t)slot->draw.frames[token / area * bank->tubelet];
+        place[1] = (int32_t)batch->slots[b].draw.frames[token / area * bank->tubelet];
         place[2] = token;
         bank->rows++;
     }

@@ -63,6 +63,11 @@ int bank_open(Bank *bank, const char *folder, Error *error);
 /* Is it of this checkpoint and recipe? ERROR_USAGE says what differs. */
 int bank_matches(const Bank *bank, const char *folder, const Hash *checkpoint, const Hash *recipe,
                  Error *error);
+/* The tubelet of a token of one clip, out[P]; the clip as pixels [3][frames][height][width], or as
+ * values, normalised (the other NULL). */
+void bank_cut(uint8_t *out, const uint8_t *pixels, const float *values, const PatchShape *shape,
+              int token);
+
 /* The number of the video with these bytes, -1: it is not in the bank. */
 int64_t bank_video(const Bank *bank, const Hash *hash);
 
