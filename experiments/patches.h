@@ -1,5 +1,5 @@
 /* Target latents of patches, as jepa bank keeps them and jepa decoder train learns from them: the
- * arguments, the checkpoint, the videos. Private to experiments/bank.c and experiments/decoder*.c.
+ * arguments, the checkpoint, the videos. Of experiments/bank.c, decoder.c and visualize_expected.c.
  */
 #ifndef JEPA_EXPERIMENTS_PATCHES_H
 #define JEPA_EXPERIMENTS_PATCHES_H

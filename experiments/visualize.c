@@ -192,12 +192,7 @@ static int show_predictions(Show *s, Error *error) {
     LatentRows rows = {0};
     ClipShow *clips = NULL;
     FutureShow *future = NULL;
-    ExpectedShow *expected = NULL;
-    int result = 0;
-    if (s->parts & PART_EXPECTED)
-        result = expected_show_open(&expected, s, error);
-    if (!result)
-        result = load_predictor(s, error);
+    int result = load_predictor(s, error);
     if (!result) {
         size_t adds = 2 * (s->count + (s->parts & PART_FUTURE ? FIT_WINDOWS + s->count : 0));
         rows.each = FIT_BYTES / sizeof(float) / (size_t)s->model.target_width / adds;
@@ -214,11 +209,10 @@ static int show_predictions(Show *s, Error *error) {
         result = clip_show_draw(clips, s, error);
     if (!result && future)
         result = future_show_draw(future, s, error);
-    if (!result && expected)
-        result = expected_show_draw(expected, s, error);
+    if (!result && s->expected)
+        result = expected_show_draw(s->expected, s, error);
     clip_show_free(clips);
     future_show_free(future);
-    expected_show_free(expected);
     if (s->has_model)
         model_free(&s->model);
     s->has_model = false;
@@ -233,7 +227,7 @@ static int make_out(const Show *s, Error *error) {
     return 0;
 }
 
-static int check_request(const Show *s, Error *error) {
+static int check_request(Show *s, Error *error) {
     const Recipe *recipe = &s->scene.recipe;
     if ((s->parts & PARTS_PREDICT) &&
         scene_needs_predictor(&s->scene, PARTS_PREDICTED, PARTS_OTHER, error))
@@ -243,7 +237,8 @@ static int check_request(const Show *s, Error *error) {
                          "--mask %" PRId64 ": the recipe has %d mask settings, 0 to %d", s->mask,
                          recipe_mask(recipe).settings, recipe_mask(recipe).settings - 1);
     if (((s->parts & PART_FUTURE) && future_check(s, error)) ||
-        ((s->parts & PARTS_QUERY) && query_check(s, error)))
+        ((s->parts & PARTS_QUERY) && query_check(s, error)) ||
+        ((s->parts & PART_EXPECTED) && expected_show_open(&s->expected, s, error)))
         return -1;
     return 0;
 }
@@ -272,6 +267,7 @@ static int visualize(Show *s, const char *checkpoint, const TextList *sets, Erro
         result = query_show(s, error);
     if (!result && (s->parts & PART_MAP))
         result = map_show(s, error);
+    expected_show_free(s->expected);
     latent_axes_free(&s->axes);
     footage_free(s->footage, s->count);
     scene_close(&s->scene);

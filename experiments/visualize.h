@@ -28,6 +28,8 @@
 #define FIT_WINDOWS 16 /* of the future in all videos, spread evenly: for the axes of colours */
 #define NOT_GIVEN   INT64_MIN
 
+typedef struct ExpectedShow ExpectedShow;
+
 typedef struct Show {
     Scene scene;
     unsigned parts, formats; /* formats: eval/film.h */
@@ -49,6 +51,7 @@ typedef struct Show {
     Model model; /* of the recipe's masks; where a part predicts */
     bool has_model;
     LatentAxes axes;
+    ExpectedShow *expected; /* bank and decoder; NULL: not asked for */
 } Show;
 
 /* Where the pictures of footage i go: --out, or with several a folder in it; caller frees. Made if
@@ -106,9 +109,8 @@ int future_show_gather(FutureShow **future, Show *show, LatentRows *rows, Error 
 int future_show_draw(FutureShow *future, Show *show, Error *error);
 void future_show_free(FutureShow *future);
 
-/* What it expects of one clip of each video, as pixels; needs show->model. Opening reads --bank and
- * --decoder; free also after an error. */
-typedef struct ExpectedShow ExpectedShow;
+/* What it expects of one clip of each video, as pixels. Opening reads --bank and --decoder; drawing
+ * needs show->model; free also after an error. */
 int expected_show_open(ExpectedShow **expected, const Show *show, Error *error);
 int expected_show_draw(ExpectedShow *expected, Show *show, Error *error);
 void expected_show_free(ExpectedShow *expected);

@@ -89,16 +89,19 @@ refused 2 "another recipe" "${show[@]}" --bank bank --set data.sampling_rate=1 -
 refused 2 "is no bank" "${show[@]}" --bank decoder --out new
 refused 2 "is no decoder" "${show[@]}" --decoder bank --out new
 run bank --checkpoint run --data "$video" --out alone --tokens 50
-refused 2 "this very video" "${show[@]}" --bank alone --out new
+refused 2 "this very video" "${show[@]}" --bank alone --out empty
 printf x | dd of=decoder1/decoder.safetensors bs=1 seek=3000 conv=notrunc 2>/dev/null
 refused 1 "is damaged" "${show[@]}" --decoder decoder1 --out new
 printf x | dd of=again/latents.bin bs=1 seek=3000 conv=notrunc 2>/dev/null
 refused 1 "is damaged" "${show[@]}" --bank again --out new
 sed -i 's/"width": [0-9]*/"width": 7/' linear/decoder.json
 refused 1 "is not of the sizes" "${show[@]}" --decoder linear --out new
+[ ! -e new ] || fail "refused pictures left something"
 
 # ---- a checkpoint without predictor ----
-run pretrain --data videos --out sigreg --set objective=sigreg "${small[@]}"
+run pretrain --data videos --out sigreg "${small[@]}" --set objective=sigreg --set model.use_rope=true \
+    --set sigreg.local_crops_number=1 --set sigreg.local_size=16 --set sigreg.hidden_dim=32 \
+    --set sigreg.output_dim=16 --set sigreg.num_proj=32
 refused 2 "has no predictor" bank --checkpoint sigreg --data videos --out new
 [ $failed -eq 0 ] && echo "banks, decoders and what they show: as promised"
 exit $failed
