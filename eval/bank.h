@@ -25,7 +25,7 @@
 /* What a bank depends on: all of it but `source` is compared. */
 typedef struct BankAbout {
     Hash checkpoint; /* of the checkpoint's header, or of the file of weights */
-    Hash recipe;     /* of its resolved text, as used (with --set) */
+    Hash recipe;     /* recipe_hash, as used (with --set) */
     Hash files;      /* VideoIndex.hash */
     char *source;    /* for a person: the checkpoint's path and step; owned */
     int64_t tokens, seed;

@@ -1,5 +1,6 @@
 /* See experiments/patches.h. */
 #include "experiments/patches.h"
+#include "jepa/recipe_compare.h"
 #include "jepa/run.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,20 +26,13 @@ int patch_check_arguments(const PatchArguments *a, const TextList *rest, Error *
     return 0;
 }
 
-Hash patch_recipe_hash(const Recipe *recipe) {
-    char *text = recipe_text(recipe);
-    Hash hash = hash_bytes(text, strlen(text));
-    free(text);
-    return hash;
-}
-
 int patch_scene_open(PatchScene *s, const PatchArguments *a, Error *error) {
     memset(s, 0, sizeof *s);
     if (scene_open(&s->scene, a->checkpoint, &a->sets, error) ||
         scene_needs_predictor(&s->scene, "predictions", "features and probes", error) ||
         scene_open_device(&s->scene, a->device, (int)a->threads, error))
         return -1;
-    s->recipe = patch_recipe_hash(&s->scene.recipe);
+    s->recipe = recipe_hash(&s->scene.recipe);
     Recipe recipe = s->scene.recipe; /* whatever its own data sets were */
     recipe.data.datasets[0] = (char *)(uintptr_t)a->data;
     recipe.data.datasets_count = 1;

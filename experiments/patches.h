@@ -1,5 +1,5 @@
 /* Target latents of patches, as jepa bank keeps them and jepa decoder train learns from them: the
- * arguments, the checkpoint, the videos. Of experiments/bank.c, decoder.c and visualize_expected.c.
+ * arguments, the checkpoint, the videos. Private to experiments/bank.c and decoder.c.
  */
 #ifndef JEPA_EXPERIMENTS_PATCHES_H
 #define JEPA_EXPERIMENTS_PATCHES_H
@@ -52,8 +52,5 @@ void patch_scene_about(BankAbout *about, const PatchScene *scene, const PatchArg
 /* Loads the target encoder and gathers bank->about, which is set. */
 int patch_scene_gather(Bank *bank, const PatchScene *scene, const PatchArguments *arguments,
                        Error *error);
-
-/* Of the recipe as it is used, with --set. */
-Hash patch_recipe_hash(const Recipe *recipe);
 
 #endif

@@ -4,8 +4,8 @@
 #include "eval/latent_film.h"
 #include "eval/latent_sheet.h"
 #include "experiments/decoder_saved.h"
-#include "experiments/patches.h"
 #include "experiments/visualize.h"
+#include "jepa/recipe_compare.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -48,7 +48,7 @@ static int open_decoder(ExpectedShow *s, const Show *show, const Hash *recipe, E
 
 int expected_show_open(ExpectedShow **out, const Show *show, Error *error) {
     ExpectedShow *s = memory_new(1, sizeof *s);
-    Hash recipe = patch_recipe_hash(&show->scene.recipe);
+    Hash recipe = recipe_hash(&show->scene.recipe);
     *out = s;
     if ((show->bank && open_bank(s, show, &recipe, error)) ||
         (show->decoder && open_decoder(s, show, &recipe, error)))
@@ -100,7 +100,8 @@ static int write_all(const ShownClip *c, ExpectedPictures *p, const Show *show,
     char **steps = memory_new((size_t)c->time, sizeof *steps);
     char *crop = show_crop(footage, &c->draw);
     char *title = memory_text("What it expects, as pixels: %s", show_name(footage));
-    char *origin = show_origin(show, footage, c->draw.frames);
+    char *clip = show_origin(show, footage, c->draw.frames),
+         *origin = memory_text("%s%s", clip, crop);
     char *short_origin = memory_text("%s%s", show->scene.source, crop);
     for (int f = 0; f < frames; f++)
         moments[f] = show_moment(footage, c->draw.frames[f]);
@@ -129,6 +130,7 @@ static int write_all(const ShownClip *c, ExpectedPictures *p, const Show *show,
     free(steps);
     free(crop);
     free(title);
+    free(clip);
     free(origin);
     free(short_origin);
     return result;
