@@ -36,7 +36,8 @@ typedef enum RandomPurpose {
     RANDOM_DIRECTIONS = 21, /* SIGReg's unit directions; slot = direction */
     RANDOM_BRANCH = 24,     /* the seed of a branch; step = branch */
     RANDOM_BOOTSTRAP = 25,  /* which groups an interval's draw holds; step = draw */
-    RANDOM_LOW_SHOT = 26    /* which labels a probe may see; step = draw, slot = class */
+    RANDOM_LOW_SHOT = 26,   /* which labels a probe may see; step = draw, slot = class */
+    RANDOM_BANK = 30        /* which tokens of a clip a bank keeps; step = clip */
 } RandomPurpose;
 
 typedef struct Random {

@@ -5,6 +5,8 @@
 
 int command_pretrain(int argc, char **argv);
 int command_plan(int argc, char **argv);
+int command_bank(int argc, char **argv);
+int command_decoder(int argc, char **argv);
 int command_features(int argc, char **argv);
 int command_probe(int argc, char **argv);
 int command_study(int argc, char **argv);

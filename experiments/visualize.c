@@ -6,6 +6,7 @@
  *   latents      target and predicted latents in colour            latents
  *   errors       errors of the prediction and of trivial ones      errors
  *   future       what it expects of the frames after the first     future
+ *   expected     its predictions as pixels, by a bank and a decoder expected
  *   similarity   one token against all others                      similarity
  *   attention    where one token looks                             attention
  *   map          the clips of a folder as a map                    map-pca.png, map-tsne.png
@@ -32,10 +33,10 @@
 static const struct {
     const char *name;
     unsigned bit;
-} part_names[] = {{"sheet", PART_SHEET},         {"masks", PART_MASKS},
-                  {"latents", PART_LATENTS},     {"errors", PART_ERRORS},
-                  {"future", PART_FUTURE},       {"similarity", PART_SIMILARITY},
-                  {"attention", PART_ATTENTION}, {"map", PART_MAP}};
+} part_names[] = {
+    {"sheet", PART_SHEET},         {"masks", PART_MASKS},   {"latents", PART_LATENTS},
+    {"errors", PART_ERRORS},       {"future", PART_FUTURE}, {"similarity", PART_SIMILARITY},
+    {"attention", PART_ATTENTION}, {"map", PART_MAP},       {"expected", PART_EXPECTED}};
 
 static int parse_parts(unsigned *parts, const char *text, Error *error) {
     *parts = 0;
@@ -47,7 +48,7 @@ static int parse_parts(unsigned *parts, const char *text, Error *error) {
         if (i == known)
             return error_set(error, ERROR_USAGE,
                              "--parts %.*s: expected sheet, masks, latents, errors, future, "
-                             "similarity, attention or map, with commas",
+                             "expected, similarity, attention or map, with commas",
                              (int)length, at);
         *parts |= part_names[i].bit;
         at += length;
@@ -151,8 +152,7 @@ static int load_predictor(Show *s, Error *error) {
     if (scene_model(&s->model, &s->scene, &plan, 't', error))
         return -1;
     s->has_model = true;
-    return scene_predictor_trained(&s->scene, &s->model, "masks, latents, errors and future",
-                                   PARTS_OTHER, error);
+    return scene_predictor_trained(&s->scene, &s->model, PARTS_PREDICTED, PARTS_OTHER, error);
 }
 
 /* --axes, before anything is begun. */
@@ -160,7 +160,7 @@ static int load_axes(Show *s, Error *error) {
     char hash[HASH_TEXT];
     const ModelConfig *c = &s->scene.config;
     int width = config_teacher(c).dim * (c->levels ? c->levels : 1);
-    if (!s->axes_file || !(s->parts & PARTS_PREDICT))
+    if (!s->axes_file || !(s->parts & PARTS_COLOURED))
         return 0;
     if (latent_axes_load(&s->axes, s->axes_file, width, error))
         return -1;
@@ -202,13 +202,15 @@ static int show_predictions(Show *s, Error *error) {
         result = clip_show_gather(&clips, s, &rows, error);
     if (!result && (s->parts & PART_FUTURE))
         result = future_show_gather(&future, s, &rows, error);
-    if (!result)
+    if (!result && (s->parts & PARTS_COLOURED))
         result = settle_axes(s, &rows, error);
     latent_rows_free(&rows);
     if (!result && clips)
         result = clip_show_draw(clips, s, error);
     if (!result && future)
         result = future_show_draw(future, s, error);
+    if (!result && s->expected)
+        result = expected_show_draw(s->expected, s, error);
     clip_show_free(clips);
     future_show_free(future);
     if (s->has_model)
@@ -225,17 +227,18 @@ static int make_out(const Show *s, Error *error) {
     return 0;
 }
 
-static int check_request(const Show *s, Error *error) {
+static int check_request(Show *s, Error *error) {
     const Recipe *recipe = &s->scene.recipe;
     if ((s->parts & PARTS_PREDICT) &&
-        scene_needs_predictor(&s->scene, "masks, latents, errors and future", PARTS_OTHER, error))
+        scene_needs_predictor(&s->scene, PARTS_PREDICTED, PARTS_OTHER, error))
         return -1;
     if (s->mask != NOT_GIVEN && s->mask >= recipe_mask(recipe).settings)
         return error_set(error, ERROR_USAGE,
                          "--mask %" PRId64 ": the recipe has %d mask settings, 0 to %d", s->mask,
                          recipe_mask(recipe).settings, recipe_mask(recipe).settings - 1);
     if (((s->parts & PART_FUTURE) && future_check(s, error)) ||
-        ((s->parts & PARTS_QUERY) && query_check(s, error)))
+        ((s->parts & PARTS_QUERY) && query_check(s, error)) ||
+        ((s->parts & PART_EXPECTED) && expected_show_open(&s->expected, s, error)))
         return -1;
     return 0;
 }
@@ -264,6 +267,7 @@ static int visualize(Show *s, const char *checkpoint, const TextList *sets, Erro
         result = query_show(s, error);
     if (!result && (s->parts & PART_MAP))
         result = map_show(s, error);
+    expected_show_free(s->expected);
     latent_axes_free(&s->axes);
     footage_free(s->footage, s->count);
     scene_close(&s->scene);
@@ -289,6 +293,12 @@ static int check_numbers(const Show *s, Error *error) {
                          s->segments);
     if (!(s->perplexity >= 1 && s->perplexity <= 1000))
         return error_set(error, ERROR_USAGE, "--perplexity %g: expected 1 to 1000", s->perplexity);
+    if ((s->bank || s->decoder) && !(s->parts & PART_EXPECTED))
+        return error_set(error, ERROR_USAGE, "--bank and --decoder: for --parts expected");
+    if ((s->parts & PART_EXPECTED) && !s->bank && !s->decoder)
+        return error_set(error, ERROR_USAGE,
+                         "--parts expected: --bank (of jepa bank) or --decoder (of jepa decoder "
+                         "train) is needed, or both");
     if (strcmp(s->network, "target") != 0 && strcmp(s->network, "context") != 0)
         return error_set(error, ERROR_USAGE, "--network %s: expected target or context",
                          s->network);
@@ -302,7 +312,9 @@ int command_visualize(int argc, char **argv) {
         "Draws what a trained model does with a video: what its masks hide, target and predicted "
         "latents in the colours of one joint PCA, the error of every token beside those of trivial "
         "predictors (parts sheet, masks, latents, errors: of one clip); what it expects of the "
-        "frames to come, along the whole video (future); what one token is like and where it looks "
+        "frames to come, along the whole video (future); its predictions as pixels, by real "
+        "patches "
+        "of a bank and by a decoder (expected); what one token is like and where it looks "
         "(similarity, attention); the clips of a folder as a map (map). As pictures (png) or films "
         "(apng, gif, mp4, webm)."};
     Show s = {.mask = NOT_GIVEN,
@@ -324,7 +336,8 @@ int command_visualize(int argc, char **argv) {
          &s.video},
         {"out", "DIR", "folder for the pictures; made if it is missing", OPTION_TEXT, &s.out},
         {"parts", "LIST",
-         "sheet, masks, latents, errors (default: these), future, similarity, attention, map",
+         "sheet, masks, latents, errors (default: these), future, expected, similarity, attention, "
+         "map",
          OPTION_TEXT, &parts},
         {"format", "LIST", "png (default; the future as mp4 too), apng, gif, mp4, webm",
          OPTION_TEXT, &formats},
@@ -347,6 +360,8 @@ int command_visualize(int argc, char **argv) {
          OPTION_INTEGER, &s.context_frames},
         {"windows", "N", "future: at most so many windows (default 0: to the end of the video)",
          OPTION_INTEGER, &s.windows},
+        {"bank", "BANK", "expected: real patches, of jepa bank", OPTION_TEXT, &s.bank},
+        {"decoder", "DECODER", "expected: of jepa decoder train", OPTION_TEXT, &s.decoder},
         {"query", "T,Y,X",
          "similarity, attention: a token by its place, from 0 (default: the "
          "middle); may be given again",
@@ -374,7 +389,7 @@ int command_visualize(int argc, char **argv) {
             error_set(&error, ERROR_USAGE, "unexpected argument \"%s\"", rest.items[0]);
         else if (!checkpoint || !s.video || !s.out)
             error_set(&error, ERROR_USAGE, "--checkpoint, --video and --out are needed");
-        else if (!check_numbers(&s, &error) && !choose_formats(&s, parts, formats, &error))
+        else if (!choose_formats(&s, parts, formats, &error) && !check_numbers(&s, &error))
             visualize(&s, checkpoint, &sets, &error);
     }
     if (error.code)

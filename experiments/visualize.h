@@ -17,19 +17,25 @@
 #define PART_SIMILARITY 32u
 #define PART_ATTENTION  64u
 #define PART_MAP        128u
+#define PART_EXPECTED   256u
 #define PARTS_CLIP      (PART_SHEET | PART_MASKS | PART_LATENTS | PART_ERRORS)
-#define PARTS_PREDICT   (PARTS_CLIP | PART_FUTURE) /* need a predictor */
+#define PARTS_COLOURED  (PARTS_CLIP | PART_FUTURE)                    /* need axes of colours */
+#define PARTS_PREDICT   (PARTS_COLOURED | PART_EXPECTED)              /* need a predictor */
+#define PARTS_PREDICTED "masks, latents, errors, future and expected" /* for messages */
 #define PARTS_QUERY     (PART_SIMILARITY | PART_ATTENTION)
 #define PARTS_OTHER     "similarity, attention and map" /* for messages: what needs none */
 
 #define FIT_WINDOWS 16 /* of the future in all videos, spread evenly: for the axes of colours */
 #define NOT_GIVEN   INT64_MIN
 
+typedef struct ExpectedShow ExpectedShow;
+
 typedef struct Show {
     Scene scene;
     unsigned parts, formats; /* formats: eval/film.h */
     unsigned future_formats; /* of the future: a film unless formats were given */
     const char *video, *out, *axes_file, *device;
+    const char *bank, *decoder; /* expected */
     int64_t mask, mask_seed, start, tile, context_frames, windows, videos, threads;
     bool smooth;
     /* --query, --layer, --head, --network */
@@ -45,6 +51,7 @@ typedef struct Show {
     Model model; /* of the recipe's masks; where a part predicts */
     bool has_model;
     LatentAxes axes;
+    ExpectedShow *expected; /* bank and decoder; NULL: not asked for */
 } Show;
 
 /* Where the pictures of footage i go: --out, or with several a folder in it; caller frees. Made if
@@ -63,6 +70,11 @@ double show_rate(const Footage *footage, const int64_t *frames, int count);
 char *show_moment(const Footage *footage, int64_t frame);
 /* The evaluation crop, and the frames of the middle of the video or of --start. */
 int show_draw(ClipDraw *draw, const Show *show, const Footage *footage, Error *error);
+
+/* "8 blocks of 15 % of the picture"; caller frees. */
+char *show_mask_text(const MaskSetting *setting);
+/* The recipe's masks of one clip, by --mask-seed; mask_group_free. */
+void show_draw_masks(MaskGroup *masks, const Show *show);
 
 /* One clip of a video: what the model sees of it, and its frames for people. */
 typedef struct ShownClip {
@@ -96,6 +108,12 @@ int future_check(const Show *show, Error *error); /* is --context-frames possibl
 int future_show_gather(FutureShow **future, Show *show, LatentRows *rows, Error *error);
 int future_show_draw(FutureShow *future, Show *show, Error *error);
 void future_show_free(FutureShow *future);
+
+/* What it expects of one clip of each video, as pixels. Opening reads --bank and --decoder; drawing
+ * needs show->model; free also after an error. */
+int expected_show_open(ExpectedShow **expected, const Show *show, Error *error);
+int expected_show_draw(ExpectedShow *expected, Show *show, Error *error);
+void expected_show_free(ExpectedShow *expected);
 
 /* Similarity and attention of tokens; the map of a folder's clips. */
 int query_check(const Show *show, Error *error); /* are --query, --layer, --head possible? */

@@ -49,14 +49,19 @@ static int compute(Clip *c, const ClipShow *s, Show *show, const Footage *footag
     return result;
 }
 
-static void draw_masks(ClipShow *s, const Show *show) {
+void show_draw_masks(MaskGroup *masks, const Show *show) {
     MaskRecipe recipe = recipe_mask(&show->scene.recipe);
     int64_t most = (int64_t)recipe.settings * mask_grid_tokens(recipe.grid);
     recipe.samples = 1;
     recipe.batch = MASK_PACKED;
-    mask_group_new(&s->masks, &recipe, most, most);
-    mask_group_draw(&s->masks, &recipe, (uint64_t)show->mask_seed, 0, 0, NULL);
-    for (int m = 0; m < recipe.settings && s->masks_shown < LATENT_FILM_MASKS_MOST; m++)
+    mask_group_new(masks, &recipe, most, most);
+    mask_group_draw(masks, &recipe, (uint64_t)show->mask_seed, 0, 0, NULL);
+}
+
+static void draw_masks(ClipShow *s, const Show *show) {
+    int settings = recipe_mask(&show->scene.recipe).settings;
+    show_draw_masks(&s->masks, show);
+    for (int m = 0; m < settings && s->masks_shown < LATENT_FILM_MASKS_MOST; m++)
         if (show->mask == NOT_GIVEN || show->mask == m)
             s->shown[s->masks_shown++] = m;
 }
@@ -97,7 +102,7 @@ static char *percent_text(const double share[2]) {
                                 : memory_text("%.3g to %.3g %%", 100 * share[0], 100 * share[1]);
 }
 
-static char *mask_text(const MaskSetting *setting) {
+char *show_mask_text(const MaskSetting *setting) {
     if (setting->kind == MASK_TUBE)
         return memory_text("%.3g %% of the places through all of time", 100 * setting->ratio);
     bool ijepa = setting->kind == MASK_IJEPA;
@@ -244,7 +249,7 @@ static int draw_clip(const Clip *c, const ClipShow *s, const Show *show, size_t 
     LatentPaint paint;
     int result = folder ? 0 : -1;
     for (int m = 0; m < recipe.settings; m++)
-        texts[m] = mask_text(&recipe.setting[m]);
+        texts[m] = show_mask_text(&recipe.setting[m]);
     latent_paint_new(&paint, &c->latents, &show->axes,
                      show->smooth ? UPSCALE_SMOOTH : UPSCALE_NEAREST);
     latent_errors_range(&paint.low, &paint.high, &c->latents);

@@ -1,0 +1,37 @@
+/* Pictures and films of what a model expects (eval/expected.h).
+ *
+ *   expected.png   the video, and for each mask: what it is shown, the nearest real patches of
+ *                  predictions and of targets, what the decoder draws of targets and of predictions
+ *   expected.*     a row for each mask, the same beside each other, frame by frame */
+#ifndef JEPA_EVAL_EXPECTED_SHEET_H
+#define JEPA_EVAL_EXPECTED_SHEET_H
+
+#include "eval/expected.h"
+#include "eval/film.h"
+#include <stdio.h>
+
+#define EXPECTED_MASKS_MOST 4 /* masks in a film */
+
+typedef struct ExpectedPictures {
+    const Expected *expected;
+    int masks, mask[MASK_SETTINGS_MAX]; /* those to show */
+    const char *const *mask_text;       /* [M] "8 blocks of 15 % of the picture" */
+    int tile_height, tile_width;
+    const uint8_t *const
+        *frames; /* stills: [T] the first of each time step; films: all of the clip */
+    const char *const *moments; /* [T] or [frames] "0.27 s · frame 8" */
+    const char *title, *origin; /* origin stands under the title */
+    const char *bank;           /* what the bank is, for the caption; NULL: none */
+    const char *decoder;        /* likewise */
+    const char *folder;
+} ExpectedPictures;
+
+/* Writes FOLDER/expected.png and prints its path to `list`. Errors: unwritable. */
+int expected_picture_write(const ExpectedPictures *pictures, FILE *list, Error *error);
+/* Panels beside each other in a film. */
+int expected_film_columns(bool bank, bool decoder);
+/* Writes FOLDER/expected.mp4, ...: pictures->frames[count], `rate` of them a second. */
+int expected_film_write(const ExpectedPictures *pictures, int count, unsigned formats,
+                        VideoFraction rate, FILE *list, Error *error);
+
+#endif

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# jepa bank, jepa decoder train, jepa visualize --parts expected: the same bytes again and for any number
+# of threads; the pictures and films that are promised; banks and decoders of something else, damage and
+# wrong arguments are refused in a line. Videos are made by: jepa synth --out DIR.
+#   tests/experiments/test_bank.sh JEPA
+set -u
+jepa=$(realpath "$1")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+failed=0
+fail() { echo "FAILED: $*"; failed=1; }
+run() { # command and arguments...
+    "$jepa" "$@" >out.txt 2>err.txt || { fail "jepa $*"; cat err.txt; }
+}
+refused() { # exit code, part of what it says, command and arguments...
+    local wanted=$1 message=$2
+    shift 2
+    "$jepa" "$@" >out.txt 2>err.txt
+    local got=$?
+    [ $got -eq "$wanted" ] || fail "exit code $got, expected $wanted: $*"
+    grep -q -- "$message" err.txt || { fail "no \"$message\": $*"; cat err.txt; }
+    [ "$(grep -c "^jepa $1:" err.txt)" -eq 1 ] || { fail "not one line: $*"; cat err.txt; }
+}
+same() { # two folders with the same files
+    diff -r "$1" "$2" >/dev/null || fail "$1 and $2 are not the same"
+}
+small=(--set data.batch_size=4 --set data.num_frames=8 --set data.crop_size=32 --set optimization.ipe=2
+       --set optimization.epochs=1 --set optimization.warmup=0)
+run synth --out videos --videos 8 --size 48 --frames 40 --seed 3
+run pretrain --data videos --out run "${small[@]}"
+run pretrain --data videos --out other --set meta.seed=5 "${small[@]}"
+video=$(find videos -name '*.mp4' | sort | head -n 1)
+
+# ---- the bank ----
+run bank --checkpoint run --data videos --out bank --tokens 300 --threads 2
+grep -q "^patches *300 of 2 frames x 8 x 8 pixels" out.txt || { fail "patches of the bank"; cat out.txt; }
+run bank --checkpoint run --data videos --out again --tokens 300 --threads 1
+same bank again
+run bank --checkpoint run --data videos --out bank --tokens 300
+grep -q "nothing to do" out.txt || fail "a bank that is there is built again"
+run bank --checkpoint run --data videos --out seeded --tokens 300 --seed 1
+cmp -s bank/places.bin seeded/places.bin && fail "another seed draws the same tokens"
+refused 2 "holds a bank of another checkpoint" bank --checkpoint other --data videos --out bank --tokens 300
+refused 2 "holds a bank of other --tokens" bank --checkpoint run --data videos --out bank --tokens 299
+refused 2 "holds a bank of other videos" bank --checkpoint run --data "$video" --out bank --tokens 300
+refused 2 "is no bank" bank --checkpoint run --data videos --out videos
+refused 2 "tokens 0" bank --checkpoint run --data videos --out new --tokens 0
+refused 2 "are needed" bank --checkpoint run --out new
+[ ! -e new ] || fail "a refused bank left something"
+
+# ---- the decoder ----
+train=(decoder train --checkpoint run --data videos --tokens 600 --steps 30)
+run "${train[@]}" --out decoder --threads 2
+grep -q "^  mean colour .* explained  0.000" out.txt || { fail "no error of the mean colour"; cat out.txt; }
+grep -q "^  decoder .* explained" out.txt || { fail "no error of the decoder"; cat out.txt; }
+run "${train[@]}" --out decoder1 --threads 1
+same decoder decoder1
+run "${train[@]}" --out linear --hidden 0
+grep -q "linear, " out.txt || fail "--hidden 0 is no linear map"
+refused 2 "is there already" "${train[@]}" --out decoder
+refused 2 "two or more" decoder train --checkpoint run --data "$video" --out new --steps 5
+refused 2 "expected jepa decoder train" decoder --checkpoint run --data videos --out new
+refused 2 "expected jepa decoder train" decoder learn --checkpoint run --data videos --out new
+refused 2 "steps" "${train[@]}" --steps 0 --out new
+[ ! -e new ] || fail "a refused decoder left something"
+
+# ---- pictures and films ----
+show=(visualize --checkpoint run --video "$video" --parts expected)
+run "${show[@]}" --bank bank --decoder decoder --format png,gif --tile 32 --out one
+for file in expected.png expected.gif; do
+    [ -s one/$file ] && grep -qx "one/$file" out.txt || fail "no one/$file"
+done
+[ "$(find one -type f | wc -l)" -eq 2 ] || fail "more files than were promised"
+run "${show[@]}" --bank bank --decoder decoder --format png,gif --tile 32 --out two --threads 1
+same one two
+run "${show[@]}" --bank bank --mask 1 --out three
+grep -q "^   1 .* - (        -)$" out.txt || { fail "errors without a decoder"; cat out.txt; }
+run "${show[@]}" --decoder linear --out four
+[ -s four/expected.png ] || fail "no four/expected.png"
+run visualize --checkpoint run --video videos --videos 2 --parts latents,expected --bank bank --out five
+[ "$(find five -name expected.png | wc -l)" -eq 2 ] && [ -s five/axes.safetensors ] || fail "two videos"
+
+refused 2 "is needed, or both" "${show[@]}" --out new
+refused 2 "for --parts expected" visualize --checkpoint run --video "$video" --bank bank --out new
+refused 2 "of another checkpoint" visualize --checkpoint other --video "$video" --parts expected --bank bank --out new
+refused 2 "of another checkpoint" visualize --checkpoint other --video "$video" --parts expected --decoder decoder --out new
+refused 2 "another recipe" "${show[@]}" --bank bank --set data.sampling_rate=1 --out new
+refused 2 "is no bank" "${show[@]}" --bank decoder --out new
+refused 2 "is no decoder" "${show[@]}" --decoder bank --out new
+run bank --checkpoint run --data "$video" --out alone --tokens 50
+refused 2 "this very video" "${show[@]}" --bank alone --out empty
+printf x | dd of=decoder1/decoder.safetensors bs=1 seek=3000 conv=notrunc 2>/dev/null
+refused 1 "is damaged" "${show[@]}" --decoder decoder1 --out new
+printf x | dd of=again/latents.bin bs=1 seek=3000 conv=notrunc 2>/dev/null
+refused 1 "is damaged" "${show[@]}" --bank again --out new
+sed -i 's/"width": [0-9]*/"width": 7/' linear/decoder.json
+refused 1 "is not of the sizes" "${show[@]}" --decoder linear --out new
+[ ! -e new ] || fail "refused pictures left something"
+
+# ---- a checkpoint without predictor ----
+run pretrain --data videos --out sigreg "${small[@]}" --set objective=sigreg --set model.use_rope=true \
+    --set sigreg.local_crops_number=1 --set sigreg.local_size=16 --set sigreg.hidden_dim=32 \
+    --set sigreg.output_dim=16 --set sigreg.num_proj=32
+refused 2 "has no predictor" bank --checkpoint sigreg --data videos --out new
+[ $failed -eq 0 ] && echo "banks, decoders and what they show: as promised"
+exit $failed
