@@ -11,6 +11,18 @@ from nbclient.exceptions import CellExecutionError
 
 SECONDS = 300  # a cell may take
 
+
+def joined(outputs):
+    """What was printed in pieces, in one."""
+    whole = []
+    for output in outputs:
+        if whole and output.output_type == "stream" == whole[-1].output_type and output.name == whole[-1].name:
+            whole[-1].text += output.text
+        else:
+            whole.append(output)
+    return whole
+
+
 folder = Path(sys.argv[1])
 for path in sorted(folder.glob("*.ipynb")):
     begin = time.monotonic()
@@ -21,6 +33,9 @@ for path in sorted(folder.glob("*.ipynb")):
         client.execute()
     except CellExecutionError as error:
         sys.exit(f"{path.name}: {error}")
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
     if "--write" in sys.argv[2:]:
         notebook.metadata = {k: notebook.metadata[k] for k in ("kernelspec",) if k in notebook.metadata}
         nbformat.write(notebook, path)
