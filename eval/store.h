@@ -31,7 +31,7 @@ typedef struct StoreAbout {
     Hash checkpoint; /* checkpoint_hash of the header, and so of every weight; of a file of
                         published weights: of the file; of random weights: of "random
                         initialisation" and the seed */
-    Hash recipe;     /* of its resolved text, as used (with --set) */
+    Hash recipe;     /* recipe_hash of it as used (with --set) */
     Hash files;      /* VideoIndex.hash: names, sizes, bytes, labels */
     Hash frames;     /* of every clip's frame numbers and crop, in order */
     char *source;    /* for a person: checkpoint's path and step; owned; not compared */

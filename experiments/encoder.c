@@ -2,6 +2,7 @@
 #include "experiments/encoder.h"
 #include "base/file.h"
 #include "eval/store_write.h"
+#include "jepa/recipe_compare.h"
 #include "jepa/recognise.h"
 #include "jepa/run.h"
 #include <inttypes.h>
@@ -119,9 +120,7 @@ static int settle_recipe(FrozenEncoder *e, const EncoderArguments *a, Error *err
     e->recipe.model.target_precision = 0; /* FP8 is for training's targets, not for features */
     if (recipe_check(&e->recipe, error))
         return -1;
-    char *text = recipe_text(&e->recipe);
-    e->recipe_hash = hash_bytes(text, strlen(text));
-    free(text);
+    e->recipe_hash = recipe_hash(&e->recipe);
     e->clip = recipe_clip(&e->recipe);
     e->clip.views = (ClipViews){0}; /* of training */
     return 0;

@@ -71,7 +71,7 @@ typedef struct FrozenEncoder {
     int64_t random_init;
     int width;        /* D of a row: layers · the encoder's width */
     Hash weights;     /* what the features depend on: see StoreAbout.checkpoint */
-    Hash recipe_hash; /* of recipe's resolved text */
+    Hash recipe_hash; /* recipe_hash of it */
     char *source;     /* for a person: the checkpoint's path and step, or the random seed; owned */
 } FrozenEncoder;
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What has it learnt, and when? Trains the quickstart recipe on `jepa synth` videos, and beside it the same
-# recipe made to collapse; probes both after 25, 50, 75 and 100 % of training (0 %: random weights) and sets
+# recipe made to collapse; probes both after 25, 50 and 100 % of training (0 %: random weights) and sets
 # the probes beside the diagnostics.
 #   experiments/study.sh JEPA OUT [STEPS] [TRAIN] [TEST]
 #     JEPA   the program
@@ -24,7 +24,7 @@ for run in healthy collapsed; do
     "$jepa" pretrain --data train --recipe "$recipes/${recipe[$run]}.yaml" --out "$run" --resume \
         --set optimization.epochs=$((steps / 60)) --set "checkpoint.every=$((steps / 4)) steps" \
         --set checkpoint.keep=100 --set diagnostics.every=$((steps / 8))
-    for quarter in 1 2 3 4; do
+    for quarter in 1 2 4; do
         step=$((steps * quarter / 4))
         echo "== $run after $step steps"
         common=(--checkpoint "$run/step-$step" --segments 1)

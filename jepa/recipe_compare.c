@@ -96,3 +96,22 @@ int recipe_compare_text(RecipeChanges *changes, const char *before, const char *
     recipe_free(&recipe);
     return result;
 }
+
+Hash recipe_hash(const Recipe *recipe) {
+    Recipe plain;
+    RecipeChanges changes;
+    HashState state;
+    recipe_default(&plain);
+    recipe_compare(&changes, &plain, recipe);
+    hash_start(&state);
+    for (size_t i = 0; i < changes.count; i++) {
+        const RecipeChange *c = &changes.change[i];
+        if (c->free)
+            continue;
+        hash_add(&state, c->path, strlen(c->path) + 1);
+        hash_add(&state, c->after, strlen(c->after) + 1);
+    }
+    recipe_changes_free(&changes);
+    recipe_free(&plain);
+    return hash_end(&state);
+}

@@ -5,6 +5,7 @@
 #ifndef JEPA_JEPA_RECIPE_COMPARE_H
 #define JEPA_JEPA_RECIPE_COMPARE_H
 
+#include "base/hash.h"
 #include "jepa/recipe.h"
 
 typedef struct RecipeChange {
@@ -27,5 +28,9 @@ void recipe_changes_free(RecipeChanges *changes);
  */
 int recipe_compare_text(RecipeChanges *changes, const char *before, const char *name,
                         const Recipe *after, Error *error);
+
+/* Of what the recipe computes: its keys that are neither free nor at their defaults, so that keys
+ * which are new in a later program change nothing. */
+Hash recipe_hash(const Recipe *recipe);
 
 #endif
