@@ -13,7 +13,8 @@
  * Rows    of each clip the same number of tokens, evenly spaced, about 1,024 in all (`rows`),
  *         each brought to mean 0 and variance 1 over its width, as the loss has its targets; of
  *         the last level, where an encoder hands on several (V-JEPA 2.1):
- *           context     of the context encoder on the visible tokens of the first view
+ *           context     of the context encoder on the visible tokens of the first view (sigreg:
+ *                       its class token too)
  *           target      of the target encoder, which sees the clip whole
  *           predictor   predictions z
  *

@@ -129,7 +129,8 @@ static double lidar_of(const double *values, int count, int width) {
     double sum = width * LIDAR_EPSILON, entropy = 0, all = 0;
     for (int k = 0; k < count; k++)
         all += values[k];
-    if (!(all > LIDAR_EPSILON)) /* nothing is told apart */
+    /* Nothing is told apart: ε must be less than a thousandth of the whole, or it decides. */
+    if (!(all > 1e3 * width * LIDAR_EPSILON))
         return 1;
     sum += all;
     for (int k = 0; k < width; k++) {

@@ -18,8 +18,9 @@
  *              λ   = the D eigenvalues of S_w^-1/2 S_b S_w^-1/2
  *              p_k = (λ_k + ε) / Σ (λ + ε),  ε = 1e-8,   LiDAR = exp(-Σ p_k log p_k)
  *          the number of directions in which classes can be told apart by what their views share.
- *          1: one direction, or none; at most min(D, C - 1). It says nothing of the size of
- *          features: below δ all of them are noise to it. */
+ *          1: one direction, or none (Σ λ of at most 1,000 D ε, which would decide else); at most
+ *          min(D, C - 1). It says nothing of the size of features: below δ all of them are noise to
+ *          it. */
 #ifndef JEPA_EVAL_SPECTRUM_H
 #define JEPA_EVAL_SPECTRUM_H
 

@@ -53,12 +53,13 @@ static void note_logged(void *context) {
     hooks->board = NULL;
 }
 
-/* A checkpoint's recipe into `recipe`. */
-static int recipe_of_checkpoint(Recipe *recipe, const char *path, Error *error) {
+/* A checkpoint's recipe into `recipe`, and by what its rewinds had multiplied the learning rate. */
+static int recipe_of_checkpoint(Recipe *recipe, double *lr_scale, const char *path, Error *error) {
     Checkpoint checkpoint;
     if (checkpoint_open(&checkpoint, path, error))
         return -1;
     int result = recipe_parse(recipe, checkpoint.recipe, "the checkpoint's recipe", error);
+    *lr_scale = checkpoint.health.lr_scale;
     checkpoint_close(&checkpoint);
     return result;
 }
@@ -67,8 +68,12 @@ static int recipe_of_checkpoint(Recipe *recipe, const char *path, Error *error) 
  * epochs (V-JEPA 2: 12,000 of 252,000 iterations), unless --recipe and --set say more. */
 static int begin_cooldown(Recipe *recipe, const PretrainArguments *a, Error *error) {
     if (!a->recipe) {
-        if (recipe_of_checkpoint(recipe, a->cooldown, error))
+        double scale;
+        if (recipe_of_checkpoint(recipe, &scale, a->cooldown, error))
             return -1;
+        recipe->optimization.start_lr *= scale; /* what the run had gone down to */
+        recipe->optimization.lr *= scale;
+        recipe->optimization.final_lr *= scale;
         recipe->optimization.epochs = fmax(1, ceil(recipe->optimization.epochs / 20));
         recipe->optimization.warmup = 0;
         recipe->optimization.final_lr = fmin(1e-6, recipe->optimization.final_lr);
@@ -86,8 +91,9 @@ static int resolve_teacher(Recipe *recipe, Error *error) {
     if (!path || recipe->teacher.dim)
         return 0;
     Recipe own;
+    double ignored;
     recipe_default(&own);
-    int result = recipe_of_checkpoint(&own, path, error);
+    int result = recipe_of_checkpoint(&own, &ignored, path, error);
     if (!result)
         result = recipe_check(&own, error);
     if (!result) {

@@ -6,6 +6,7 @@
 #include "eval/linear_weights.h"
 #include "experiments/probe_saved.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,10 @@ static int say_video(float *out, float *each, Attentive *probe, const Gather *g,
     int64_t tokens = (int64_t)views->segments * g->layers * g->encoder->model.rows;
     if (attentive_forward(each, probe, g->sequence, views->views, tokens, error))
         return -1;
+    for (int64_t i = 0; i < (int64_t)views->views * p->outputs; i++)
+        if (!isfinite(each[i]))
+            return error_set(error, ERROR_RUN,
+                             "the probe's answer is not finite: tokens larger than float16 holds?");
     linear_probabilities(each, views->views, p->outputs, losses[p->task]);
     for (int k = 0; k < p->outputs; k++) {
         double sum = 0;

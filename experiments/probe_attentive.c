@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HELD_OUT (LINEAR_FOLDS - 1) /* the fold that chooses */
+#define PUBLISHED_HEADS 16 /* of V-JEPA 2's probes, whatever the encoder has */
 
 /* Some videos of a side, as sequences of tokens. */
 typedef struct Part {
@@ -80,9 +80,12 @@ static AttentiveConfig make_config(const ProbeStudy *s, const Store *store,
                                    const TokenLayout *layout) {
     int layers = store->about.layers > 1 && layout->layers_as_tokens ? store->about.layers : 1;
     int width = store->about.width / layers;
+    bool published = s->a->depth > 1 && width % PUBLISHED_HEADS == 0;
     return (AttentiveConfig){.depth = (int)s->a->depth,
                              .width = width,
-                             .heads = s->a->heads ? (int)s->a->heads : store->about.heads,
+                             .heads = s->a->heads ? (int)s->a->heads
+                                      : published ? PUBLISHED_HEADS
+                                                  : store->about.heads,
                              .hidden = 4 * width,
                              .outputs = s->train.targets.outputs,
                              .layernorm_eps = PROBE_LAYERNORM_EPS};
@@ -90,18 +93,21 @@ static AttentiveConfig make_config(const ProbeStudy *s, const Store *store,
 
 /* ---- which videos ---- */
 
-/* The videos of a side whose fold is (`held` true) or is not the one that chooses; `all`: every
- * one. */
+/* The videos of a side whose fold is (`held` true) or is not the one that chooses, the last that
+ * there is; `all`: every one. */
 static Part make_part(const ProbeStudy *s, const ProbeSide *side, int set, bool all, bool held) {
     Part p = {.side = side, .set = set};
     const VideoIndex *index = &s->index[set];
     size_t at = 0;
+    int last = 0;
+    for (int64_t i = 0; i < side->count; i++)
+        last = side->fold[i] > last ? side->fold[i] : last;
     p.items = memory_new((size_t)side->count + 1, sizeof *p.items);
     p.videos = memory_new((size_t)side->count + 1, sizeof *p.videos);
     for (int64_t i = 0; i < side->count; i++) {
         while (index->usable_files[at] != side->files[i]) /* both ascend */
             at++;
-        if (all || (side->fold[i] == HELD_OUT) == held) {
+        if (all || (side->fold[i] == last) == held) {
             p.items[p.count] = i;
             p.videos[p.count++] = (int64_t)at;
         }
@@ -112,6 +118,18 @@ static Part make_part(const ProbeStudy *s, const ProbeSide *side, int set, bool 
 static void part_free(Part *p) {
     free(p->items);
     free(p->videos);
+}
+
+/* Features of one encoder that another has not: labels would belong to other videos. */
+static int check_part(const Part *p, const ProbeStudy *s, const Store *store, Error *error) {
+    for (int64_t i = 0; i < p->count; i++)
+        if (store->failed[p->videos[i]])
+            return error_set(error, ERROR_RUN,
+                             "%s could be decoded for one encoder and not for the next: remove %s "
+                             "and begin again",
+                             video_index_name(&s->index[p->set], p->side->files[p->items[i]]),
+                             store->folder);
+    return 0;
 }
 
 /* Means and deviations of the values that are trained on. */
@@ -291,6 +309,12 @@ static int study(ProbeStudy *s, ProbeSource source, Store *stores, Error *error)
                            "too few groups of training videos to hold some out for the attentive "
                            "probe: %" PRId64 " would train, %" PRId64 " choose the setting",
                            fit.count, judge.count);
+    if (!result && !s->a->augment)
+        result = check_part(&fit, s, &stores[0], error);
+    if (!result)
+        result = check_part(&judge, s, on_test ? test_store : &stores[0], error);
+    if (!result)
+        result = check_part(&test, s, test_store, error);
     size_t outputs = (size_t)g.config.outputs, probes = (size_t)g.training.probes;
     float *judged = memory_new(probes * (size_t)judge.count * outputs + 1, sizeof *judged);
     float *said = memory_new((size_t)test.count * outputs + 1, sizeof *said);

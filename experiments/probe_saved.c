@@ -49,10 +49,19 @@ static json_t *about_json(const ProbeStudy *s, const char *kind, const char *set
                      "crops", (json_int_t)a->crops, "setting", setting, "selected_on", selected_on);
 }
 
-/* Removes a probe that was saved there before, and nothing else. */
+/* Removes a probe that was saved there before, and nothing else: another folder of that name is in
+ * the way. */
 static int remove_saved(const char *folder, Error *error) {
     char *head = path_join(folder, "head"), *half = path_join(folder, "head.partial");
-    int result = folder_exists(head) ? folder_remove(head, error) : 0;
+    char *about = path_join(folder, ABOUT_FILE);
+    int result = 0;
+    if (folder_exists(folder) && !file_exists(about) && !folder_exists(head) &&
+        !folder_exists(half))
+        result = error_set(error, ERROR_USAGE,
+                           "%s is in the way and no trained probe: give another --out", folder);
+    free(about);
+    if (!result && folder_exists(head))
+        result = folder_remove(head, error);
     if (!result && folder_exists(half))
         result = folder_remove(half, error);
     if (!result && folder_exists(folder))

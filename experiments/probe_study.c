@@ -1,6 +1,7 @@
 /* Which encoder is probed, on which videos, and who trains and who tests. See experiments/probe.h.
  */
 #include "base/file.h"
+#include "base/log.h"
 #include "experiments/probe_saved.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -112,6 +113,29 @@ static int name_out(ProbeStudy *s, Error *error) {
     return 0;
 }
 
+static int by_hash(const void *a, const void *b) {
+    return memcmp(a, b, sizeof(Hash));
+}
+
+/* Says how many test videos have the bytes of a training video. */
+static void warn_of_copies(const ProbeStudy *s) {
+    const VideoIndex *train = &s->index[0], *test = &s->index[1];
+    size_t found = 0;
+    Hash *hashes = memory_new(train->usable + 1, sizeof *hashes);
+    for (size_t i = 0; i < train->usable; i++)
+        hashes[i] = video_index_file(train, train->usable_files[i]).hash;
+    qsort(hashes, train->usable, sizeof *hashes, by_hash);
+    for (size_t i = 0; i < test->usable; i++) {
+        Hash own = video_index_file(test, test->usable_files[i]).hash;
+        found += bsearch(&own, hashes, train->usable, sizeof *hashes, by_hash) != NULL;
+    }
+    free(hashes);
+    if (found)
+        log_warn("%zu of the %zu test videos are training videos too: what is said of these is "
+                 "remembered, not known",
+                 found, test->usable);
+}
+
 int probe_study_open(ProbeStudy *s, const ProbeArguments *a, Error *error) {
     memset(s, 0, sizeof *s);
     s->a = a;
@@ -123,6 +147,8 @@ int probe_study_open(ProbeStudy *s, const ProbeArguments *a, Error *error) {
     for (int i = 0; i < s->sets; i++)
         if (encoder_index(&s->index[i], &s->encoder, i ? a->val : a->data, error))
             return -1;
+    if (s->sets == 2)
+        warn_of_copies(s);
     return read_targets(s, error) || make_split(s, error) || name_out(s, error) ? -1 : 0;
 }
 

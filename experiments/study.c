@@ -133,16 +133,18 @@ static int read_course(Course *c, const char *dir, const char *name, Error *erro
                            count, POINTS_MAX - 1);
     c->points = 1;
     for (size_t i = 0; !result && i < count; i++) {
+        size_t tables = 0;
         c->step[c->points] = steps[i];
         c->share[c->points] = 100. * (double)steps[i] / (double)steps[count - 1];
         for (int values = 0; values < 2 && !result; values++) {
             char *path = memory_text("%s/%s-%s-%" PRId64 "/results.csv", dir, name,
                                      values ? "values" : "probe", steps[i]);
-            probed += file_exists(path);
-            result = take_results(c, path, c->points, values, i == 0, error);
+            tables += file_exists(path);
+            result = take_results(c, path, c->points, values, !probed, error);
             free(path);
         }
-        c->points++;
+        probed += tables;
+        c->points += tables > 0; /* one that was not probed is no point */
     }
     if (!result && !probed)
         result = error_set(error, ERROR_RUN,

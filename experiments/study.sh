@@ -28,9 +28,9 @@ for run in healthy collapsed; do
         step=$((steps * quarter / 4))
         echo "== $run after $step steps"
         common=(--checkpoint "$run/step-$step" --segments 1)
-        [ -f "$run-probe-$step/results.csv" ] ||
+        [ -f "$run-probe-$step/manifest.json" ] ||
             "$jepa" probe "${common[@]}" --data train --val test --probes knn,linear,attentive --out "$run-probe-$step"
-        [ -f "$run-values-$step/results.csv" ] ||
+        [ -f "$run-values-$step/manifest.json" ] ||
             "$jepa" probe "${common[@]}" --data train --val test --task regression --targets train/targets.csv \
                 --val-targets test/targets.csv --out "$run-values-$step"
         rm -rf "$run-probe-$step/features" # tokens of every clip: 100 kB each

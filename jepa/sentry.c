@@ -50,7 +50,7 @@ static double threshold(const Recipe *recipe, size_t offset) {
 }
 
 /* One value; the first complaint is told. */
-static void judge(SentryVerdict *verdict, double *largest, double value, const Watch *watch,
+static void judge(SentryVerdict *verdict, double largest, double value, const Watch *watch,
                   const Recipe *recipe) {
     double least = threshold(recipe, watch->least), share = threshold(recipe, watch->share);
     const char *name = diagnosis_name(watch->value);
@@ -60,14 +60,12 @@ static void judge(SentryVerdict *verdict, double *largest, double value, const W
     else if (value < least)
         snprintf(reason, sizeof reason, "%s %.4g, less than %s %g", name, value, watch->least_key,
                  least);
-    else if (value < share * *largest)
+    else if (value < share * largest)
         snprintf(reason, sizeof reason, "%s %.4g, less than %s %g of the largest, %.4g", name,
-                 value, watch->share_key, share, *largest);
+                 value, watch->share_key, share, largest);
     if (*reason && !verdict->complains)
         memcpy(verdict->reason, reason, sizeof reason);
     verdict->complains |= *reason != 0;
-    if (value > *largest && isfinite(value))
-        *largest = value;
 }
 
 void sentry_judge(SentryVerdict *verdict, Health *health, const Diagnosis *diagnosis,
@@ -76,8 +74,11 @@ void sentry_judge(SentryVerdict *verdict, Health *health, const Diagnosis *diagn
     for (int i = 0; i < SENTRY_WATCHED && steps > 0; i++) {
         double value = diagnosis->value[watches[i].value];
         if (!isnan(value)) /* not measured */
-            judge(verdict, &health->largest[i], value, &watches[i], recipe);
+            judge(verdict, health->largest[i], value, &watches[i], recipe);
     }
+    /* only what is sound is a mark for later */
+    for (int i = 0; i < SENTRY_WATCHED && steps > 0 && !verdict->complains; i++)
+        health->largest[i] = fmax(health->largest[i], diagnosis->value[watches[i].value]);
     health->complaints = verdict->complains ? health->complaints + 1 : 0;
     if (!verdict->complains)
         health->sound = steps;

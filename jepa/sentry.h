@@ -6,6 +6,8 @@
  *               (std_share, rankme_share, lidar_share). Watched are std and RankMe of the context
  *               encoder and of the target encoder, and LiDAR.
  *   acts        after `patience` complaints in a row
+ *   sound       a diagnosis without a complaint; with action rewind a checkpoint is written after
+ *               each, whatever else is, so that what a run goes back to depends on nothing but steps
  *
  * Its memory is part of every checkpoint: a run that is resumed is judged as one that never
  * stopped. The first weights are not judged and set no mark. */

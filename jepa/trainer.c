@@ -294,7 +294,8 @@ static int look_after(Trainer *trainer, Course *course, bool *due, bool *stop, b
     int action = trainer->t.recipe->sentry.action;
     if (trainer_diagnose(trainer, &verdict, &best, error))
         return -1;
-    *due = *due || best;
+    /* what a run goes back to must not depend on when else a checkpoint was written */
+    *due = *due || best || (action == SENTRY_REWIND && !verdict.complains);
     if (!verdict.acts || action == SENTRY_WARN)
         return 0;
     if (action == SENTRY_REWIND && trainer_go_back(trainer, &verdict, back, error))

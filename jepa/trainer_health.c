@@ -6,6 +6,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define LR_SCALE_LEAST 1e-12 /* of all rewinds together */
+
 bool trainer_diagnoses(const Trainer *trainer) {
     const Training *t = &trainer->t;
     int every = t->recipe->diagnostics.every;
@@ -67,7 +69,8 @@ static int64_t find_sound(const Trainer *trainer) {
         } else {
             if (checkpoint_verify(&checkpoint, &reason))
                 log_warn("%s", reason.text);
-            else if (checkpoint.health.branch == rewinds_branch_of(&run->rewinds, steps[i - 1]))
+            else if (checkpoint.health.branch == rewinds_branch_of(&run->rewinds, steps[i - 1]) &&
+                     !checkpoint.health.complaints)
                 found = steps[i - 1];
             checkpoint_close(&checkpoint);
         }
@@ -136,6 +139,12 @@ int trainer_go_back(Trainer *trainer, const SentryVerdict *verdict, bool *back, 
                      run->rewinds.count);
         return 0;
     }
+    double scale = rewinds_lr_scale(&run->rewinds, t->step) * t->recipe->sentry.lr_scale;
+    if (scale < LR_SCALE_LEAST) {
+        if (!x->rank)
+            log_warn("the learning rate would be multiplied by %g: the run stops", scale);
+        return 0;
+    }
     int64_t to = tell(x, x->rank ? -1 : find_sound(trainer));
     if (to < 0) {
         if (!x->rank)
@@ -144,8 +153,7 @@ int trainer_go_back(Trainer *trainer, const SentryVerdict *verdict, bool *back, 
                      trainer->health.sound);
         return 0;
     }
-    Rewind rewind = {t->step, to,
-                     rewinds_lr_scale(&run->rewinds, t->step) * t->recipe->sentry.lr_scale};
+    Rewind rewind = {t->step, to, scale};
     bool alone = t->notes == run->quarantine; /* which is opened anew */
     trainer_close_loaders(t);
     int status = x->rank ? rewinds_add(&run->rewinds, &rewind, verdict->reason, NULL, error)

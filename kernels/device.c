@@ -93,6 +93,7 @@ int device_open(Device **device, const char *name, int threads, Error *error) {
         return error_set(error, ERROR_USAGE, "there is no device \"%s\": use cpu, cuda or cuda:N",
                          name);
     Device *made = memory_new(1, sizeof *made);
+    gemm_one_thread();
     *made = reference ? reference_table : cpu_table;
     made->threads = threads > 0 ? threads : device_threads_available();
     made->attention = cpu_attention_best();

@@ -26,9 +26,13 @@ struct Gemm {
     int count, capacity;
 };
 
-int gemm_open(Gemm **out, int threads, Error *error) {
+void gemm_one_thread(void) {
     openblas_set_num_threads(1);
     omp_set_num_threads(1); /* for the libraries; our own regions say how many they want */
+}
+
+int gemm_open(Gemm **out, int threads, Error *error) {
+    gemm_one_thread();
     Gemm *gemm = memory_new(1, sizeof *gemm);
     gemm->threads = threads;
     gemm->forced = -1;

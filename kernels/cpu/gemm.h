@@ -21,6 +21,8 @@
 typedef struct Gemm Gemm;
 typedef struct GemmWeights GemmWeights;
 
+/* Libraries on the host start no threads of their own, whatever device computes. */
+void gemm_one_thread(void);
 int gemm_open(Gemm **gemm, int threads, Error *error);
 void gemm_close(Gemm *gemm);
 const char *gemm_name(void);          /* libraries and kernel set, for `jepa doctor` */

@@ -30,7 +30,7 @@ typedef struct CudaGraphs {
     bool said;          /* that there are graphs */
 } CudaGraphs;
 
-/* NULL: there is no room for the lists that would stay. */
+/* off: there is no room for the lists that would stay. */
 static CudaGraphs *graphs_of(Device *device) {
     Cuda *cuda = device->cuda;
     if (!cuda->graphs) {
