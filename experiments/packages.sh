@@ -3,7 +3,7 @@
 build_packages=(gcc cmake make pkg-config libavformat-dev libavcodec-dev libavutil-dev libswscale-dev
     libpng-dev libyaml-dev libmsgpack-dev libjansson-dev libsodium-dev libopenblas-dev libdnnl-dev
     libopenmpi-dev openmpi-bin)
-test_packages=(libcmocka-dev ffmpeg libffmpeg-nvenc-dev python3-sklearn)
+test_packages=(libcmocka-dev ffmpeg libffmpeg-nvenc-dev python3-sklearn python3-msgpack python3-nbclient python3-ipykernel)
 fuzz_packages=(clang libclang-rt-dev)
 
 # Installs those that are missing, and says which; without root it prints the command instead.

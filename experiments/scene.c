@@ -100,7 +100,7 @@ int scene_model(Model *model, const Scene *s, const ModelPlan *wanted, char netw
     bool by_length = plan.config.token_by_length, teacher = recipe_teacher(&s->recipe) != NULL;
     plan.config = s->config;
     plan.config.token_by_length = plan.config.token_by_length || by_length;
-    plan.float_input = s->clip.interpolation == CLIP_PUBLISHED;
+    plan.float_input = plan.float_input || s->clip.interpolation == CLIP_PUBLISHED;
     if (network == 'c')
         plan.config.teacher = (EncoderConfig){0};
     if (model_new(model, &plan, s->device, error))

@@ -38,9 +38,9 @@ int scene_needs_predictor(const Scene *scene, const char *what, const char *inst
 int scene_predictor_trained(const Scene *scene, const Model *model, const char *what,
                             const char *instead, Error *error);
 
-/* Makes and loads a model; of `plan` config and float_input are filled in (token_by_length stays).
- * With plan->beside nothing is loaded. `network` 'c': the context encoder alone, also of a run with
- * a frozen teacher; else 't'. */
+/* Makes and loads a model; of `plan` config and float_input are filled in (what is set of
+ * token_by_length and float_input stays). With plan->beside nothing is loaded. `network` 'c': the
+ * context encoder alone, also of a run with a frozen teacher; else 't'. */
 int scene_model(Model *model, const Scene *scene, const ModelPlan *plan, char network,
                 Error *error);
 /* Number of the mask token for clips of the scene's length, where it goes by length; -1 where it
