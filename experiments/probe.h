@@ -160,6 +160,8 @@ void probe_linear(LinearModel *kept, ProbeStudy *study, const ProbeRows *rows, P
 void probe_low_shot(ProbeStudy *study, const ProbeRows *rows, ProbeSource source);
 /* What knows nothing of the videos: the majority class, the labels' shares, the mean. */
 void probe_trivial(ProbeStudy *study);
+/* Can what was asked of attentive probes be done? Once the encoder is open. */
+int probe_attentive_check(const ProbeStudy *study, Error *error);
 /* All of the attentive part for a source; of the encoder the trained probe is saved. */
 int probe_attentive(ProbeStudy *study, ProbeSource source, Error *error);
 

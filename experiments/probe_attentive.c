@@ -76,6 +76,18 @@ static int make_training(AttentiveTraining *t, const ProbeStudy *s, Error *error
     return 0;
 }
 
+int probe_attentive_check(const ProbeStudy *s, Error *error) {
+    AttentiveTraining training;
+    int width = s->encoder.model.teacher.dim;
+    if (make_training(&training, s, error))
+        return -1;
+    if (s->a->heads && width % s->a->heads)
+        return error_set(error, ERROR_USAGE,
+                         "--heads %" PRId64 ": attentive probes of %d channels cannot have %d heads",
+                         s->a->heads, width, (int)s->a->heads);
+    return 0;
+}
+
 static AttentiveConfig make_config(const ProbeStudy *s, const Store *store,
                                    const TokenLayout *layout) {
     int layers = store->about.layers > 1 && layout->layers_as_tokens ? store->about.layers : 1;

@@ -1,5 +1,6 @@
 /* kNN and linear probes on pooled features, what they are measured against, and low-shot. See
  * experiments/probe.h. */
+#include "base/log.h"
 #include "eval/knn.h"
 #include "eval/low_shot.h"
 #include "experiments/probe.h"
@@ -164,6 +165,9 @@ void probe_linear(LinearModel *kept, ProbeStudy *s, const ProbeRows *rows, Probe
                         : linear_choose(scores, rows->train, rows->width, &s->train.targets,
                                         s->train.fold, LINEAR_FOLDS, s->a->loss, s->threads);
     linear_fit(&model, rows->train, rows->width, &s->train.targets, s->a->loss, lambda, s->threads);
+    if (!model.converged)
+        log_warn("the linear probe of %s was stopped after %d iterations, before it had converged",
+                 probe_source_names[source], model.iterations);
     linear_outputs(out, &model, rows->test, s->test.count);
     linear_probabilities(out, s->test.count, s->test.targets.outputs, s->a->loss);
     add_settings(s, "linear", source, "lambda", linear_lambdas, scores, LINEAR_LAMBDAS);

@@ -141,6 +141,8 @@ int probe_study_open(ProbeStudy *s, const ProbeArguments *a, Error *error) {
     s->a = a;
     if (encoder_open(&s->encoder, &a->encoder, 0, error))
         return -1;
+    if (a->attentive && probe_attentive_check(s, error))
+        return -1;
     s->threads = s->encoder.device->threads;
     s->views = encoder_views(&s->encoder, (int)a->segments, (int)a->crops);
     s->sets = a->val ? 2 : 1;

@@ -164,6 +164,35 @@ void clip_draw_frames(ClipDraw *draw, const VideoFile *file, const ClipSpec *spe
             frames[i] = start + (int64_t)i * step;
 }
 
+double clip_part_share(const VideoFile *file, const ClipSpec *spec, int part, int parts,
+                       double within) {
+    if (parts == 1)
+        return within;
+    double starts, whole, clip; /* all in seconds, or all in frames */
+    bool timed = rate_of(spec) > 0;
+    if (timed) {
+        double last = video_file_seconds(file, file->frames - 1);
+        clip = spec->frames / rate_of(spec);
+        starts = last - time_span(spec);
+        whole = file->duration > last ? file->duration : last;
+    } else {
+        clip = (double)spec->frames * step_of(file, spec);
+        starts = (double)(file->frames - frame_span(file, spec) + 1);
+        whole = (double)file->frames;
+    }
+    if (!(starts > 0))
+        return 0;
+    double length = timed ? whole / parts : floor(whole / parts), start;
+    if (length > clip) {
+        double room = length - clip;
+        start = part * length + (timed ? within * room : floor(within * room));
+    } else {
+        double step = fmax(whole - clip, 0) / (parts - 1);
+        start = part * (timed ? step : floor(step));
+    }
+    return fmin((start + (timed ? 0 : 0.5)) / starts, 1);
+}
+
 typedef struct Box {
     int top, left, height, width;
 } Box;
@@ -279,7 +308,7 @@ void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t numb
     VideoFile file = video_index_file(index, number);
     memset(draw, 0, sizeof *draw);
     draw->file = number;
-    clip_draw_frames(draw, &file, spec, (segment + 0.5) / segments);
+    clip_draw_frames(draw, &file, spec, clip_part_share(&file, spec, segment, segments, 0.5));
     int width = video_file_width(&file), height = video_file_height(&file);
     /* the largest box of the clip's shape */
     int64_t w = clip_width(spec), h = spec->crop;

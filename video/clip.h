@@ -107,6 +107,12 @@ int clip_check_views(const ClipSpec *spec, Error *error);
 /* The window at `share` of those possible (0: the first, towards 1: the last) into draw->frames and
  * draw->count; videos shorter than a clip as spec->short_videos says (skip: repeated). */
 void clip_draw_frames(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, double share);
+/* The `share` of clip_draw_frames for a window in part `part` of `parts` of the video, as the
+ * published evaluation places them (video_dataset.py): the video is cut into equal parts and a
+ * window lies in each, at `within` (0..1) of what room there is; where a part has none, windows
+ * overlap, and their starts are as far apart as can be, whatever `within`. */
+double clip_part_share(const VideoFile *file, const ClipSpec *spec, int part, int parts,
+                       double within);
 /* The clip whose first frame is `first`; an error says which ones are possible. */
 int clip_draw_from(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, int64_t first,
                    Error *error);
@@ -125,8 +131,8 @@ int64_t clip_stretches(const VideoFile *file, const ClipSpec *spec);
 /* Different first frames that a clip can have; 0 for a short video that is skipped. */
 int64_t clip_windows(const VideoFile *file, const ClipSpec *spec);
 
-/* The evaluation draw: window `segment` of `segments` spread evenly over the file (1: the middle);
- * of it the largest square (or rectangle of the spec's shape), `view` of `views` along the longer
+/* The evaluation draw: the window in the middle of part `segment` of `segments` (clip_part_share;
+ * the published one is drawn at random within its part); of it the largest square (or rectangle of the spec's shape), `view` of `views` along the longer
  * side (1: the centre; 3: start, centre and end, as the published probes). It has no local views
  * (view_count is 0). */
 void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t file,

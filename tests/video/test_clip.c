@@ -218,6 +218,47 @@ static void test_windows(void **state) {
     }
 }
 
+/* Windows of the published evaluation: one in each equal part of the video, in its middle; where a
+ * part is no longer than a clip, starts as far apart as can be (video_dataset.py, written again
+ * here with its integers). */
+static void test_parts(void **state) {
+    (void)state;
+    ClipSpec spec = spec_16x4();
+    spec.short_videos = CLIP_SHORT_REPEAT;
+    const int64_t clip = 64;
+    for (int64_t frames = 50; frames < 900; frames += 13)
+        for (int parts = 1; parts <= 8; parts++) {
+            VideoIndex index = paper_index(1, frames, 320, 240);
+            int64_t part = frames / parts, before = -1;
+            for (int p = 0; p < parts; p++) {
+                ClipDraw draw;
+                clip_draw_evaluation(&draw, &index, 0, &spec, p, parts, 0, 1);
+                int64_t first = draw.frames[0], last = draw.frames[15];
+                if (parts == 1) {
+                    assert_int_equal(first, frames < 61 ? 0 : (frames - 60) / 2);
+                } else if (part > clip) {
+                    assert_int_equal(first, p * part + (part - clip) / 2);
+                    assert_true(last < (p + 1) * part);
+                } else {
+                    assert_int_equal(first, p * ((frames - clip) / (parts - 1)));
+                }
+                assert_true(first >= before && last < frames);
+                before = first;
+            }
+            /* by time, every fourth frame at 25 a second: the same, as parts are not whole frames */
+            ClipSpec timed = spec;
+            timed.fps = 6.25;
+            for (int p = 0; p < parts && part > clip; p++) {
+                ClipDraw draw;
+                clip_draw_evaluation(&draw, &index, 0, &timed, p, parts, 0, 1);
+                int64_t middle = p * part + (part - clip) / 2;
+                assert_true(draw.frames[0] >= middle - 2 && draw.frames[0] <= middle + parts + 2);
+                assert_true(draw.frames[15] < (p + 1) * part + parts);
+            }
+            paper_free(&index);
+        }
+}
+
 /* Any length, any spec: frames ascend and lie within the file, crops within the frame. */
 static void test_always_in_bounds(void **state) {
     (void)state;
@@ -553,6 +594,7 @@ int main(void) {
         cmocka_unit_test(test_quarantined_are_not_drawn),
         cmocka_unit_test(test_attempts_differ),
         cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_parts),
         cmocka_unit_test(test_always_in_bounds),
         cmocka_unit_test(test_crops),
         cmocka_unit_test(test_time),
