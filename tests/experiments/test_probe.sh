@@ -166,9 +166,9 @@ refused "expected 1 to 64" "${common[@]}" --segments 65
 refused "a number above 0" "${common[@]}" --probes attentive --epochs 0
 refused "at most 64 can be trained" "${common[@]}" --probes attentive --lr 1,2,3,4,5,6,7,8,9 --weight-decay 1,2,3,4,5,6,7,8
 # nothing of an earlier study is lost by it
-mkdir kept && echo earlier >kept/results.csv
-refused "cannot have 5 heads" "${common[@]}" --probes attentive --heads 5 --out kept
-grep -q earlier kept/results.csv || fail "a refused study removed the results of another"
+mkdir before && echo earlier >before/results.csv
+refused "cannot have 5 heads" "${common[@]}" --probes attentive --heads 5 --out before
+grep -q earlier before/results.csv || fail "a refused study removed the results of another"
 refused "belongs to --val and --targets" "${common[@]}" --val-targets values.csv
 refused "numbers from 0 to 2" "${common[@]}" --layers 7
 refused "target or context" "${common[@]}" --network both

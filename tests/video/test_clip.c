@@ -240,7 +240,7 @@ static void test_parts(void **state) {
                     assert_int_equal(first, p * part + (part - clip) / 2);
                     assert_true(last < (p + 1) * part);
                 } else {
-                    assert_int_equal(first, p * ((frames - clip) / (parts - 1)));
+                    assert_int_equal(first, frames < clip ? 0 : p * ((frames - clip) / (parts - 1)));
                 }
                 assert_true(first >= before && last < frames);
                 before = first;
