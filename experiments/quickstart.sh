@@ -45,7 +45,7 @@ echo "== pretrain"
 
 echo "== probe"
 code=0
-"$jepa" probe --checkpoint "$out/run" --data "$folder" --out "$out/probe" >"$out/probe.txt" || code=$?
+"$jepa" probe --checkpoint "$out/run" --data "$folder" --out "$out/run/probe" >"$out/probe.txt" || code=$?
 cat "$out/probe.txt"
 if [ $code -eq 2 ]; then
     echo "(no probe: it needs class folders, or a list with labels, and several videos of each)"
@@ -55,11 +55,16 @@ elif [ $code -ne 0 ]; then
 fi
 
 echo "== visualize"
-"$jepa" visualize --checkpoint "$out/run" --video "$folder" --out "$out/pictures"
+step=$(find "$out/run" -maxdepth 1 -regex '.*/step-[0-9]+' -printf '%f\n' | sort -V | tail -1)
+"$jepa" visualize --checkpoint "$out/run/$step" --video "$folder" --out "$out/run/pictures/$step"
+
+echo "== report"
+"$jepa" report "$out/run" # takes in the probe and the pictures
 
 echo
 echo "== what came out"
 grep -E "^(loss|feature std|RankMe|prediction) " "$out/pretrain.txt" || true
 [ ! -e "$out/probe.txt" ] || grep -E "^(top-1|this encoder|random init|raw pixels|majority)" "$out/probe.txt"
+echo "all of it in one page: $out/run/report.html"
 echo "pictures:"
 find "$out" -name '*.png' -not -path '*/videos/*' | sort | sed 's/^/  /'
