@@ -7,7 +7,7 @@
 #     RUN     a checkpoint as `jepa visualize` takes it
 #     FOLDER  videos: for the map, the bank and the decoder
 #     OUT     receives bank/, decoder/, pictures/, map/ and surprise/; a bank and a decoder that are there are kept
-#     VIDEO   the one that is shown; default: the middle one of FOLDER
+#     VIDEO   the one that is shown; default: the first of FOLDER
 # PATCHES=20000 of the bank and for the decoder; FORMAT=png,gif; SETS="key=value ..." as of --set.
 set -euo pipefail
 [ $# -ge 4 ] || { sed -n '2,11s/^# \{0,1\}//p' "$0"; exit 2; }
