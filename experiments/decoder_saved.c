@@ -85,16 +85,6 @@ int decoder_save(const PatchDecoder *d, const DecoderAbout *about, const char *f
 
 /* ---- reading ---- */
 
-static bool read_hash(Hash *hash, const char *text) {
-    bool good = strlen(text) == HASH_TEXT - 1;
-    for (int i = 0; i < HASH_BYTES && good; i++) {
-        unsigned byte = 0;
-        good = sscanf(text + 2 * (size_t)i, "%2x", &byte) == 1;
-        hash->bytes[i] = (uint8_t)byte;
-    }
-    return good;
-}
-
 static bool between(int value, int low, int high) {
     return value >= low && value <= high;
 }
@@ -123,8 +113,8 @@ static bool read_about(PatchDecoder *d, DecoderAbout *a, Hash *tensors, json_t *
         !between(d->hidden, 0, PATCH_DECODER_HIDDEN_MAX) ||
         !between(a->tubelet, 1, CLIP_FRAMES_MAX) || !between(a->patch, 1, CLIP_CROP_MAX) ||
         d->outputs != 3 * a->tubelet * a->patch * a->patch ||
-        !read_hash(&a->bank.checkpoint, checkpoint) || !read_hash(&a->bank.recipe, recipe) ||
-        !read_hash(&a->bank.files, files) || !read_hash(tensors, own))
+        hash_from_text(&a->bank.checkpoint, checkpoint) || hash_from_text(&a->bank.recipe, recipe) ||
+        hash_from_text(&a->bank.files, files) || hash_from_text(tensors, own))
         return false;
     for (int c = 0; c < 3; c++)
         if (!isfinite(d->mean[c]) || !isfinite(d->deviation[c]))
