@@ -25,17 +25,20 @@ struct ExpectedShow {
 static int open_bank(ExpectedShow *s, const Show *show, const Hash *recipe, Error *error) {
     s->has_bank = true;
     if (bank_open(&s->bank, show->bank, error) ||
-        bank_matches(&s->bank, show->bank, &show->scene.hash, recipe, error))
+        bank_about_matches(&s->bank.about, show->bank, &show->scene.hash, recipe, "jepa bank",
+                           error))
         return -1;
     s->bank_text = memory_text("The bank: %" PRId64 " patches of %" PRId64 " videos", s->bank.rows,
-                               s->bank.videos);
+                               bank_distinct(NULL, &s->bank));
     return 0;
 }
 
 static int open_decoder(ExpectedShow *s, const Show *show, const Hash *recipe, Error *error) {
+    const ModelConfig *config = &show->scene.config;
+    int width = (config->levels ? config->levels : 1) * config_teacher(config).dim;
     s->has_decoder = true;
-    if (decoder_load(&s->decoder, &s->about, show->decoder, error) ||
-        decoder_matches(&s->about, show->decoder, &show->scene.hash, recipe, error))
+    if (decoder_load(&s->decoder, &s->about, show->decoder, &show->scene.hash, recipe, width,
+                     error))
         return -1;
     const PatchErrors *e = &s->about.errors;
     s->decoder_text = memory_text("On %" PRId64 " held-out videos its root mean square error is "
@@ -72,8 +75,11 @@ void expected_show_free(ExpectedShow *s) {
     free(s);
 }
 
-static void print_errors(const Expected *e, const ExpectedPictures *p, const Footage *footage) {
+static void print_errors(const Expected *e, const ExpectedPictures *p, const Footage *footage,
+                         bool seen) {
     printf("video                  %s\n", footage->file.name);
+    if (seen)
+        printf("decoder                was trained on this video too\n");
     printf("root mean square error of hidden pixels, 0 to 1\n");
     printf("mask   nearest visible   mean colour   nearest real patch (of target)   decoder (of "
            "target)\n");
@@ -143,16 +149,22 @@ static int draw_clip(ExpectedShow *s, Show *show, size_t i, Error *error) {
     char *texts[MASK_SETTINGS_MAX], *folder = show_folder(show, i, error);
     PatchShape shape = {clip->frames, clip->crop, clip_width(clip), show->scene.config.tubelet,
                         show->scene.config.patch};
+    bool seen = s->has_decoder && decoder_has_seen(&s->about, &footage->file.hash);
+    char *decoder = !s->has_decoder ? NULL
+                    : seen ? memory_text("It was trained on this video too. %s", s->decoder_text)
+                           : memory_text("%s", s->decoder_text);
     ShownClip shown;
     Latents latents = {0};
     Expected expected = {0};
     ExpectedPictures p = {.expected = &expected,
                           .mask_text = (const char *const *)texts,
                           .bank = s->bank_text,
-                          .decoder = s->decoder_text,
+                          .decoder = decoder,
                           .folder = folder};
-    if (!folder)
+    if (!folder) {
+        free(decoder);
         return -1;
+    }
     for (int m = 0; m < recipe.settings; m++) {
         texts[m] = show_mask_text(&recipe.setting[m]);
         if (show->mask == NOT_GIVEN || show->mask == m)
@@ -170,7 +182,7 @@ static int draw_clip(ExpectedShow *s, Show *show, size_t i, Error *error) {
                                   s->has_bank ? &s->bank : NULL, &footage->file.hash,
                                   s->has_decoder ? &s->decoder : NULL, s->cpu, error);
     if (!result) {
-        print_errors(&expected, &p, footage);
+        print_errors(&expected, &p, footage, seen);
         result = write_all(&shown, &p, show, footage, error);
     }
     expected_free(&expected);
@@ -179,6 +191,7 @@ static int draw_clip(ExpectedShow *s, Show *show, size_t i, Error *error) {
     for (int m = 0; m < recipe.settings; m++)
         free(texts[m]);
     free(folder);
+    free(decoder);
     return result;
 }
 
