@@ -75,10 +75,9 @@ void expected_show_free(ExpectedShow *s) {
     free(s);
 }
 
-static void print_errors(const Expected *e, const ExpectedPictures *p, const Footage *footage,
-                         bool seen) {
+static void print_errors(const Expected *e, const ExpectedPictures *p, const Footage *footage) {
     printf("video                  %s\n", footage->file.name);
-    if (seen)
+    if (p->trained_on)
         printf("decoder                was trained on this video too\n");
     printf("root mean square error of hidden pixels, 0 to 1\n");
     printf("mask   nearest visible   mean colour   nearest real patch (of target)   decoder (of "
@@ -149,22 +148,18 @@ static int draw_clip(ExpectedShow *s, Show *show, size_t i, Error *error) {
     char *texts[MASK_SETTINGS_MAX], *folder = show_folder(show, i, error);
     PatchShape shape = {clip->frames, clip->crop, clip_width(clip), show->scene.config.tubelet,
                         show->scene.config.patch};
-    bool seen = s->has_decoder && decoder_has_seen(&s->about, &footage->file.hash);
-    char *decoder = !s->has_decoder ? NULL
-                    : seen ? memory_text("It was trained on this video too. %s", s->decoder_text)
-                           : memory_text("%s", s->decoder_text);
     ShownClip shown;
     Latents latents = {0};
     Expected expected = {0};
     ExpectedPictures p = {.expected = &expected,
                           .mask_text = (const char *const *)texts,
                           .bank = s->bank_text,
-                          .decoder = decoder,
+                          .decoder = s->decoder_text,
+                          .trained_on = s->has_decoder &&
+                                        decoder_has_seen(&s->about, &footage->file.hash),
                           .folder = folder};
-    if (!folder) {
-        free(decoder);
+    if (!folder)
         return -1;
-    }
     for (int m = 0; m < recipe.settings; m++) {
         texts[m] = show_mask_text(&recipe.setting[m]);
         if (show->mask == NOT_GIVEN || show->mask == m)
@@ -182,7 +177,7 @@ static int draw_clip(ExpectedShow *s, Show *show, size_t i, Error *error) {
                                   s->has_bank ? &s->bank : NULL, &footage->file.hash,
                                   s->has_decoder ? &s->decoder : NULL, s->cpu, error);
     if (!result) {
-        print_errors(&expected, &p, footage, seen);
+        print_errors(&expected, &p, footage);
         result = write_all(&shown, &p, show, footage, error);
     }
     expected_free(&expected);
@@ -191,7 +186,6 @@ static int draw_clip(ExpectedShow *s, Show *show, size_t i, Error *error) {
     for (int m = 0; m < recipe.settings; m++)
         free(texts[m]);
     free(folder);
-    free(decoder);
     return result;
 }
 
