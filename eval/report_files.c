@@ -71,7 +71,7 @@ static void read_probe(ReportRun *run, const char *folder, const char *name) {
         size_t count;
         memset(p, 0, sizeof *p);
         p->name = memory_text("%s", name);
-        if (table_read(&p->results, results, REPORT_ROWS, &error)) {
+        if (table_read(&p->results, results, REPORT_ROWS, false, &error)) {
             table_free(&p->results);
             p->problem = memory_text("%s", error.text);
         }

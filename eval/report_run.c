@@ -128,7 +128,7 @@ static void read_tables(ReportRun *run) {
         char *path = path_join(run->folder, all[i].name);
         Error error = {0};
         table_free(all[i].table);
-        if (file_exists(path) && table_read(all[i].table, path, REPORT_ROWS, &error)) {
+        if (file_exists(path) && table_read(all[i].table, path, REPORT_ROWS, false, &error)) {
             table_free(all[i].table);
             free(run->table_problem);
             run->table_problem = kept_text(&error);

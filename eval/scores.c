@@ -138,18 +138,18 @@ double score(const Targets *t, const float *outputs, const double *weight) {
 /* ---- intervals ---- */
 
 void wilson_interval(double *low, double *high, int64_t correct, int64_t n) {
-    wilson_share(low, high, n ? (double)correct / (double)n : 0, n);
+    wilson_share(low, high, n ? (double)correct / (double)n : 0, (double)n);
 }
 
-void wilson_share(double *low, double *high, double p, int64_t n) {
-    if (!n) {
+void wilson_share(double *low, double *high, double p, double n) {
+    if (!(n > 0)) {
         *low = 0;
         *high = 1;
         return;
     }
-    double z2 = WILSON_Z * WILSON_Z, m = (double)n;
-    double centre = (p + z2 / (2 * m)) / (1 + z2 / m);
-    double half = WILSON_Z * sqrt(p * (1 - p) / m + z2 / (4 * m * m)) / (1 + z2 / m);
+    double z2 = WILSON_Z * WILSON_Z;
+    double centre = (p + z2 / (2 * n)) / (1 + z2 / n);
+    double half = WILSON_Z * sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n);
     *low = fmax(0, centre - half);
     *high = fmin(1, centre + half);
 }

@@ -30,9 +30,9 @@ double average_precision(const float *output, const float *truth, int64_t n, int
 
 /* Wilson's 95% interval of a share: correct out of n. */
 void wilson_interval(double *low, double *high, int64_t correct, int64_t n);
-/* The same of a share, 0 to 1, that n independent witnesses gave; one of them may be right in part.
- */
-void wilson_share(double *low, double *high, double share, int64_t n);
+/* The same of a share, 0 to 1, that n independent witnesses gave: one of them may be right in part,
+ * and n be an effective number. */
+void wilson_share(double *low, double *high, double share, double n);
 
 #define BOOTSTRAP_DRAWS 1000
 /* 95% intervals of score_each() and, last, of score(): low, high [K + 1]. Percentiles 2.5 and 97.5

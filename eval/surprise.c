@@ -142,11 +142,12 @@ static double auroc(const double *possible, const double *impossible, size_t n) 
     return sum / ((double)n * (double)n);
 }
 
-/* Scenes, and how many of them have more in their impossible videos. */
-static void judge_scenes(SurprisePairs *r, const double *possible, const double *impossible,
-                         const int64_t *scene, size_t n) {
+/* Scenes, and how many of them have more in their impossible videos. Returns how many independent
+ * witnesses the pairs are. */
+static double judge_scenes(SurprisePairs *r, const double *possible, const double *impossible,
+                           const int64_t *scene, size_t n) {
     Excess *all = memory_new(n, sizeof *all);
-    double right = 0;
+    double right = 0, squares = 0;
     for (size_t i = 0; i < n; i++)
         all[i] = (Excess){scene ? scene[i] : (int64_t)i, impossible[i] - possible[i]};
     qsort(all, n, sizeof *all, by_scene);
@@ -155,11 +156,13 @@ static void judge_scenes(SurprisePairs *r, const double *possible, const double 
         for (end = first; end < n && all[end].scene == all[first].scene; end++)
             more += all[end].more;
         right += more > 0 ? 1 : more < 0 ? 0 : 0.5;
+        squares += (double)(end - first) * (double)(end - first);
         r->scenes++;
     }
     r->scene_accuracy = right / (double)r->scenes;
-    wilson_share(&r->scene_low, &r->scene_high, r->scene_accuracy, r->scenes);
+    wilson_share(&r->scene_low, &r->scene_high, r->scene_accuracy, (double)r->scenes);
     free(all);
+    return (double)n * (double)n / squares;
 }
 
 void surprise_pairs(SurprisePairs *r, const double *possible, const double *impossible,
@@ -176,8 +179,8 @@ void surprise_pairs(SurprisePairs *r, const double *possible, const double *impo
         r->right += impossible[i] > possible[i];
         r->equal += impossible[i] == possible[i];
     }
-    judge_scenes(r, possible, impossible, scene, n);
+    double witnesses = judge_scenes(r, possible, impossible, scene, n);
     r->accuracy = ((double)r->right + (double)r->equal / 2) / (double)n;
-    wilson_share(&r->low, &r->high, r->accuracy, r->scenes);
+    wilson_share(&r->low, &r->high, r->accuracy, witnesses);
     r->auroc = auroc(possible, impossible, n);
 }

@@ -11,7 +11,9 @@
  * Source: Garrido et al., "Intuitive physics understanding emerges from self-supervised pretraining
  * on natural videos", 2025 (arXiv 2502.11831), and facebookresearch/jepa-intuitive-physics: windows
  * of 16 frames, 2 frames apart, c in {2, 4, 6, 8, 10}. Given another length of clips, the same
- * shares of it. */
+ * shares of it. Where a predictor has a mask token for each mask setting, the first stands for all
+ * later frames, as there. Other than there, equal scores of a pair count half, not as wrong, and
+ * frames of a window are as far apart as the recipe has them. */
 #ifndef JEPA_EVAL_SURPRISE_H
 #define JEPA_EVAL_SURPRISE_H
 
@@ -47,8 +49,9 @@ double surprise_least(const double *values, int count);
  *
  *   accuracy   share of the pairs in which the impossible one has the greater score; equal scores
  *              (before the event both may have their greatest) count half
- *   low, high  95 % interval of Wilson; n of it are the scenes, not the pairs: pairs of one scene
- *              are no independent witnesses, and so count as one
+ *   low, high  95 % interval of Wilson; n of it is (sum m)² / sum m² over the m pairs of each scene
+ *              (Kish), as pairs of one scene are no independent witnesses: the number of scenes
+ *              where all have as many pairs, less where they have not
  *   scene_...  the same for scenes as a whole: the share of them whose impossible videos together
  *              have more than their possible ones. Where the pairs of a scene exchange their
  *              endings (video/physics.h), whatever one beginning or one ending adds to a score is

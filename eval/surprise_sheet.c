@@ -166,7 +166,6 @@ static void draw_all(Drawing *d) {
     const SurpriseSheet *s = d->sheet;
     d->y = MARGIN / 2;
     paragraph(d, s->title, TITLE_SIZE, true, COLOR_INK);
-    paragraph(d, s->subtitle, TEXT_SIZE, false, COLOR_FAINT);
     for (int i = 0; i < s->strip_count; i++)
         draw_strip(d, &s->strips[i]);
     draw_legend(d);

@@ -2,7 +2,6 @@
  * reads on a phone.
  *
  *     title
- *     subtitle
  *     label of a strip
  *     [tile][tile][tile][tile]
  *     ─ name  ─ name                    <- of the curves
@@ -35,10 +34,10 @@ typedef struct SurpriseLine {
 } SurpriseLine;
 
 typedef struct SurpriseSheet {
-    const char *title, *subtitle, *caption; /* wrapped */
-    const char *unit;                       /* of the curves */
-    double seconds;                         /* end of the axis, > 0 */
-    double mark;                            /* a moment that is marked; NaN: none */
+    const char *title, *caption; /* wrapped */
+    const char *unit;            /* of the curves */
+    double seconds;              /* end of the axis, > 0 */
+    double mark;                 /* a moment that is marked; NaN: none */
     const char *mark_name;
     const SurpriseStrip *strips;
     int strip_count;

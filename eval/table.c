@@ -1,11 +1,11 @@
 /* CSV files as tables of text. See eval/table.h. */
 #include "eval/table.h"
 #include "base/file.h"
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BYTES_MAX ((size_t)256 << 20)
+#define BYTE_ORDER_MARK "\xef\xbb\xbf" /* UTF-8, as spreadsheets write it */
+#define BYTES_MAX       ((size_t)256 << 20)
 
 /* Ends the field at *at and moves past it; true: another one follows. Quotes are taken away in
  * place: the text only shrinks. */
@@ -50,15 +50,20 @@ static size_t lines_in(const char *text) {
     return count;
 }
 
-int table_read(Table *table, const char *path, size_t most, Error *error) {
+int table_read(Table *table, const char *path, size_t most, bool open_end, Error *error) {
     char *fields[TABLE_COLUMNS_MAX];
     uint8_t *bytes;
     size_t count;
     memset(table, 0, sizeof *table);
     if (file_read(&bytes, &count, path, BYTES_MAX, error))
         return -1;
+    if (open_end && count && bytes[count - 1] != '\n') {
+        bytes = memory_grow(bytes, count + 2, 1);
+        bytes[count++] = '\n';
+        bytes[count] = 0;
+    }
     table->text = (char *)bytes;
-    char *at = table->text;
+    char *at = table->text + (strncmp(table->text, BYTE_ORDER_MARK, 3) ? 0 : 3);
     size_t lines = lines_in(at);
     table->columns = table_split(&at, fields, TABLE_COLUMNS_MAX);
     if (!table->columns)

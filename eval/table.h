@@ -3,6 +3,7 @@
 #define JEPA_EVAL_TABLE_H
 
 #include "base/error.h"
+#include <stdbool.h>
 #include <stddef.h>
 
 #define TABLE_COLUMNS_MAX 256
@@ -16,10 +17,11 @@ typedef struct Table {
 } Table;
 
 /* Reads the first `most` rows of a CSV file: fields in double quotes may hold commas, and quotes
- * that are doubled (RFC 4180); every line is a row. A last line without its end (a file that is
- * still written) is left out. Errors: unreadable, larger than 256 MiB, no line of names, more than
+ * that are doubled (RFC 4180); every line is a row. A last line without its end is read with
+ * `open_end` (a list that somebody wrote), else left out (a file that is still written). A byte
+ * order mark is passed over. Errors: unreadable, larger than 256 MiB, no line of names, more than
  * TABLE_COLUMNS_MAX columns. Free with table_free, also after an error. */
-int table_read(Table *table, const char *path, size_t most, Error *error);
+int table_read(Table *table, const char *path, size_t most, bool open_end, Error *error);
 void table_free(Table *table);
 
 /* A column by its name, -1: there is none. */

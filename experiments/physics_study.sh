@@ -18,9 +18,13 @@ mkdir -p "$out"
 cd "$out"
 if [ -z "$run" ]; then
     run=run
-    [ -f train/videos.csv ] || "$jepa" synth --out train --videos 1000 --seed 1
+    [ -d train ] || { rm -rf train.partial; "$jepa" synth --out train.partial --videos 1000 --seed 1; mv train.partial train; }
     "$jepa" pretrain --data train --out run --resume --set optimization.epochs=8
 fi
-[ -f pairs/pairs.csv ] || "$jepa" synth --out pairs --physics --pairs "$pairs" --seed 3
+[ -d pairs ] || { rm -rf pairs.partial; "$jepa" synth --out pairs.partial --physics --pairs "$pairs" --seed 3; mv pairs.partial pairs; }
+if [ -f surprise/results.json ]; then
+    echo "surprise/results.json is there and kept"
+    exit 0
+fi
 # shellcheck disable=SC2086
-[ -f surprise/results.json ] || "$jepa" surprise --checkpoint "$run" --pairs pairs --out surprise ${SURPRISE:-} | tee surprise.txt
+"$jepa" surprise --checkpoint "$run" --pairs pairs --out surprise ${SURPRISE:-} | tee surprise.txt

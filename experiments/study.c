@@ -78,7 +78,7 @@ static int take_results(Course *c, const char *path, int p, bool values, bool fi
     Table t = {0};
     if (!file_exists(path))
         return 0;
-    int result = table_read(&t, path, ROWS_MAX, error);
+    int result = table_read(&t, path, ROWS_MAX, false, error);
     int probe = result ? -1 : table_column(&t, "probe");
     int features = result ? -1 : table_column(&t, "features");
     if (!result && (probe < 0 || features < 0 || table_column(&t, "score") < 0))

@@ -40,7 +40,7 @@ static int load(Model *model, const Surprise *s, Error *error) {
 static int load_models(Surprise *s, Error *error) {
     const ModelConfig *config = &s->scene.config;
     surprise_masks(&s->masks, s->contexts, s->count, config->tubelet, config_grid(config));
-    s->token = scene_late_token(&s->scene, -1);
+    s->token = scene_late_token(&s->scene, 0); /* the first, as the published evaluation */
     if (load(&s->model, s, error))
         return -1;
     s->has_model = true;

@@ -21,6 +21,7 @@ const char *surprise_model_name(SurpriseModel model); /* "trained" */
 /* A pair, in the order of the list. */
 typedef struct Pair {
     char *kind, *possible, *impossible; /* paths that open */
+    int64_t number;                     /* as the list has it (column pair), else its row */
     int64_t scene;                      /* numbers of (kind, scene) as they come */
     int64_t event;                      /* frame; -1: not known */
 } Pair;
@@ -53,15 +54,17 @@ typedef struct SurpriseVideo {
     double *middle;        /* [contexts][count] middle of the frames that are predicted, s */
     double *values[SURPRISE_MODELS]; /* [count][contexts]; NULL: not asked */
     SurpriseScore score[SURPRISE_MODELS];
-    double seconds; /* of the last frame */
     SurpriseStrip strip;
     uint8_t *tile[SURPRISE_TILES_MOST]; /* of the strip, where one was asked for */
 } SurpriseVideo;
 
 /* Reads it once from start to end; memory is that of a window, of a few tiles and of the numbers.
- * `progress`: what it is called there; NULL: it is not shown. Free also after an error. */
-int surprise_video(SurpriseVideo *video, Surprise *surprise, const Footage *footage, bool tiles,
+ * Tiles for a strip over `axis` seconds (0: none), empty where the video is shorter. `progress`:
+ * what it is called there; NULL: it is not shown. Free also after an error. */
+int surprise_video(SurpriseVideo *video, Surprise *surprise, const Footage *footage, double axis,
                    const char *progress, Error *error);
+/* The axis of a video: seconds of its last frame, above 0. */
+double surprise_axis(const Footage *footage);
 void surprise_video_free(SurpriseVideo *video);
 
 /* Rows of windows as CSV: before each `prefix`, which ends with a comma or is "". */
@@ -74,6 +77,11 @@ double *surprise_curve(const SurpriseVideo *video, const Surprise *surprise, int
 /* "Windows of 16 frames (1 s), 2 of these apart" and what the model sees of the picture; caller
  * frees. */
 char *surprise_about(const Surprise *surprise, const Footage *footage);
+
+/* "6" for context length `context` of the list, "least" behind the last; caller frees. */
+char *surprise_context_text(const Surprise *surprise, int context);
+/* Draws the sheet into a file of OUT and says so. */
+int surprise_picture(const char *path, const SurpriseSheet *sheet, Error *error);
 
 /* All of --video, and all of --pairs; OUT is there. */
 int surprise_films(Surprise *surprise, Error *error);

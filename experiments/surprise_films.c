@@ -1,7 +1,6 @@
 /* jepa surprise --video: a curve under a film strip, and a table of the windows, for each video. */
 #include "base/file.h"
 #include "eval/colormap.h"
-#include "eval/png.h"
 #include "experiments/surprise.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -45,19 +44,13 @@ static int write_picture(const Surprise *s, const SurpriseVideo *v, const Footag
     SurpriseSheet sheet = {.title = title,
                            .caption = caption,
                            .unit = "surprise",
-                           .seconds = fmax(v->seconds, 1e-3),
+                           .seconds = surprise_axis(footage),
                            .mark = NAN,
                            .strips = &v->strip,
                            .strip_count = 1,
                            .lines = lines,
                            .line_count = s->count};
-    Canvas *canvas = NULL;
-    int result = surprise_sheet_draw(&canvas, &sheet, error);
-    if (!result)
-        result = png_write(path, canvas, error);
-    if (!result)
-        printf("%s\n", path);
-    canvas_free(canvas);
+    int result = surprise_picture(path, &sheet, error);
     for (int c = 0; c < s->count; c++) {
         free((char *)(uintptr_t)lines[c].name);
         free((double *)(uintptr_t)lines[c].y);
@@ -84,7 +77,7 @@ static void print_scores(const Surprise *s, const SurpriseVideo *v, const Footag
             best = value > most ? w : best;
             most = fmax(most, value);
         }
-        char *label = c < s->count ? memory_text("%d", s->contexts[c]) : memory_text("least");
+        char *label = surprise_context_text(s, c);
         char *where = memory_text("%.2f to %.2f s", v->from[best], v->to[best]);
         printf("%11s   %.3f   %.3f   %-22s %12.3f   %.3f\n", label, own->mean[c], own->most[c],
                where, repeated->mean[c], repeated->most[c]);
@@ -95,7 +88,7 @@ static void print_scores(const Surprise *s, const SurpriseVideo *v, const Footag
 
 static int show(Surprise *s, const Footage *footage, const char *folder, Error *error) {
     SurpriseVideo v;
-    int result = surprise_video(&v, s, footage, true, "surprise", error);
+    int result = surprise_video(&v, s, footage, surprise_axis(footage), "surprise", error);
     if (!result)
         result = folder_make(folder, error);
     if (!result)

@@ -19,12 +19,13 @@ static int by_scene(const void *a, const void *b) {
     return kind ? kind : scene ? scene : (x->index > y->index) - (x->index < y->index);
 }
 
-/* Numbers for scenes: those of two kinds are different ones. */
+/* Numbers for scenes: those of two kinds are different ones, and each pair without one is its own.
+ */
 static void number_scenes(PairList *list, Named *names) {
     int64_t number = 0;
     qsort(names, list->count, sizeof *names, by_scene);
     for (size_t i = 0; i < list->count; i++) {
-        number += i && (strcmp(names[i].kind, names[i - 1].kind) != 0 ||
+        number += i && (!*names[i].scene || strcmp(names[i].kind, names[i - 1].kind) != 0 ||
                         strcmp(names[i].scene, names[i - 1].scene) != 0);
         list->pairs[names[i].index].scene = number;
     }
@@ -32,7 +33,8 @@ static void number_scenes(PairList *list, Named *names) {
 
 /* ---- a file ---- */
 
-static int64_t frame_of(const char *text) {
+/* A number from 0 on; -1: none. */
+static int64_t number_of(const char *text) {
     char *end;
     long long value = strtoll(text, &end, 10);
     return *text && !*end && value >= 0 ? value : -1;
@@ -46,13 +48,15 @@ static int take_row(PairList *list, Named *name, const Table *t, const int *colu
         strlen(impossible) > TEXT_MOST || strlen(kind) > TEXT_MOST)
         return error_set(
             error, ERROR_RUN,
-            "%s, line %zu: expected the paths of a possible and of an impossible video", path,
-            row + 2);
+            "%s, pair %zu: expected the paths of a possible and of an impossible video", path,
+            row + 1);
+    int64_t number = number_of(table_cell(t, row, column[5]));
     list->pairs[row] = (Pair){.kind = memory_text("%s", *kind ? kind : "pairs"),
                               .possible = path_join(folder, possible),
                               .impossible = path_join(folder, impossible),
+                              .number = number < 0 ? (int64_t)row : number,
                               .scene = (int64_t)row,
-                              .event = frame_of(table_cell(t, row, column[4]))};
+                              .event = number_of(table_cell(t, row, column[4]))};
     list->count = row + 1;
     *name = (Named){list->pairs[row].kind, scene, row};
     return 0;
@@ -60,13 +64,14 @@ static int take_row(PairList *list, Named *name, const Table *t, const int *colu
 
 static int read_file(PairList *list, const char *path, Error *error) {
     Table t;
-    if (table_read(&t, path, PAIRS_MOST, error)) {
+    if (table_read(&t, path, PAIRS_MOST, true, error)) {
         table_free(&t);
         return -1;
     }
-    static const char *const names[] = {"kind", "possible", "impossible", "scene", "event_frame"};
-    int column[5], result = 0;
-    for (int c = 0; c < 5; c++)
+    static const char *const names[] = {"kind",  "possible",    "impossible",
+                                        "scene", "event_frame", "pair"};
+    int column[6], result = 0;
+    for (int c = 0; c < 6; c++)
         column[c] = table_column(&t, names[c]);
     char *folder = path_folder(path);
     Named *scenes = memory_new(t.rows + 1, sizeof *scenes);
@@ -151,6 +156,7 @@ static int read_folder(PairList *list, const char *source, Error *error) {
             list->pairs[list->count++] = (Pair){.kind = kind_of(half[i].path, source),
                                                 .possible = memory_text("%s", half[i].path),
                                                 .impossible = memory_text("%s", half[i + 1].path),
+                                                .number = (int64_t)(i / 2),
                                                 .scene = (int64_t)(i / 2),
                                                 .event = -1};
     }

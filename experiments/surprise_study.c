@@ -3,7 +3,6 @@
 #include "base/log.h"
 #include "base/words.h"
 #include "eval/colormap.h"
-#include "eval/png.h"
 #include "experiments/json.h"
 #include "experiments/surprise.h"
 #include <ctype.h>
@@ -28,11 +27,6 @@ typedef struct Study {
 } Study;
 
 static const char *const score_names[SCORES] = {"avg", "max"};
-
-/* "6" frames seen, or "least"; caller frees. */
-static char *context_text(const Surprise *s, int c) {
-    return c < s->count ? memory_text("%d", s->contexts[c]) : memory_text("least");
-}
 
 static int find_kinds(Study *t, Error *error) {
     for (size_t i = 0; i < t->count; i++) {
@@ -76,33 +70,48 @@ static void keep_scores(Study *t, size_t i, int side, const SurpriseVideo *v) {
 
 static void write_windows(Study *t, size_t i, int side, const SurpriseVideo *v) {
     char *kind = csv_quote(t->pairs[i].kind);
-    char *prefix = memory_text("%s,%zu,%s,", kind, i, side ? "impossible" : "possible");
+    char *prefix = memory_text("%s,%" PRId64 ",%s,", kind, t->pairs[i].number,
+                               side ? "impossible" : "possible");
     surprise_rows(t->windows.stream, t->s, v, prefix);
     free(prefix);
     free(kind);
 }
 
-/* A name for a file: what is no letter or digit becomes '_'. */
-static char *file_name(const char *kind, int64_t number) {
-    char *name = number ? memory_text("pair-%.60s-%" PRId64, kind, number + 1)
-                        : memory_text("pair-%.60s", kind);
+#define NAME_MOST 60
+
+/* What is no letter or digit becomes '_'. */
+static void clean(char name[NAME_MOST + 1], const char *kind) {
+    snprintf(name, NAME_MOST + 1, "%s", kind);
     for (char *at = name; *at; at++)
         *at = isalnum((unsigned char)*at) || *at == '-' ? *at : '_';
-    char *whole = memory_text("%s.png", name);
-    free(name);
-    return whole;
+}
+
+/* pair-KIND.png, pair-KIND.2.png; kinds that would have the same name are told apart by their
+ * number. */
+static char *file_name(const Study *t, int kind, int64_t number) {
+    char name[NAME_MOST + 1], other[NAME_MOST + 1], same[16] = "", more[24] = "";
+    clean(name, t->kind[kind]);
+    for (int k = 0; k < kind && !*same; k++) {
+        clean(other, t->kind[k]);
+        if (!strcmp(name, other))
+            snprintf(same, sizeof same, ".kind%d", kind + 1);
+    }
+    if (number)
+        snprintf(more, sizeof more, ".%" PRId64, number + 1);
+    return memory_text("pair-%s%s%s.png", name, same, more);
 }
 
 /* Both videos as strips, and their curves for the middle one of the context lengths. */
 static int draw_pair(Study *t, size_t i, const Footage footage[2], const SurpriseVideo v[2],
-                     Error *error) {
+                     double axis, Error *error) {
     const Surprise *s = t->s;
     const Pair *pair = &t->pairs[i];
     static const char *const names[] = {"possible", "impossible"};
     int c = s->count / 2;
-    char *name = file_name(pair->kind, t->pictures[t->kind_of[i]]), *path = path_join(s->out, name);
+    int kind = t->kind_of[i];
+    char *name = file_name(t, kind, t->pictures[kind]), *path = path_join(s->out, name);
     char *about = surprise_about(s, &footage[0]);
-    char *title = memory_text("Surprise: %s, pair %zu", pair->kind, i);
+    char *title = memory_text("Surprise: %s, pair %" PRId64, pair->kind, pair->number);
     char *caption = memory_text("Mean |prediction - target| of the tokens behind the first %d "
                                 "frames of each window, drawn at the middle of the predicted "
                                 "frames. %s %s.",
@@ -125,20 +134,14 @@ static int draw_pair(Study *t, size_t i, const Footage footage[2], const Surpris
     SurpriseSheet sheet = {.title = title,
                            .caption = caption,
                            .unit = "surprise",
-                           .seconds = fmax(fmax(v[0].seconds, v[1].seconds), 1e-3),
+                           .seconds = axis,
                            .mark = known ? video_file_seconds(&footage[1].file, pair->event) : NAN,
                            .mark_name = "event",
                            .strips = strips,
                            .strip_count = 2,
                            .lines = lines,
                            .line_count = 2};
-    Canvas *canvas = NULL;
-    int result = surprise_sheet_draw(&canvas, &sheet, error);
-    if (!result)
-        result = png_write(path, canvas, error);
-    if (!result)
-        printf("%s\n", path);
-    canvas_free(canvas);
+    int result = surprise_picture(path, &sheet, error);
     free(values[0]);
     free(values[1]);
     free(caption);
@@ -157,17 +160,18 @@ static int take_pair(Study *t, size_t i, Error *error) {
     int64_t *drawn = &t->pictures[t->kind_of[i]];
     bool tiles = *drawn < t->s->pictures;
     int result = 0;
-    for (int side = 0; side < 2 && !result; side++) {
+    for (int side = 0; side < 2 && !result; side++)
         result = footage_open(&footage[side], paths[side], &t->s->scene.clip, error);
-        if (!result)
-            result = surprise_video(&video[side], t->s, &footage[side], tiles, NULL, error);
+    double axis = result ? 0 : fmax(surprise_axis(&footage[0]), surprise_axis(&footage[1]));
+    for (int side = 0; side < 2 && !result; side++) {
+        result = surprise_video(&video[side], t->s, &footage[side], tiles ? axis : 0, NULL, error);
         if (!result)
             keep_scores(t, i, side, &video[side]);
         if (!result)
             write_windows(t, i, side, &video[side]);
     }
     if (!result && tiles)
-        result = draw_pair(t, i, footage, video, error);
+        result = draw_pair(t, i, footage, video, axis, error);
     *drawn += tiles;
     for (int side = 0; side < 2; side++) {
         surprise_video_free(&video[side]);
@@ -209,7 +213,7 @@ static int groups(const Study *t) {
 }
 
 static json_t *json_result(const Study *t, int k, int m, int c, int a, const SurprisePairs *r) {
-    char *context = context_text(t->s, c);
+    char *context = surprise_context_text(t->s, c);
     json_t *row = json_object();
     json_object_set_new(row, "kind", json_text(kind_name(t, k)));
     json_object_set_new(row, "model", json_string(surprise_model_name((SurpriseModel)m)));
@@ -262,7 +266,7 @@ static int write_results(const Study *t, Error *error) {
             for (int c = 0; c <= s->count; c++)
                 for (int a = 0; a < SCORES; a++) {
                     SurprisePairs r = result_of(t, k, m, c, a);
-                    char *kind = csv_quote(kind_name(t, k)), *context = context_text(s, c);
+                    char *kind = csv_quote(kind_name(t, k)), *context = surprise_context_text(s, c);
                     fprintf(file,
                             "%s,%s,%s,%s,%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64
                             ",%.6g,%.6g,%.6g,%.6g,%.6g,%.6g,%.6g\n",
@@ -331,7 +335,7 @@ static void print_results(const Study *t) {
     print_table(t, "frames seen");
     for (int c = 0; c < s->count; c++)
         for (int m = 0; m < SURPRISE_MODELS; m++) {
-            char *label = context_text(s, c);
+            char *label = surprise_context_text(s, c);
             print_row(t, label, t->kinds, m, c);
             free(label);
         }

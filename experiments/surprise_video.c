@@ -1,5 +1,6 @@
 /* jepa surprise: the windows of one video. See experiments/surprise.h. */
 #include "base/log.h"
+#include "eval/png.h"
 #include "experiments/surprise.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,12 +11,31 @@ const char *surprise_model_name(SurpriseModel model) {
     return names[model];
 }
 
+double surprise_axis(const Footage *footage) {
+    return fmax(video_file_seconds(&footage->file, footage->file.frames - 1), 1e-3);
+}
+
+char *surprise_context_text(const Surprise *s, int c) {
+    return c < s->count ? memory_text("%d", s->contexts[c]) : memory_text("least");
+}
+
+int surprise_picture(const char *path, const SurpriseSheet *sheet, Error *error) {
+    Canvas *canvas = NULL;
+    int result = surprise_sheet_draw(&canvas, sheet, error);
+    if (!result)
+        result = png_write(path, canvas, error);
+    if (!result)
+        printf("%s\n", path);
+    canvas_free(canvas);
+    return result;
+}
+
 typedef struct Taking {
     Surprise *s;
     SurpriseVideo *v;
     const VideoFile *file;
     double distance[SURPRISE_TILES_MOST]; /* from the moment that a tile is meant for, seconds */
-    bool tiles;
+    double axis, end;                     /* 0: no tiles; seconds of the video */
     Progress progress;
     bool shown;
 } Taking;
@@ -27,8 +47,8 @@ static void take_tiles(Taking *t, const Window *window) {
     for (int f = 0; f < t->s->scene.clip.frames; f++) {
         double at = video_file_seconds(t->file, window->frames[f]);
         for (int i = 0; i < v->strip.count; i++) {
-            double distance = fabs(at - (i + 0.5) / v->strip.count * v->seconds);
-            if (distance >= t->distance[i])
+            double moment = (i + 0.5) / v->strip.count * t->axis, distance = fabs(at - moment);
+            if (distance >= t->distance[i] || moment > t->end)
                 continue;
             t->distance[i] = distance;
             memcpy(v->tile[i], window->picture[0][f], bytes);
@@ -74,7 +94,7 @@ static int take(void *context, const Window *window, Error *error) {
     for (int c = 0; c < s->count; c++)
         v->middle[c * v->count + w] =
             (video_file_seconds(t->file, window->frames[s->contexts[c]]) + v->to[w]) / 2;
-    if (t->tiles)
+    if (t->axis > 0)
         take_tiles(t, window);
     if (t->shown)
         progress_show(&t->progress, (double)w + 1, "windows");
@@ -91,14 +111,13 @@ static void make_room(SurpriseVideo *v, const Surprise *s, const VideoFile *file
     for (int m = 0; m < SURPRISE_MODELS; m++)
         if (m != SURPRISE_RANDOM || s->has_random)
             v->values[m] = memory_new(all, sizeof *v->values[m]);
-    v->seconds = video_file_seconds(file, file->frames - 1);
     v->strip.count = surprise_tiles(&v->strip.height, &v->strip.width, video_file_height(file),
                                     video_file_width(file));
     for (int i = 0; i < v->strip.count && tiles; i++)
         v->tile[i] = memory_new((size_t)v->strip.height * (size_t)v->strip.width * 3, 1);
 }
 
-int surprise_video(SurpriseVideo *v, Surprise *s, const Footage *footage, bool tiles,
+int surprise_video(SurpriseVideo *v, Surprise *s, const Footage *footage, double axis,
                    const char *progress, Error *error) {
     const ClipSpec *clip = &s->scene.clip;
     int64_t *first = NULL;
@@ -110,11 +129,16 @@ int surprise_video(SurpriseVideo *v, Surprise *s, const Footage *footage, bool t
         free(first);
         return -1;
     }
-    make_room(v, s, &footage->file, tiles);
-    Taking t = {.s = s, .v = v, .file = &footage->file, .tiles = tiles, .shown = progress};
+    make_room(v, s, &footage->file, axis > 0);
+    Taking t = {.s = s,
+                .v = v,
+                .file = &footage->file,
+                .axis = axis,
+                .end = surprise_axis(footage),
+                .shown = progress};
     for (int i = 0; i < SURPRISE_TILES_MOST; i++)
         t.distance[i] = INFINITY;
-    if (tiles)
+    if (axis > 0)
         spec.picture[0] = (struct WindowPicture){v->strip.height, v->strip.width, true};
     if (progress)
         progress_start(&t.progress, progress, (double)v->count, 0);

@@ -109,7 +109,7 @@ static int read_text(Table *table, const char *text, size_t most, Error *error) 
     char path[] = "/tmp/jepa_table_XXXXXX";
     close(mkstemp(path));
     assert_int_equal(file_write(path, text, strlen(text), NULL), 0);
-    int result = table_read(table, path, most, error);
+    int result = table_read(table, path, most, false, error);
     unlink(path);
     return result;
 }

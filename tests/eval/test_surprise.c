@@ -135,6 +135,13 @@ static void test_pairs(void **state) {
     assert_true(r.accuracy == 0.5 && r.scene_accuracy == 1);
     surprise_pairs(&r, possible2, possible2, scene, 4);
     assert_true(r.accuracy == 0.5 && r.scene_accuracy == 0.5 && r.auroc == 0.5);
+    /* three pairs of one scene and one of another are 16 / 10 witnesses; all right: the lower end
+     * is n / (n + z²) */
+    const double low[] = {1, 1, 1, 1}, high[] = {2, 2, 2, 2};
+    const int64_t uneven[] = {5, 9, 5, 5};
+    surprise_pairs(&r, low, high, uneven, 4);
+    assert_int_equal(r.scenes, 2);
+    assert_true(fabs(r.low - 1.6 / (1.6 + 1.959964 * 1.959964)) < 1e-6);
     surprise_pairs(&r, possible, impossible, NULL, 0);
     assert_true(isnan(r.accuracy) && r.pairs == 0);
 }
