@@ -5,6 +5,7 @@
 #include "experiments/libjepa.h"
 #include "eval/latents.h"
 #include "experiments/scene.h"
+#include "kernels/cpu/gemm.h"
 #include "kernels/cuda_device.h"
 #include "kernels/device.h"
 #include "kernels/patches.h"
@@ -121,7 +122,12 @@ int jepa_open(JepaModel **model, const char *checkpoint, const char *network, co
         return -1;
     }
     *model = m;
-    return m ? open_all(m, checkpoint, network, device, threads, settings) : -1;
+    if (!m)
+        return -1;
+    int before = gemm_enter();
+    int result = open_all(m, checkpoint, network, device, threads, settings);
+    gemm_leave(before);
+    return result;
 }
 
 void jepa_close(JepaModel *m) {
@@ -325,9 +331,11 @@ static int64_t encoded_values(const JepaModel *m) {
 static int encode(JepaModel *m, float *out, int64_t count) {
     Device *device = m->scene.device;
     ModelInput input = {.samples = 1, .values = m->values};
+    int before = gemm_enter();
     model_set_input(&m->model, &input);
     model_features(&m->model, 1, m->model.plan.config.teacher.dim ? 't' : m->network);
     device->download(out, m->model.target_out, (size_t)count * sizeof *out, device);
+    gemm_leave(before);
     for (int64_t i = 0; i < count; i++)
         if (!isfinite(out[i]))
             return error_set(&m->error, ERROR_RUN,
@@ -427,7 +435,9 @@ int jepa_predict(JepaModel *m, float *predicted, int64_t predicted_count, float 
     memcpy(masks.target, hidden, (size_t)hidden_count * sizeof *hidden);
     masks.cu_context[1] = (int32_t)seen_count;
     masks.cu_target[1] = (int32_t)hidden_count;
+    int before = gemm_enter();
     int result = latents_compute(&latents, &m->model, &input, &masks, token, &m->error);
+    gemm_leave(before);
     if (!result) {
         memcpy(predicted, latents.predicted, (size_t)predicted_count * sizeof *predicted);
         if (target)

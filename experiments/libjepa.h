@@ -3,10 +3,16 @@
  * predicts hidden tokens. notebooks/jepa.py binds it to Python.
  *
  *   JepaModel *model;
- *   if (jepa_open(&model, "run", NULL, NULL, 0, NULL))
+ *   int failed = jepa_open(&model, "run", NULL, NULL, 0, NULL);
+ *   if (!failed) {
+ *       int64_t count = jepa_size(model, JEPA_ROWS) * jepa_size(model, JEPA_DIM);
+ *       float *out = malloc(count * sizeof *out);                   out[rows][dim]
+ *       failed = jepa_encode_video(model, out, count, NULL, "clip.mp4", -1);
+ *       ...
+ *       free(out);
+ *   }
+ *   if (failed)
  *       puts(jepa_error(model));
- *   int64_t count = jepa_size(model, JEPA_ROWS) * jepa_size(model, JEPA_DIM);
- *   jepa_encode_video(model, out, count, NULL, "clip.mp4", -1);     out[rows][dim]
  *   jepa_close(model);                                              also after a failed jepa_open
  *
  * A clip is [3][frames][height][width] (red, green, blue), uint8, or float32 normalised by
@@ -15,8 +21,17 @@
  * computed in float32.
  *
  * Functions return 0, or -1 with a line in jepa_error. Every buffer comes with the number of values
- * it holds, which must be exactly what the model's sizes say. There is no state but in the models:
- * different models may be used by different threads, one model by one thread at a time.
+ * it holds, which must be exactly what the model's sizes say.
+ *
+ * Different models may be used by different threads, whichever opened them; one model by one thread
+ * at a time. What else belongs to the process: while a call computes, OpenBLAS has one thread in
+ * all of it, and OpenMP in the calling thread (the model's own threads are started beside); both
+ * have their numbers back when the last such call returns. FFmpeg's messages are switched off
+ * (av_log_set_level) when a video is read, and stay off. Some failures cannot be handed back: where
+ * memory runs out below what is planned at opening, where a GPU or its libraries fail in the middle
+ * of a computation, and at a broken invariant, the process ends (abort) with a line on stderr. A
+ * model that does not fit into memory is an ordinary error of jepa_open.
+ *
  * Numbers and meanings below only ever grow; JEPA_ABI changes when they do not. */
 #ifndef JEPA_EXPERIMENTS_LIBJEPA_H
 #define JEPA_EXPERIMENTS_LIBJEPA_H
@@ -69,8 +84,8 @@ JEPA_API const char *jepa_version(void);
  * it, or a file or folder of published weights. network: "target" (NULL) or "context", the encoder
  * that encodes. device: "cpu", "cuda", "cuda:N"; NULL: the GPU where one works. threads 0: all.
  * settings: "section.key=value" that change the recipe, e.g. "data.crop_size=96", ended by NULL;
- * or NULL. *model receives a model also on failure, for jepa_error and jepa_close; NULL only where
- * there is no memory. */
+ * or NULL. *model receives a model also on failure, for jepa_error and jepa_close (NULL where not
+ * even that can be had; both take it). */
 JEPA_API int jepa_open(JepaModel **model, const char *checkpoint, const char *network,
                        const char *device, int threads, const char *const *settings);
 JEPA_API void jepa_close(JepaModel *model); /* NULL: nothing */

@@ -1,6 +1,5 @@
 /* Opening checkpoints to look at them. See experiments/scene.h. */
 #include "experiments/scene.h"
-#include "base/file.h"
 #include "experiments/plan.h"
 #include "experiments/source.h"
 #include "jepa/recognise.h"
@@ -8,28 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A file within a checkpoint stands for it. */
-static char *checkpoint_of(const char *path) {
-    if (folder_exists(path))
-        return memory_text("%s", path);
-    char *folder = path_folder(path), *header = path_join(folder, "checkpoint.msgpack");
-    bool within = file_exists(header);
-    free(header);
-    if (within)
-        return folder;
-    free(folder);
-    return memory_text("%s", path);
-}
-
-int scene_open(Scene *s, const char *given, const TextList *sets, Error *error) {
+int scene_open(Scene *s, const char *path, const TextList *sets, Error *error) {
     memset(s, 0, sizeof *s);
     recipe_default(&s->recipe);
-    char *path = checkpoint_of(given);
     const SourceParts parts = {&s->checkpoint, &s->file, &s->recognised,
                                &s->recipe,     &s->hash, &s->source};
-    int result = source_open(&parts, path, error);
-    free(path);
-    if (result || recipe_check(&s->recipe, error))
+    if (source_open(&parts, path, error) || recipe_check(&s->recipe, error))
         return -1;
     ModelConfig trained = recipe_model(&s->recipe);
     for (size_t i = 0; sets && i < sets->count; i++)

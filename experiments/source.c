@@ -4,6 +4,19 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* A file within a checkpoint stands for it. */
+static char *checkpoint_of(const char *path) {
+    if (folder_exists(path))
+        return memory_text("%s", path);
+    char *folder = path_folder(path), *header = path_join(folder, "checkpoint.msgpack");
+    bool within = file_exists(header);
+    free(header);
+    if (within)
+        return folder;
+    free(folder);
+    return memory_text("%s", path);
+}
+
 /* Is it a file of weights, or the folder of one, and no checkpoint of this program? */
 static bool is_weights(const char *path) {
     char *config = path_join(path, "config.json"), *run = path_join(path, "recipe.yaml");
@@ -49,6 +62,9 @@ static int open_weights(const SourceParts *p, const char *path, Error *error) {
 }
 
 int source_open(const SourceParts *parts, const char *path, Error *error) {
-    return is_weights(path) ? open_weights(parts, path, error)
-                            : open_checkpoint(parts, path, error);
+    char *of = checkpoint_of(path);
+    int result = is_weights(of) ? open_weights(parts, of, error)
+                                : open_checkpoint(parts, of, error);
+    free(of);
+    return result;
 }

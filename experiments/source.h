@@ -1,4 +1,5 @@
-/* What --checkpoint names: a checkpoint of this program, or a file of published weights. */
+/* What --checkpoint names: a checkpoint of this program (a RUN, its step-N, or a file in that), or
+ * a file or folder of published weights. */
 #ifndef JEPA_EXPERIMENTS_SOURCE_H
 #define JEPA_EXPERIMENTS_SOURCE_H
 

@@ -212,8 +212,10 @@ static int take_scalars(Trainer *trainer, StepReport *report, double started, Er
     trainer->arrived = now;
     read_scalars(report, &trainer->scalars);
     if (!isfinite(report->loss) || !isfinite(report->encoder_norm) ||
-        !isfinite(report->predictor_norm))
+        !isfinite(report->predictor_norm)) {
+        trainer->broken = report->step + 1;
         return not_finite(trainer, report, error);
+    }
     return 0;
 }
 
@@ -298,7 +300,8 @@ static int look_after(Trainer *trainer, Course *course, bool *due, bool *stop, b
     *due = *due || best || (action == SENTRY_REWIND && !verdict.complains);
     if (!verdict.acts || action == SENTRY_WARN)
         return 0;
-    if (action == SENTRY_REWIND && trainer_go_back(trainer, &verdict, back, error))
+    if (action == SENTRY_REWIND &&
+        trainer_go_back(trainer, verdict.reason, trainer->t.step, back, error))
         return -1;
     if (*back) {
         course->first = trainer->t.step;
@@ -358,13 +361,38 @@ static int go_step(Trainer *trainer, Course *course, bool *stop, Error *error) {
     return finish_late(trainer, course, error) || trainer_save(trainer, error) ? -1 : 0;
 }
 
+/* After a step that failed with *error: when its loss was not finite and the recipe has the sentry
+ * go back, it is the same case as a collapse. 0: the run is where it went back to. */
+static int after_failure(Trainer *trainer, Course *course, Error *error) {
+    Training *t = &trainer->t;
+    int64_t steps = trainer->broken;
+    char reason[80];
+    bool back = false;
+    Error own = {0};
+    trainer->broken = 0;
+    if (!steps || t->recipe->sentry.action != SENTRY_REWIND)
+        return -1;
+    if (!t->exchange->rank)
+        log_warn("sentry: %s", error->text);
+    snprintf(reason, sizeof reason, "the loss of step %" PRId64 " is not finite", steps - 1);
+    if (trainer_go_back(trainer, reason, steps, &back, &own)) {
+        *error = own;
+        return -1;
+    }
+    if (!back)
+        return -1;
+    *error = (Error){0};
+    course->first = t->step;
+    return 0;
+}
+
 static int train(Trainer *trainer, TrainerResult *result, Error *error) {
     Training *t = &trainer->t;
     Course course = {.result = result, .first = t->step};
     bool stop = false;
     progress_start(&course.progress, "step", (double)t->total, (double)t->step);
     while (t->step < t->total && !stop)
-        if (go_step(trainer, &course, &stop, error)) {
+        if (go_step(trainer, &course, &stop, error) && after_failure(trainer, &course, error)) {
             Error ignored = {0};
             if (t->starved) /* the weights are those after the last whole step: nothing is lost */
                 trainer_save(trainer, &ignored);

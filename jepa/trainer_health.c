@@ -127,7 +127,7 @@ static int take_state(Trainer *trainer, int64_t step, Error *error) {
     return result;
 }
 
-int trainer_go_back(Trainer *trainer, const SentryVerdict *verdict, bool *back, Error *error) {
+int trainer_go_back(Trainer *trainer, const char *reason, int64_t steps, bool *back, Error *error) {
     Training *t = &trainer->t;
     Run *run = t->run;
     Exchange *x = t->exchange;
@@ -153,11 +153,11 @@ int trainer_go_back(Trainer *trainer, const SentryVerdict *verdict, bool *back, 
                      trainer->health.sound);
         return 0;
     }
-    Rewind rewind = {t->step, to, scale};
+    Rewind rewind = {steps, to, scale};
     bool alone = t->notes == run->quarantine; /* which is opened anew */
     trainer_close_loaders(t);
-    int status = x->rank ? rewinds_add(&run->rewinds, &rewind, verdict->reason, NULL, error)
-                         : write_rewind(run, &rewind, verdict->reason, error);
+    int status = x->rank ? rewinds_add(&run->rewinds, &rewind, reason, NULL, error)
+                         : write_rewind(run, &rewind, reason, error);
     if (alone)
         t->notes = run->quarantine;
     if (exchange_agree(x, status, error) ||

@@ -99,7 +99,7 @@ int not_finite(const Trainer *trainer, const StepReport *report, Error *error) {
         fclose(list);
     error_set(
         error, ERROR_RUN,
-        "step %" PRId64 ": the loss is %g: stopped, the last checkpoint is untouched (step %" PRId64
+        "step %" PRId64 ": the loss is %g; the last checkpoint is untouched (step %" PRId64
         "); the clips: %s%s (all of them in %s); a lower lr or a look at these files may help",
         report->step, loss, trainer->saved < 0 ? 0 : trainer->saved, names,
         slots > shown ? ", ..." : "", path);

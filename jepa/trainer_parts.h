@@ -22,6 +22,7 @@ typedef struct Trainer {
     bool late;              /* there is one */
     ModelScalars scalars;
     double arrived; /* seconds: when the last of them were there */
+    int64_t broken; /* steps done with that whose loss was not finite; 0: there was none */
     /* diagnostics */
     Health health;     /* after the steps done */
     bool diagnostics;  /* they are open */
@@ -45,8 +46,8 @@ bool trainer_diagnoses(const Trainer *trainer);
  */
 int trainer_diagnose(Trainer *trainer, SentryVerdict *verdict, bool *best, Error *error);
 /* Goes back to the newest sound checkpoint, if there is one and the recipe allows one more rewind:
- * *back. All ranks together. */
-int trainer_go_back(Trainer *trainer, const SentryVerdict *verdict, bool *back, Error *error);
+ * *back. `steps` were done when `reason` was seen. All ranks together. */
+int trainer_go_back(Trainer *trainer, const char *reason, int64_t steps, bool *back, Error *error);
 
 /* Writes a checkpoint of the steps done, unless there is one; all ranks together. */
 int trainer_save(Trainer *trainer, Error *error);

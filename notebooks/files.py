@@ -50,8 +50,9 @@ def read_sealed(path):
 
 
 class Store:
-    """A feature store. about, names, labels, class_names: as in store.msgpack. features: [videos, clips,
-    rows, width], mapped, in the stored type (bfloat16 as its bits); `clips` has a dictionary for each."""
+    """A feature store. about, names, labels, class_names, failed (numbers of videos): as in
+    store.msgpack. shards: [clips of it, rows, width] each, mapped, in the stored type (bfloat16 as its
+    bits); `clips` has a dictionary for each clip."""
 
     def __init__(self, folder, verify=False):
         folder = Path(folder)
@@ -75,16 +76,21 @@ class Store:
         self.clips_of_video = a["segments"] * a["views"]
 
     def tokens(self, video, clip=0):
-        """[rows, width] float32 of clip segment · views + view of a video."""
+        """[rows, width] float32 of clip segment · views + view of a video; zeros where it could not be decoded."""
+        if not (0 <= video < len(self.names) and 0 <= clip < self.clips_of_video):
+            raise IndexError(f"no clip {clip} of video {video}: there are {self.clips_of_video} of {len(self.names)}")
         at = video * self.clips_of_video + clip
         for shard in self.shards:
             if at < len(shard):
                 found = shard[at]
                 return from_bfloat16(found) if found.dtype == np.uint16 else found.astype(np.float32)
             at -= len(shard)
-        raise IndexError(f"no clip {clip} of video {video}")
+        raise ValueError(f"no clip {clip} of video {video} in the shards")
 
     def means(self):
-        """[videos, width]: the mean of each video's clips and rows, what linear probes read."""
-        return np.stack([np.mean([self.tokens(v, c).mean(0) for c in range(self.clips_of_video)], 0)
-                         for v in range(len(self.names))])
+        """[videos, width]: the mean of each video's clips and rows, what linear probes read; NaN for a video
+        that has failed (a clip of it could not be decoded)."""
+        means = np.stack([np.mean([self.tokens(v, c).mean(0) for c in range(self.clips_of_video)], 0)
+                          for v in range(len(self.names))])
+        means[self.failed] = np.nan
+        return means

@@ -11,6 +11,7 @@ The library is looked for in $JEPA_LIBRARY, then in build/ beside this folder, t
 looks. Whatever the library refuses is a JepaError with its one line.
 """
 import ctypes
+import operator
 import os
 import threading
 from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_void_p
@@ -63,8 +64,30 @@ _lib = _load()
 version = _lib.jepa_version().decode()
 
 
-def _path(path):
-    return os.fsencode(path)
+def _text(what, value):
+    """What the library is given for a str, bytes or path: it would stop at a NUL."""
+    try:
+        value = os.fsencode(value)
+    except (TypeError, UnicodeError):
+        raise JepaError(f"{what} {value!r}: expected a text") from None
+    if b"\0" in value:
+        raise JepaError(f"{what} {value!r}: a NUL is in it")
+    return value
+
+
+def _integer(what, value, low, high):
+    """ctypes would cut off what does not fit."""
+    try:
+        value = operator.index(value)
+    except TypeError:
+        raise JepaError(f"{what} {value!r}: expected a whole number") from None
+    if not low <= value <= high:
+        raise JepaError(f"{what} {value}: expected {low} to {high}")
+    return value
+
+
+def _first(first):
+    return _integer("first frame", first, -1, 2**63 - 1)
 
 
 class Model:
@@ -78,9 +101,14 @@ class Model:
     def __init__(self, checkpoint, network=None, device=None, threads=0, settings=()):
         self._lock = threading.Lock()
         self._model = c_void_p()
-        texts = (c_char_p * (len(settings) + 1))(*[s.encode() for s in settings], None)
-        if _lib.jepa_open(byref(self._model), _path(checkpoint), network and network.encode(),
-                          device and device.encode(), threads, texts):
+        if isinstance(settings, (str, bytes)):
+            raise JepaError(f"settings {settings!r}: expected a list of texts")
+        texts = [_text("setting", s) for s in settings]
+        if _lib.jepa_open(byref(self._model), _text("checkpoint", checkpoint),
+                          None if network is None else _text("network", network),
+                          None if device is None else _text("device", device),
+                          _integer("threads", threads, 0, 2**31 - 1),
+                          (c_char_p * (len(texts) + 1))(*texts, None)):
             text = _lib.jepa_error(self._model).decode(errors="replace")
             self.close()
             raise JepaError(text)
@@ -134,7 +162,7 @@ class Model:
             raise JepaError(f"a clip of {np.dtype(dtype)}: expected uint8 or float32")
         clip, frames = np.empty(self.clip_shape, dtype), np.empty(self.frames, np.int64)
         self._call(_lib.jepa_read_video, clip.ctypes.data, TYPES[clip.dtype], clip.size, frames.ctypes.data,
-                   _path(path), first)
+                   _text("path", path), _first(first))
         return clip, frames
 
     def encode(self, clip):
@@ -153,7 +181,7 @@ class Model:
     def encode_video(self, path, first=-1):
         """[rows, dim] of the clip that read_video gives."""
         out = np.empty((self.rows, self.dim), np.float32)
-        self._call(_lib.jepa_encode_video, out.ctypes.data, out.size, None, _path(path), first)
+        self._call(_lib.jepa_encode_video, out.ctypes.data, out.size, None, _text("path", path), _first(first))
         return out
 
     def token_list(self, tokens):
@@ -175,6 +203,7 @@ class Model:
         order, when the context encoder sees the tokens `seen` alone: [hidden, target_dim]; and what the
         target encoder says of all tokens of the clip: [tokens, target_dim]. Both on one scale: their
         mean absolute difference over the hidden tokens is the published loss."""
+        mask_token = _integer("mask token", mask_token, -1, 2**31 - 1)
         clip, seen = self._clip(clip), self.token_list(seen)
         rest = np.setdiff1d(np.arange(self.tokens, dtype=np.int32), seen)
         hidden = rest if hidden is None else self.token_list(hidden)

@@ -25,7 +25,8 @@ def run(*arguments, quiet=False):
         print("$ jepa " + " ".join(f"'{a}'" if " " in a else a for a in arguments))
     done = subprocess.run([PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+        said = done.stderr.strip().splitlines()
+        raise RuntimeError(said[-1] if said else f"jepa ended with return code {done.returncode} and said nothing")
     if not quiet:
         print(done.stdout, end="")
 

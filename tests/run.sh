@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds, and runs every test through ctest: once as released, once under
 # AddressSanitizer and UndefinedBehaviorSanitizer; then the kernels' tests and check-reference once more
-# in a program without FFmpeg, oneDNN, MPI and CUDA. This is what CI runs.
+# in a program (and a libjepa) without FFmpeg, oneDNN, MPI and CUDA. This is what CI runs.
 #   tests/run.sh            everything
 #   JEPA_BUILD=DIR          where to build (default: build, and build-asan and build-bare beside it)
 set -euo pipefail
@@ -31,7 +31,7 @@ export UBSAN_OPTIONS="print_stacktrace=1"
 run "$build-asan" -DCMAKE_BUILD_TYPE=Debug -DJEPA_SANITIZE=ON
 
 echo "== without FFmpeg, oneDNN, MPI and CUDA"
-bare=(jepa)
+bare=(jepa jepa_shared)
 for test in tests/kernels/test_*.c; do
     bare+=("kernels_$(basename "$test" .c)")
 done

@@ -5,6 +5,7 @@
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/parallel.h"
 #include <cblas.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,6 +30,28 @@ struct Gemm {
 void gemm_one_thread(void) {
     openblas_set_num_threads(1);
     omp_set_num_threads(1); /* for the libraries; our own regions say how many they want */
+}
+
+/* OpenBLAS has one number for the whole process, and so has this. */
+static pthread_mutex_t callers_lock = PTHREAD_MUTEX_INITIALIZER;
+static int callers, blas_before;
+
+int gemm_enter(void) {
+    int openmp = omp_get_max_threads();
+    pthread_mutex_lock(&callers_lock);
+    if (!callers++)
+        blas_before = openblas_get_num_threads();
+    gemm_one_thread();
+    pthread_mutex_unlock(&callers_lock);
+    return openmp;
+}
+
+void gemm_leave(int openmp) {
+    pthread_mutex_lock(&callers_lock);
+    if (!--callers)
+        openblas_set_num_threads(blas_before);
+    pthread_mutex_unlock(&callers_lock);
+    omp_set_num_threads(openmp); /* last: an OpenBLAS that is built on OpenMP sets it too */
 }
 
 int gemm_open(Gemm **out, int threads, Error *error) {

@@ -23,6 +23,11 @@ typedef struct GemmWeights GemmWeights;
 
 /* Libraries on the host start no threads of their own, whatever device computes. */
 void gemm_one_thread(void);
+/* The same around a call from a program that is not ours, from any of its threads: gemm_enter gives
+ * the number of OpenMP threads that gemm_leave takes back; OpenBLAS's, which is the whole
+ * process's, is put back by the last caller to leave. */
+int gemm_enter(void);
+void gemm_leave(int openmp);
 int gemm_open(Gemm **gemm, int threads, Error *error);
 void gemm_close(Gemm *gemm);
 const char *gemm_name(void);          /* libraries and kernel set, for `jepa doctor` */

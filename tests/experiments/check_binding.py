@@ -1,5 +1,7 @@
 """Called by test_binding.sh, in a folder with videos/, run/ and three stores of it."""
+import importlib.util
 import os
+import shutil
 import threading
 import unittest
 from pathlib import Path
@@ -86,6 +88,27 @@ class Binding(unittest.TestCase):
         self.refused("no.mp4", m.encode_video, "no.mp4")
         self.refused("no run", jepa.Model, "no run")
         self.refused("network both", jepa.Model, "run", network="both")
+        self.refused("network is missing", jepa.Model, "run", network="")
+        self.refused("device is missing", jepa.Model, "run", device="")
+        self.refused("network 7: expected a text", jepa.Model, "run", network=7)
+        self.refused("checkpoint None", jepa.Model, None)
+        self.refused("settings 'data.crop_size=48': expected a list", jepa.Model, "run", settings="data.crop_size=48")
+        self.refused("setting None", jepa.Model, "run", settings=["data.crop_size=48", None])
+        self.refused("a NUL is in it", jepa.Model, "run\0")
+        self.refused("a NUL is in it", jepa.Model, "run", settings=["data.crop_size=48\0"])
+        self.refused("a NUL is in it", m.encode_video, f"{VIDEO}\0")
+        self.refused("a NUL is in it", m.read_video, f"{VIDEO}\0")
+        # numbers that ctypes would take for others
+        self.refused("threads 4294967297", jepa.Model, "run", threads=2**32 + 1)
+        self.refused("threads 5000: expected 0 (all) to 4096", jepa.Model, "run", threads=5000)
+        self.refused("threads 1.5: expected a whole number", jepa.Model, "run", threads=1.5)
+        for call in m.read_video, m.encode_video:
+            self.refused("first frame 18446744073709551616", call, VIDEO, 2**64)
+            self.refused("first frame -2", call, VIDEO, -2)
+            self.refused("not at 9223372036854775807", call, VIDEO, 2**63 - 1)
+            self.refused("first frame 0.0: expected a whole number", call, VIDEO, 0.0)
+        self.refused("mask token 4294967296", m.predict, clip, [1], [2], mask_token=2**32)
+        np.testing.assert_array_equal(m.encode_video(VIDEO, np.int64(3)), m.encode_video(VIDEO, 3))
         closed = jepa.Model("run", device="cpu")
         closed.close()
         closed.close()
@@ -110,6 +133,49 @@ class Binding(unittest.TestCase):
             np.testing.assert_array_equal(shared, expected)
             np.testing.assert_allclose(own, expected, atol=1e-4)
 
+    def test_the_hosts_threads(self):
+        """OpenBLAS's number (of the process) and OpenMP's (of each thread) are after a call what they were
+        before it, whichever thread calls, and change no bit."""
+        lib, expected, found = jepa._lib, self.model.encode(self.clip), []
+
+        def numbers():
+            return lib.openblas_get_num_threads(), lib.omp_get_max_threads()
+
+        def work(openmp):
+            lib.omp_set_num_threads(openmp)
+            before = numbers()
+            with jepa.Model("run", device="cpu", threads=1) as own:
+                found.append((numbers(), before))
+                a, b = own.encode(self.clip), self.model.encode(self.clip)
+                c, d = own.predict(self.clip, [1, 2])[0], own.encode_video(VIDEO)
+            self.refused("no run", jepa.Model, "no run")
+            found.append((numbers(), before, a, b, c, d))
+
+        threads_before = numbers()
+        try:
+            lib.openblas_set_num_threads(2)
+            work(3)
+            for threads in [threading.Thread(target=work, args=(5,))], [
+                    threading.Thread(target=work, args=(i,)) for i in (2, 3, 4)]:
+                ended = len(found)
+                for t in threads:
+                    t.start()
+                for t in threads:
+                    t.join()
+                self.assertEqual(len(found), ended + 2 * len(threads))
+                self.assertEqual(numbers(), (2, 3))
+        finally:
+            lib.openblas_set_num_threads(threads_before[0])
+            lib.omp_set_num_threads(threads_before[1])
+        for after, before, *out in found:
+            self.assertEqual(after[1], before[1])
+            if out:
+                np.testing.assert_array_equal(out[1], expected)
+                for tokens, first in zip(out, found[1][2:]):
+                    np.testing.assert_array_equal(tokens, first)
+        for after, before, *_ in found[:4]:  # one after another
+            self.assertEqual(after, before)
+
     def test_stores(self):
         exact = np.stack([[self.model.encode_video(f"videos/{name}", first) for first in firsts]
                           for name, firsts in self.firsts()])
@@ -122,8 +188,28 @@ class Binding(unittest.TestCase):
             np.testing.assert_allclose(store.means(), exact.mean((1, 2)), atol=2e-3)
         pooled = files.Store("pooled", verify=True)
         np.testing.assert_allclose(pooled.means(), exact.mean((1, 2)), atol=2e-3)
-        self.assertRaises(IndexError, pooled.tokens, 8)
         self.assertEqual(len(pooled.class_names), 8)
+        for video, clip in (8, 0), (-1, 0), (0, 2), (0, -1), (7, 2), (-8, 16):
+            self.assertRaises(IndexError, pooled.tokens, video, clip)
+
+    def test_failed_videos(self):
+        shutil.copytree("half", "failed")
+        header = files.read_sealed("failed/store.msgpack")
+        header["failed"] = [3]
+        packed = files.msgpack.packb(header)
+        Path("failed/store.msgpack").write_bytes(
+            files.msgpack.packb({"hash": files.blake2b(packed), "header": packed}))
+        whole, failed = files.Store("half").means(), files.Store("failed").means()
+        self.assertTrue(np.isnan(failed[3]).all())
+        np.testing.assert_array_equal(np.delete(failed, 3, 0), np.delete(whole, 3, 0))
+        shutil.rmtree("failed")
+
+    @unittest.skipUnless(importlib.util.find_spec("IPython"), "program.py shows pictures with IPython")
+    def test_a_program_that_says_nothing(self):
+        import program
+        program.PROGRAM = "false"
+        with self.assertRaisesRegex(RuntimeError, "return code 1"):
+            program.run("doctor", quiet=True)
 
     def firsts(self):
         store = files.Store("half")

@@ -109,6 +109,9 @@ expect "^checkpoint  *random initialisation, seed 0$"
 [ "$(bins random)" = "$(bins target)" ] && fail "random weights say what trained ones say"
 does features --checkpoint run/step-2 --data videos --out slow --fps 5
 [ "$(bins slow)" = "$(bins target)" ] && fail "other frames give the same features"
+does features --checkpoint run/step-2/model.safetensors --data videos --out file
+expect "^checkpoint  *run/step-2, step 2$"
+same file target
 
 # published weights give what the checkpoint gives that they come from
 does export run --format hf --out hf

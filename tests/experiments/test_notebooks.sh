@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Every notebook runs from an empty folder to its end, with the distribution's Jupyter, and the files in
-# the tree carry what they said. Skipped where its packages are missing (Debian: python3-nbclient,
+# the tree carry what they say (but for what differs between machines). Skipped where its packages are missing (Debian: python3-nbclient,
 # python3-ipykernel, python3-numpy, python3-msgpack), and with sanitizers, which Python does not load.
 #   tests/experiments/test_notebooks.sh JEPA          runs them
 #   tests/experiments/test_notebooks.sh JEPA --write  and keeps what they say (after they were changed)

@@ -163,6 +163,21 @@ tail -1 often.err | grep -q "^jepa pretrain: the sentry stopped the run after st
 [ "$(cut -d, -f1-4 often/rewinds.csv | tail -n +2 | paste -sd ' ')" = "1,4,0,0.5 2,4,0,0.25" ] || { fail "often"; cat often/rewinds.csv; }
 grep -q "has gone back 2 times" often.err || { fail "often: it is not said"; cat often.err; }
 
+echo "a loss that is not finite"
+wild=(--set optimization.lr=100 --set optimization.start_lr=100 --set model.init_std=0.9 --set loss.loss_exp=9
+    --set optimization.clip_grad=0 --set sentry.lr_scale=1e-3 --set sentry.action=rewind)
+train wild "${wild[@]}" || { fail "wild"; cat wild.err; }
+step=$(sed -n 's/^warning: sentry: step \([0-9]*\): the loss is .*/\1/p' wild.err)
+[ "$(sed -n 2p wild/rewinds.csv)" = "1,$((step + 1)),0,0.001,\"the loss of step $step is not finite\"" ] || { fail "wild"; cat wild.err wild/rewinds.csv; }
+[ -s "wild/nonfinite-step-$step.csv" ] && [ -d wild/step-24 ] || fail "wild: its clips are not named, or it did not go on"
+train tired "${wild[@]}" --set sentry.most_rewinds=0
+[ $? -eq 1 ] && tail -1 tired.err | grep -q "^jepa pretrain: step $step: the loss is " || { fail "tired"; cat tired.err; }
+# where it is broken off, it goes back all the same
+mkdir again && cp -r tired/. again && "$jepa" pretrain --out again --resume "${tiny[@]}" "${wild[@]}" --set sentry.most_rewinds=3 >/dev/null 2>&1 || fail "wild, resumed"
+for file in model optimizer; do
+    cmp wild/step-24/$file.safetensors again/step-24/$file.safetensors || fail "wild, resumed: $file"
+done
+
 echo "without a teacher"
 views=(--set objective=sigreg --set model.use_rope=true --set sigreg.local_crops_number=2 --set sigreg.local_size=16 --set sigreg.hidden_dim=32
     --set sigreg.output_dim=16 --set sigreg.num_proj=32 --set sigreg.token_drop_rate=0.5 --set data.batch_size=2
