@@ -185,13 +185,49 @@ int folder_remove(const char *path, Error *error) {
     return result;
 }
 
+static int partial_there(const char *partial, Error *error) {
+    return error_set(error, ERROR_RUN,
+                     "%s is in the way, perhaps left by a program that was stopped: remove it",
+                     partial);
+}
+
+static bool is_there(const char *path) {
+    struct stat about;
+    return !lstat(path, &about);
+}
+
+int folder_check(const char *path, Error *error) {
+    char *own = path_trim(path), *partial = memory_text("%s.partial", own);
+    char *above = path_folder(own);
+    int result = 0;
+    if (!*own)
+        result = error_set(error, ERROR_USAGE, "a folder without a name cannot be made");
+    else if (is_there(own))
+        result = error_set(error, ERROR_USAGE,
+                           "%s is there already: remove it or choose another name", own);
+    else if (is_there(partial))
+        result = partial_there(partial, error);
+    while (!result && !is_there(above)) { /* up to the first folder that is there */
+        char *next = path_folder(above);
+        free(above);
+        above = next;
+    }
+    if (!result && !folder_exists(above))
+        result = error_set(error, ERROR_USAGE, "cannot make %s: %s is a file", own, above);
+    else if (!result && access(above, W_OK | X_OK))
+        result = error_set(error, ERROR_USAGE, "cannot make %s: cannot write into %s: %s", own,
+                           above, strerror(errno));
+    free(own);
+    free(partial);
+    free(above);
+    return result;
+}
+
 char *folder_begin(const char *path, Error *error) {
     char *partial = memory_text("%s.partial", path);
     int result = 0;
     if (folder_exists(partial) || file_exists(partial))
-        result = error_set(
-            error, ERROR_RUN,
-            "%s is in the way, perhaps left by a program that was stopped: remove it", partial);
+        result = partial_there(partial, error);
     else
         result = folder_make(partial, error);
     if (!result)

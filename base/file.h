@@ -34,6 +34,10 @@ int folder_sync(const char *path, Error *error); /* fsync of a folder, so that r
 int folder_remove(const char *path,
                   Error *error); /* a folder and the plain files in it; no recursion */
 
+/* Could such a folder be made by folder_begin and folder_end? Asked before long work whose result
+ * goes there; makes nothing. Errors: something is at `path` or at `path`.partial, a file where a
+ * folder above should be, or one that cannot be written. */
+int folder_check(const char *path, Error *error);
 /* A folder that appears whole or not at all: filled as `path`.partial, whose name is returned, then
  * flushed and renamed; where `result` says that filling it has failed, removed with the plain files
  * in it. NULL: it cannot be made, or something is in the way. folder_end frees the name and returns

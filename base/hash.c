@@ -67,6 +67,20 @@ void hash_text(char text[HASH_TEXT], const Hash *hash) {
     sodium_bin2hex(text, HASH_TEXT, hash->bytes, HASH_BYTES);
 }
 
+int hash_from_text(Hash *hash, const char *text) {
+    size_t count = 0;
+    return strlen(text) != HASH_TEXT - 1 ||
+                   sodium_hex2bin(hash->bytes, HASH_BYTES, text, HASH_TEXT - 1, NULL, &count,
+                                  NULL) ||
+                   count != HASH_BYTES
+               ? -1
+               : 0;
+}
+
 int hash_same(const Hash *a, const Hash *b) {
     return !memcmp(a->bytes, b->bytes, HASH_BYTES);
+}
+
+int hash_order(const void *a, const void *b) {
+    return memcmp(((const Hash *)a)->bytes, ((const Hash *)b)->bytes, HASH_BYTES);
 }

@@ -24,6 +24,9 @@ Hash hash_end(HashState *state);
 Hash hash_bytes(const void *bytes, size_t count);
 int hash_file(Hash *hash, const char *path, Error *error); /* reads the whole file */
 void hash_text(char text[HASH_TEXT], const Hash *hash);
-int hash_same(const Hash *a, const Hash *b); /* 1 when equal */
+/* Reads what hash_text wrote: 64 hexadecimal digits and nothing else; 0, or -1. */
+int hash_from_text(Hash *hash, const char *text);
+int hash_same(const Hash *a, const Hash *b);  /* 1 when equal */
+int hash_order(const void *a, const void *b); /* of two Hash, for qsort and bsearch */
 
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define RING_BATCHES 3
+#define SEARCH_ROWS 4096 /* as float32 at once: some tens of MB */
 
 /* A bank on its way: the same memory as bank's, to be written. */
 typedef struct Filling {
@@ -18,15 +18,25 @@ typedef struct Filling {
     uint8_t *pixels;
     int32_t *places;
     Model *model;
-    const ClipSpec *spec;
-    const VideoIndex *index;
-    uint64_t jobs;
-    float *rows; /* [N or N + 1][D] of one clip */
+    EvaluationClips clips;
+    uint64_t jobs, drawn; /* clips there are, and those that have a share of the rows */
+    float *rows;          /* [N or N + 1][D] of one clip */
 } Filling;
 
 /* Rows of the first `job` clips, were there no end to a clip's tokens. */
 static int64_t share(int64_t rows, uint64_t job, uint64_t jobs) {
-    return (int64_t)((double)rows * (double)job / (double)jobs);
+    return (int64_t)((uint64_t)rows * job / jobs);
+}
+
+/* The clip that is drawn as number n: the first whose end is past row n where there are fewer rows
+ * than clips, else clip n. */
+static uint64_t job_of(const Filling *f, uint64_t n) {
+    return ((n + 1) * f->jobs - 1) / f->drawn;
+}
+
+static int draw_one(void *filling, uint64_t n, int attempt, ClipDraw *draw) {
+    Filling *f = filling;
+    return evaluation_draw(&f->clips, job_of(f, n), attempt, draw);
 }
 
 /* One value of a normalised picture, as the byte that it was. */
@@ -57,11 +67,11 @@ void bank_cut(uint8_t *out, const uint8_t *pixels, const float *values, const Pa
 static int add_clip(Filling *f, const LoaderBatch *batch, int b, Error *error) {
     Bank *bank = f->bank;
     const Model *model = f->model;
-    uint64_t job = batch->first_job + (uint64_t)b;
+    uint64_t job = job_of(f, batch->first_job + (uint64_t)b);
     int64_t tokens = mask_grid_tokens(bank->grid), area = bank->grid.height * bank->grid.width;
     int64_t count = share(bank->about.tokens, job + 1, f->jobs) -
                     share(bank->about.tokens, job, f->jobs);
-    const ClipSpec *spec = f->spec;
+    const ClipSpec *spec = f->clips.spec;
     PatchShape shape = {spec->frames, spec->crop, clip_width(spec), bank->tubelet, bank->patch};
     size_t clip = (size_t)b * 3 * (size_t)shape.frames * (size_t)shape.height * (size_t)shape.width;
     size_t width = (size_t)bank->width, class_rows = (size_t)(model->rows - tokens);
@@ -93,7 +103,7 @@ static int add_all(Filling *f, Loader *loader, Error *error) {
     const LoaderBatch *batch;
     Progress progress;
     int result = 0;
-    progress_start(&progress, "target latents", (double)f->jobs, 0);
+    progress_start(&progress, "target latents", (double)f->drawn, 0);
     while (!result && (batch = loader_next(loader, error))) {
         ModelInput input = {
             .samples = batch->count, .pixels = batch->clips, .values = batch->values};
@@ -124,11 +134,10 @@ static void name_videos(Bank *bank, const VideoIndex *index) {
 int bank_gather(Bank *bank, Model *model, const VideoIndex *index, const ClipSpec *spec,
                 const FeatureViews *views, int threads, Error *error) {
     const ModelConfig *config = &model->plan.config;
-    EvaluationClips clips = {index, spec, views};
-    LoaderConfig loading = evaluation_loader(&clips, model, threads);
+    Filling f = {.bank = bank, .model = model, .clips = {index, spec, views}};
+    LoaderConfig loading = evaluation_loader(&f.clips, model, threads);
     Loader *loader;
     JEPA_ASSERT(views->views == 1 && model->plan.settings == 0 && bank->about.tokens > 0);
-    loading.ring = RING_BATCHES;
     bank->grid = model->grid;
     bank->width = model->target_width;
     bank->tubelet = config->tubelet;
@@ -137,9 +146,12 @@ int bank_gather(Bank *bank, Model *model, const VideoIndex *index, const ClipSpe
     bank->about.segments = views->segments;
     bank->rows = 0;
     name_videos(bank, index);
-    int64_t all = (int64_t)loading.jobs * mask_grid_tokens(bank->grid);
+    f.jobs = loading.jobs;
+    f.drawn = (uint64_t)bank->about.tokens < f.jobs ? (uint64_t)bank->about.tokens : f.jobs;
+    loading.jobs = f.drawn;
+    loading.source = (LoaderSource){&f, draw_one};
+    int64_t all = (int64_t)f.jobs * mask_grid_tokens(bank->grid);
     size_t room = (size_t)(bank->about.tokens < all ? bank->about.tokens : all);
-    Filling f = {.bank = bank, .model = model, .spec = spec, .index = index, .jobs = loading.jobs};
     bank->latents = f.latents = memory_new(room * (size_t)bank->width, sizeof *f.latents);
     bank->pixels = f.pixels = memory_new(room * (size_t)bank->outputs, 1);
     bank->places = f.places = memory_new(3 * room, sizeof *f.places);
@@ -180,40 +192,86 @@ void bank_close(Bank *bank) {
     memset(bank, 0, sizeof *bank);
 }
 
-int bank_matches(const Bank *bank, const char *folder, const Hash *checkpoint, const Hash *recipe,
-                 Error *error) {
-    if (!hash_same(&bank->about.checkpoint, checkpoint))
+int bank_about_matches(const BankAbout *about, const char *folder, const Hash *checkpoint,
+                       const Hash *recipe, const char *maker, Error *error) {
+    if (!hash_same(&about->checkpoint, checkpoint))
         return error_set(error, ERROR_USAGE,
-                         "%s is of another checkpoint, %s: build one of this with jepa bank",
-                         folder, bank->about.source);
-    if (!hash_same(&bank->about.recipe, recipe))
+                         "%s is of another checkpoint, %s: make one of this with %s", folder,
+                         about->source, maker);
+    if (!hash_same(&about->recipe, recipe))
         return error_set(error, ERROR_USAGE,
                          "%s is of this checkpoint with another recipe: give the same --set, or "
-                         "build another with jepa bank",
-                         folder);
+                         "make another with %s",
+                         folder, maker);
     return 0;
 }
 
-int64_t bank_video(const Bank *bank, const Hash *hash) {
-    int64_t v = 0;
-    while (v < bank->videos && !hash_same(&bank->hashes[v], hash))
-        v++;
-    return v < bank->videos ? v : -1;
+typedef struct Owner {
+    Hash hash; /* first: compared by hash_order */
+    int64_t video;
+} Owner;
+
+static int by_hash(const void *a, const void *b) {
+    const Owner *x = a, *y = b;
+    int order = hash_order(&x->hash, &y->hash);
+    return order ? order : (x->video > y->video) - (x->video < y->video);
+}
+
+int64_t bank_distinct(int64_t *first, const Bank *bank) {
+    size_t videos = (size_t)bank->videos, count = 0;
+    int64_t distinct = 0;
+    bool *there = memory_new(videos + 1, sizeof *there);
+    Owner *owner = memory_new(videos + 1, sizeof *owner);
+    for (int64_t i = 0; i < bank->rows; i++)
+        there[bank->places[3 * i]] = true;
+    for (size_t v = 0; v < videos; v++)
+        if (there[v])
+            owner[count++] = (Owner){bank->hashes[v], (int64_t)v};
+    qsort(owner, count, sizeof *owner, by_hash);
+    for (size_t v = 0; v < videos && first; v++)
+        first[v] = -1;
+    for (size_t i = 0, begin = 0; i < count; i++) {
+        if (!i || !hash_same(&owner[i].hash, &owner[begin].hash)) {
+            begin = i;
+            distinct++;
+        }
+        if (first)
+            first[owner[i].video] = owner[begin].video;
+    }
+    free(there);
+    free(owner);
+    return distinct;
 }
 
 void bank_nearest(int32_t *nearest, float *cosine, const Bank *bank, const float *queries,
                   int64_t q, const Hash *own, int threads) {
-    size_t rows = (size_t)bank->rows, width = (size_t)bank->width;
-    float *latents = memory_new(rows * width, sizeof *latents);
-    int *fold = memory_new(rows, sizeof *fold), *query = memory_new((size_t)q + 1, sizeof *query);
-    float16_to_floats(latents, bank->latents, rows * width);
-    for (size_t i = 0; i < rows; i++) /* the same file may be there under several names */
-        fold[i] = own && hash_same(&bank->hashes[bank->places[3 * i]], own);
-    for (int64_t i = 0; i < q; i++)
+    size_t width = (size_t)bank->width;
+    int64_t most = bank->rows < SEARCH_ROWS ? bank->rows : SEARCH_ROWS;
+    float *latents = memory_new((size_t)most * width + 1, sizeof *latents);
+    float *near = memory_new((size_t)q + 1, sizeof *near);
+    int32_t *row = memory_new((size_t)q + 1, sizeof *row);
+    int *fold = memory_new((size_t)most + 1, sizeof *fold);
+    int *query = memory_new((size_t)q + 1, sizeof *query);
+    for (int64_t i = 0; i < q; i++) {
         query[i] = 1;
-    knn_search(nearest, cosine, latents, fold, bank->rows, queries, query, q, bank->width, 1,
-               threads);
+        nearest[i] = -1;
+        cosine[i] = 0;
+    }
+    for (int64_t at = 0; at < bank->rows; at += most) {
+        int64_t count = bank->rows - at < most ? bank->rows - at : most;
+        float16_to_floats(latents, bank->latents + (size_t)at * width, (size_t)count * width);
+        for (int64_t i = 0; i < count; i++) /* the same file may be there under several names */
+            fold[i] = own && hash_same(&bank->hashes[bank->places[3 * (at + i)]], own);
+        knn_search(row, near, latents, fold, count, queries, query, q, bank->width, 1, threads);
+        for (int64_t i = 0; i < q; i++)
+            if (row[i] >= 0 && (nearest[i] < 0 || near[i] > cosine[i])) {
+                nearest[i] = (int32_t)at + row[i];
+                cosine[i] = near[i];
+            }
+    }
     free(latents);
+    free(near);
+    free(row);
     free(fold);
     free(query);
 }

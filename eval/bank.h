@@ -46,11 +46,11 @@ typedef struct Bank {
     bool mapped;
 } Bank;
 
-/* Runs the target encoder over `segments` clips of each usable video and keeps what bank->about
- * asks for (its texts and hashes are the caller's to fill). The model has its weights and was
- * planned without mask settings. Videos that cannot be decoded are named in a warning. Free with
- * bank_close, also after an error. Errors: latents that are not finite, no video that can be
- * decoded. */
+/* Runs the target encoder over `segments` clips of each usable video, or over as many of them as
+ * there are rows asked for, evenly spread, and keeps what bank->about asks for (its texts and
+ * hashes are the caller's to fill). The model has its weights and was planned without mask
+ * settings. Videos that cannot be decoded are named in a warning. Free with bank_close, also after
+ * an error. Errors: latents that are not finite, no video that can be decoded. */
 int bank_gather(Bank *bank, Model *model, const VideoIndex *index, const ClipSpec *spec,
                 const FeatureViews *views, int threads, Error *error);
 void bank_close(Bank *bank);
@@ -60,20 +60,22 @@ int bank_write(const Bank *bank, const char *folder, Error *error);
 /* Maps a bank; sizes, numbers and the hashes of all bytes are verified. Close it also after an
  * error. Errors: no bank, damaged. */
 int bank_open(Bank *bank, const char *folder, Error *error);
-/* Is it of this checkpoint and recipe? ERROR_USAGE says what differs. */
-int bank_matches(const Bank *bank, const char *folder, const Hash *checkpoint, const Hash *recipe,
-                 Error *error);
+/* Is it of this checkpoint and recipe? ERROR_USAGE says what differs, and that `maker` ("jepa
+ * bank") makes what lies in `folder`: a bank, or a decoder that was trained on one. */
+int bank_about_matches(const BankAbout *about, const char *folder, const Hash *checkpoint,
+                       const Hash *recipe, const char *maker, Error *error);
 /* The tubelet of a token of one clip, out[P]; the clip as pixels [3][frames][height][width], or as
  * values, normalised (the other NULL). */
 void bank_cut(uint8_t *out, const uint8_t *pixels, const float *values, const PatchShape *shape,
               int token);
 
-/* The number of the video with these bytes, -1: it is not in the bank. */
-int64_t bank_video(const Bank *bank, const Hash *hash);
+/* How many videos gave rows; those with the same bytes are one. first[videos] (or NULL) receives
+ * for each the first video with its bytes that gave rows, -1 where it gave none itself. */
+int64_t bank_distinct(int64_t *first, const Bank *bank);
 
 /* The row nearest to each of queries[q][D], and its cosine; rows whose video has the bytes that
  * `own` (or NULL) is the hash of are passed over. -1: no row is left. Ties: the first row. The same
- * for any number of threads. */
+ * for any number of threads. Beside the bank's own float16 a few thousand rows lie in memory. */
 void bank_nearest(int32_t *nearest, float *cosine, const Bank *bank, const float *queries,
                   int64_t q, const Hash *own, int threads);
 

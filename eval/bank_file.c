@@ -162,6 +162,8 @@ static bool get_header(Bank *b, Hash *files, const msgpack_object *root) {
         !get_small(&b->patch, root, "patch", CLIP_CROP_MAX) ||
         !get_integer(&b->rows, root, "rows", 1, b->about.tokens))
         return false;
+    if ((int64_t)b->grid.time * b->grid.height * b->grid.width > INT32_MAX)
+        return false; /* places count a clip's tokens in int32 */
     b->outputs = 3 * b->tubelet * b->patch * b->patch;
     return get_videos(b, record_find(root, "videos"));
 }
@@ -189,6 +191,16 @@ static int map_file(const void **out, const char *path, size_t bytes, const Hash
         return error_set(error, ERROR_RUN, "%s is damaged: its bytes are not what was written",
                          path);
     return 0;
+}
+
+/* A float16 whose exponent is all ones is an infinity or no number. */
+static int check_latents(const Bank *b, const char *folder, Error *error) {
+    size_t values = (size_t)b->rows * (size_t)b->width, lost = 0;
+    for (size_t i = 0; i < values; i++)
+        lost += (b->latents[i] & 0x7c00) == 0x7c00;
+    return lost ? error_set(error, ERROR_RUN, "%s/%s is damaged: %zu of its numbers are not finite",
+                            folder, file_names[0], lost)
+                : 0;
 }
 
 static int check_places(const Bank *b, const char *folder, Error *error) {
@@ -231,7 +243,7 @@ int bank_open(Bank *b, const char *given, Error *error) {
     b->pixels = parts[1];
     b->places = parts[2];
     if (!result)
-        result = check_places(b, folder, error);
+        result = check_latents(b, folder, error) || check_places(b, folder, error) ? -1 : 0;
     free(folder);
     free(path);
     return result;

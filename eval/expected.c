@@ -50,7 +50,7 @@ static void measure(Expected *e, int m) {
     size_t p = (size_t)e->outputs;
     double scale = 1 / ((double)mask->count * e->outputs), mean[3] = {0};
     int32_t *nearest = memory_new((size_t)mask->count + 1, sizeof *nearest);
-    *errors = (ExpectedErrors){.cosine = 0};
+    *errors = (ExpectedErrors){.visible = 0};
     trivial_nearest(nearest, l->token + mask->first, mask->count, l->seen_token + mask->seen_first,
                     mask->seen_count, l->grid);
     for (int64_t i = 0; i < mask->seen_count; i++)
@@ -68,8 +68,6 @@ static void measure(Expected *e, int m) {
                                               real, e->outputs);
         errors->visible += scale * square_error(e->real + (size_t)nearest[i] * p, real, e->outputs);
         errors->colour += scale * colour_error(real, mean, e->outputs);
-        errors->cosine += e->cosine ? e->cosine[row] / (double)mask->count : 0;
-        errors->cosine_real += e->cosine_real ? e->cosine_real[row] / (double)mask->count : 0;
     }
     for (int k = EXPECTED_NEAREST; k < EXPECTED_KINDS; k++)
         if (!e->patches[k])

@@ -24,10 +24,9 @@ typedef enum ExpectedKind {
 
 /* Mean squared errors of pixels as 0..1 over the hidden tokens of a mask; NaN: not asked for. */
 typedef struct ExpectedErrors {
-    double of[EXPECTED_KINDS];  /* from EXPECTED_NEAREST on */
-    double visible, colour;     /* of repeating the nearest visible patch, and of saying the mean
-                                   colour of what is visible: neither looks at a latent */
-    double cosine, cosine_real; /* means, to the nearest patch: of predictions, of targets */
+    double of[EXPECTED_KINDS]; /* from EXPECTED_NEAREST on */
+    double visible, colour;    /* of repeating the nearest visible patch, and of saying the mean
+                                  colour of what is visible: neither looks at a latent */
 } ExpectedErrors;
 
 typedef struct Expected {

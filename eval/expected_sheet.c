@@ -8,6 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define TRAINED_ON " The decoder was trained on this video too."
+
 static const char *explain(ExpectedKind kind) {
     switch (kind) {
     case EXPECTED_VIDEO:
@@ -79,8 +81,8 @@ static void caption(Sheet *sheet, const ExpectedPictures *p) {
     if (p->decoder) {
         char *text = memory_text(
             "Drawn by a decoder trained on frozen latents: a shallow network, patch by patch; the "
-            "model itself draws nothing. What it leaves out may still be in the latents. %s.",
-            p->decoder);
+            "model itself draws nothing. What it leaves out may still be in the latents. %s.%s",
+            p->decoder, p->trained_on ? TRAINED_ON : "");
         sheet_caption(sheet, text);
         free(text);
     }
@@ -158,13 +160,14 @@ static const char *film_label(ExpectedKind kind) {
 static FilmPage *new_page(const ExpectedPictures *p, int rows, const ExpectedKind *kinds,
                           int columns) {
     char *text = memory_text(
-        "%s%s",
+        "%s%s%s",
         p->bank ? "Nearest real patch: for each prediction the patch of another video whose target "
                   "latent is nearest. "
                 : "",
         p->decoder ? "Decoder: drawn by a shallow network trained on frozen latents, patch by "
                      "patch; of the target, the best that it can draw."
-                   : "");
+                   : "",
+        p->trained_on ? TRAINED_ON : "");
     FilmPage *page = film_page_new(p->title, p->origin, text, rows, columns, p->tile_height,
                                    p->tile_width);
     for (int r = 0; r < rows; r++)

@@ -23,6 +23,7 @@ typedef struct ExpectedPictures {
     const char *title, *origin; /* origin stands under the title */
     const char *bank;           /* what the bank is, for the caption; NULL: none */
     const char *decoder;        /* likewise */
+    bool trained_on;            /* the decoder was, on this video too */
     const char *folder;
 } ExpectedPictures;
 

@@ -10,9 +10,10 @@
 #define ROW_TILE   1024
 
 /* rows[n][D] to length 1. */
-static float *unit_rows(const float *rows, int64_t n, int width) {
+static float *unit_rows(const float *rows, int64_t n, int width, int threads) {
     size_t w = (size_t)width;
     float *unit = memory_new((size_t)n * w + 1, sizeof *unit);
+#pragma omp parallel for num_threads(threads) schedule(static)
     for (size_t i = 0; i < (size_t)n; i++) {
         double square = 0;
         for (size_t d = 0; d < w; d++)
@@ -42,7 +43,8 @@ void knn_search(int32_t *nearest, float *similarity, const float *rows, const in
                 const float *queries, const int *query_fold, int64_t q, int width, int k,
                 int threads) {
     JEPA_ASSERT(n <= INT32_MAX && k >= 1);
-    float *unit = unit_rows(rows, n, width), *unit_queries = unit_rows(queries, q, width);
+    float *unit = unit_rows(rows, n, width, threads);
+    float *unit_queries = unit_rows(queries, q, width, threads);
     size_t w = (size_t)width;
     for (int64_t i = 0; i < q * k; i++) {
         nearest[i] = -1;

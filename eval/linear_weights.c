@@ -88,16 +88,11 @@ static int read_about(LinearModel *m, Hash *hash, const char *path, Error *error
                            "outputs", &m->outputs, "lambda", &m->lambda, "blake2b_256", &text) ||
                strcmp(format, FORMAT) || version != VERSION || strcmp(kind, "linear") ||
                m->width < 1 || m->width > WIDTH_MOST || m->outputs < 1 ||
-               m->outputs > OUTPUTS_MOST || strlen(text) != HASH_TEXT - 1;
+               m->outputs > OUTPUTS_MOST || hash_from_text(hash, text);
     while (which < 4 && strcmp(loss, losses[which]))
         which++;
     m->loss = (LinearLoss)(which & 3);
     bad |= which == 4;
-    for (int i = 0; i < HASH_BYTES && !bad; i++) {
-        unsigned byte;
-        bad = sscanf(text + 2 * (size_t)i, "%2x", &byte) != 1;
-        hash->bytes[i] = (uint8_t)(bad ? 0 : byte);
-    }
     json_decref(about);
     return bad ? error_set(error, ERROR_RUN, "%s is damaged or no description of a linear probe",
                            path)

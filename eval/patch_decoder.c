@@ -12,6 +12,7 @@
 #define ALIGNED     16   /* floats */
 #define DRAW_ROWS   256  /* at once */
 #define WARMUP      0.05 /* share of the steps */
+#define FINAL_LR    0.01 /* of the peak: the last step counts, also the only one */
 #define BETA1       0.9
 #define BETA2       0.999
 #define EPS         1e-8
@@ -201,6 +202,7 @@ int patch_decoder_train(PatchDecoder *d, double *losses, const PatchTraining *t,
                          .ipe_scale = 1,
                          .warmup = WARMUP,
                          .lr = t->lr,
+                         .final_lr = FINAL_LR * t->lr,
                          .weight_decay = t->weight_decay,
                          .final_weight_decay = t->weight_decay};
     Progress progress;

@@ -4,7 +4,8 @@
  *   y = w2 gelu(w1 h + b1) + b2        w1[M][D] w2[P][M]; with M = 0: y = w2 h + b2, w2[P][D]
  *   pixel = 255 (y deviation[c] + mean[c]), cut to 0..255       mean and deviation of the training
  *                                                               pixels' channels, as 0..1
- *   loss = mean over rows and pixels of (y - wanted y)² / 2     AdamW, warm-up and cosine
+ *   loss = mean over rows and pixels of (y - wanted y)² / 2     AdamW, warm-up, cosine to 1 %
+ *                                                               of the peak
  *
  * The latent is not normalised again: targets come from the loss's layer norm, and a prediction
  * that hedges is shorter and so is drawn closer to the mean. No token sees its neighbours, so

@@ -261,12 +261,7 @@ static int read_about(ProbeWeights *p, Hash *hash, const char *path, Error *erro
                           &p->queries, "classes", &p->classes, "layernorm_eps", &p->layernorm_eps,
                           "source", &source, "blake2b_256", &text) ||
               strcmp(format, FORMAT) || version != VERSION || strcmp(kind, "attentive") ||
-              strlen(text) != HASH_TEXT - 1 || !(p->layernorm_eps > 0 && p->layernorm_eps < 1);
-    for (int i = 0; i < HASH_BYTES && !bad; i++) {
-        unsigned byte;
-        bad = sscanf(text + 2 * (size_t)i, "%2x", &byte) != 1;
-        hash->bytes[i] = (uint8_t)(bad ? 0 : byte);
-    }
+              hash_from_text(hash, text) || !(p->layernorm_eps > 0 && p->layernorm_eps < 1);
     if (!bad)
         p->source = memory_text("%s", source);
     json_decref(about);

@@ -10,64 +10,61 @@
 #include <string.h>
 
 static void print_bank(const Bank *b, const char *out) {
+    int64_t videos = bank_distinct(NULL, b);
     double bytes = (double)b->rows * (b->width * 2.0 + b->outputs + 12);
     printf("checkpoint       %s\n", b->about.source);
-    printf("videos           %" PRId64 ", %d clip%s each\n", b->videos, b->about.segments,
-           b->about.segments > 1 ? "s" : "");
+    printf("videos           %" PRId64, videos);
+    if (videos < b->videos)
+        printf(" of %" PRId64 ", at most", b->videos);
+    else
+        printf(",");
+    printf(" %d clip%s each\n", b->about.segments, b->about.segments > 1 ? "s" : "");
     printf("patches          %" PRId64 " of %d frame%s x %d x %d pixels, latents of %d numbers\n",
            b->rows, b->tubelet, b->tubelet > 1 ? "s" : "", b->patch, b->patch, b->width);
     printf("bank             %s, %.1f MB\n", out, bytes / 1e6);
 }
 
-/* Is what lies at --out this already? 1, 0: nothing is there; -1: something else. */
-static int is_done(const PatchArguments *a, const BankAbout *now, Error *error) {
-    Bank there;
-    if (!folder_exists(a->out) && !file_exists(a->out))
-        return 0;
-    int result = bank_open(&there, a->out, error);
-    if (!result) {
-        const BankAbout *b = &there.about;
-        const char *what = !hash_same(&b->checkpoint, &now->checkpoint) ? "another checkpoint"
-                           : !hash_same(&b->recipe, &now->recipe)       ? "another recipe"
-                           : !hash_same(&b->files, &now->files)         ? "other videos"
-                           : b->tokens != now->tokens || b->seed != now->seed ||
-                                   b->segments != now->segments
-                               ? "other --tokens, --segments or --seed"
-                               : NULL;
-        if (what)
-            result = error_set(error, ERROR_USAGE,
-                               "%s holds a bank of %s (%s): remove it or choose another --out",
-                               a->out, what, b->source);
-        else
-            print_bank(&there, a->out);
-    }
-    bank_close(&there);
-    if (!result)
-        printf("time             everything is there already: nothing to do\n");
-    return result ? -1 : 1;
+/* Is the bank at --out the one that is wanted? ERROR_USAGE: no. */
+static int check_same(const Bank *there, const PatchArguments *a, const BankAbout *now,
+                      Error *error) {
+    const BankAbout *b = &there->about;
+    const char *what = !hash_same(&b->checkpoint, &now->checkpoint) ? "another checkpoint"
+                       : !hash_same(&b->recipe, &now->recipe)       ? "another recipe"
+                       : !hash_same(&b->files, &now->files)         ? "other videos"
+                       : b->tokens != now->tokens || b->seed != now->seed ||
+                               b->segments != now->segments
+                           ? "other --tokens, --segments or --seed"
+                           : NULL;
+    if (what)
+        return error_set(error, ERROR_USAGE,
+                         "%s holds a bank of %s (%s): remove it or choose another --out", a->out,
+                         what, b->source);
+    print_bank(there, a->out);
+    printf("time             everything is there already: nothing to do\n");
+    return 0;
 }
 
 static int build(const PatchArguments *a, Error *error) {
-    PatchScene s;
+    PatchScene s = {0};
     Bank bank = {0};
-    BankAbout about;
-    int result = patch_scene_open(&s, a, error), done = 0;
-    if (!result) {
-        patch_scene_about(&about, &s, a);
-        done = is_done(a, &about, error);
-        result = done < 0 ? -1 : 0;
-        if (done)
-            free(about.source);
-    }
-    if (!result && !done) {
-        bank.about = about;
+    bool there = folder_exists(a->out) || file_exists(a->out);
+    int result = there ? bank_open(&bank, a->out, error) : folder_check(a->out, error);
+    if (!result)
+        result = patch_scene_open(&s, a, error);
+    if (!result && there) {
+        BankAbout now;
+        patch_scene_about(&now, &s, a);
+        result = check_same(&bank, a, &now, error);
+        free(now.source);
+    } else if (!result) {
+        patch_scene_about(&bank.about, &s, a);
         result = patch_scene_gather(&bank, &s, a, error);
         if (!result)
             result = bank_write(&bank, a->out, error);
         if (!result)
             print_bank(&bank, a->out);
-        bank_close(&bank);
     }
+    bank_close(&bank);
     patch_scene_close(&s);
     return result;
 }

@@ -23,32 +23,35 @@ typedef struct DecoderArguments {
 
 /* Rows of videos to train on and of those to test on. */
 typedef struct Split {
-    int64_t *train, *test, trains, tests, videos, test_videos;
+    int64_t *train, *test, trains, tests, train_videos, test_videos;
+    Hash *hashes; /* [train_videos] ascending */
 } Split;
 
 static void split_free(Split *s) {
     free(s->train);
     free(s->test);
+    free(s->hashes);
 }
 
 /* Videos with the same bytes are one. */
 static int split_videos(Split *s, const Bank *bank, uint64_t seed, Error *error) {
     size_t videos = (size_t)bank->videos, rows = (size_t)bank->rows;
-    size_t *first = memory_new(videos, sizeof *first);
+    int64_t *first = memory_new(videos, sizeof *first);
     bool *held = memory_new(videos, sizeof *held);
     size_t *own = memory_new(videos, sizeof *own), count = 0;
-    bool *there = memory_new(videos, sizeof *there);
     *s = (Split){0};
-    for (size_t i = 0; i < rows; i++) /* videos that gave rows */
-        there[bank->places[3 * i]] = true;
-    for (size_t v = 0; v < videos; v++) {
-        first[v] = there[v] ? (size_t)bank_video(bank, &bank->hashes[v]) : v;
-        if (there[v] && (first[v] == v || !there[first[v]]))
-            own[count++] = first[v];
-    }
+    bank_distinct(first, bank);
+    for (size_t v = 0; v < videos; v++)
+        if (first[v] == (int64_t)v)
+            own[count++] = v;
     size_t tests = (count + HELD_OUT_PART - 1) / HELD_OUT_PART;
     for (size_t i = 0; i < tests && count > 1; i++)
         held[own[random_permute(seed, RANDOM_SPLIT, 0, i, count)]] = true;
+    s->hashes = memory_new(count, sizeof *s->hashes);
+    for (size_t i = 0; i < count; i++)
+        if (!held[own[i]])
+            s->hashes[s->train_videos++] = bank->hashes[own[i]];
+    qsort(s->hashes, (size_t)s->train_videos, sizeof *s->hashes, hash_order);
     s->train = memory_new(rows, sizeof *s->train);
     s->test = memory_new(rows, sizeof *s->test);
     for (size_t i = 0; i < rows; i++)
@@ -56,12 +59,10 @@ static int split_videos(Split *s, const Bank *bank, uint64_t seed, Error *error)
             s->test[s->tests++] = (int64_t)i;
         else
             s->train[s->trains++] = (int64_t)i;
-    s->videos = (int64_t)count;
     s->test_videos = (int64_t)tests;
     free(first);
     free(held);
     free(own);
-    free(there);
     if (!s->tests || !s->trains)
         return error_set(error, ERROR_USAGE,
                          "patches of only %zu video%s: the decoder needs two or more, one of them "
@@ -76,7 +77,7 @@ static void print_result(const PatchDecoder *d, const DecoderAbout *a, const Spl
     printf("checkpoint       %s\n", a->bank.source);
     printf("patches          %" PRId64 " of %" PRId64 " videos to train on, %" PRId64 " of %" PRId64
            " others held out\n",
-           a->rows, s->videos - s->test_videos, a->held_out, s->test_videos);
+           a->rows, s->train_videos, a->held_out, s->test_videos);
     if (d->hidden)
         printf("decoder          %d -> %d -> %d", d->width, d->hidden, d->outputs);
     else
@@ -125,6 +126,8 @@ static int learn(const DecoderArguments *a, const PatchScene *s, const Bank *ban
     about.rows = split.trains;
     about.held_out = split.tests;
     about.held_out_videos = split.test_videos;
+    about.videos = split.hashes;
+    about.video_count = split.train_videos;
     if (!result)
         result = decoder_save(&d, &about, a->patches.out, error);
     if (!result)
@@ -139,11 +142,8 @@ static int train(const DecoderArguments *a, Error *error) {
     const PatchArguments *p = &a->patches;
     PatchScene s;
     Bank bank = {0};
-    if (folder_exists(p->out) || file_exists(p->out))
-        return error_set(error, ERROR_USAGE,
-                         "%s is there already: remove it or choose another "
-                         "--out",
-                         p->out);
+    if (folder_check(p->out, error))
+        return -1;
     int result = patch_scene_open(&s, p, error);
     if (!result) {
         patch_scene_about(&bank.about, &s, p);

@@ -10,32 +10,37 @@
 
 #define ABOUT_FILE   "decoder.json"
 #define TENSORS_FILE "decoder.safetensors"
+#define SEAL_FILE    "decoder.b2sum"
 #define ABOUT_LIMIT  ((size_t)1 << 20)
+#define SEAL_LIMIT   ((size_t)1 << 10)
 #define FORMAT       "jepa.c decoder of patches"
-#define VERSION      1
+#define VERSION      2
 #define WIDTH_MAX    (1 << 20)
-#define TENSORS      4
+#define SIDE_MAX     4096 /* tokens along an axis */
+#define WEIGHTS      4
+#define TENSORS      (WEIGHTS + 1)
 
 void decoder_about_free(DecoderAbout *about) {
     free(about->bank.source);
+    free(about->videos);
     memset(about, 0, sizeof *about);
 }
 
-/* The tensors of a decoder, those of the last layer first; how many. */
-static size_t list_tensors(TensorInfo tensors[TENSORS], const PatchDecoder *d) {
+/* The weights of a decoder, which may be of sizes alone, those of the last layer first; how many.
+ */
+static size_t list_weights(TensorInfo tensors[WEIGHTS], const PatchDecoder *d) {
     int last = d->hidden ? d->hidden : d->width;
-    const TensorInfo all[TENSORS] = {
-        {.name = "w2.weight", .dims = 2, .shape = {d->outputs, last}, .data = d->weights + d->w2},
-        {.name = "w2.bias", .dims = 1, .shape = {d->outputs}, .data = d->weights + d->b2},
-        {.name = "w1.weight",
-         .dims = 2,
-         .shape = {d->hidden, d->width},
-         .data = d->weights + d->w1},
-        {.name = "w1.bias", .dims = 1, .shape = {d->hidden}, .data = d->weights + d->b1}};
-    size_t count = d->hidden ? TENSORS : 2;
+    const TensorInfo all[WEIGHTS] = {
+        {.name = "w2.weight", .dims = 2, .shape = {d->outputs, last}},
+        {.name = "w2.bias", .dims = 1, .shape = {d->outputs}},
+        {.name = "w1.weight", .dims = 2, .shape = {d->hidden, d->width}},
+        {.name = "w1.bias", .dims = 1, .shape = {d->hidden}}};
+    const int64_t at[WEIGHTS] = {d->w2, d->b2, d->w1, d->b1};
+    size_t count = d->hidden ? WEIGHTS : 2;
     for (size_t i = 0; i < count; i++) {
         tensors[i] = all[i];
         tensors[i].type = TENSOR_F32;
+        tensors[i].data = d->weights ? d->weights + at[i] : NULL;
         tensors[i].bytes = sizeof(float);
         for (int k = 0; k < tensors[i].dims; k++)
             tensors[i].bytes *= (size_t)tensors[i].shape[k];
@@ -43,40 +48,68 @@ static size_t list_tensors(TensorInfo tensors[TENSORS], const PatchDecoder *d) {
     return count;
 }
 
-static json_t *about_json(const PatchDecoder *d, const DecoderAbout *a, const Hash *tensors) {
+static json_t *about_json(const PatchDecoder *d, const DecoderAbout *a) {
     const BankAbout *b = &a->bank;
     return json_pack(
         "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:[i,i,i], s:[f,f,f], s:[f,f,f], s:o, s:o, s:o, s:o, "
-        "s:o, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f}",
+        "s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f}",
         "format", FORMAT, "version", VERSION, "width", d->width, "hidden", d->hidden, "outputs",
         d->outputs, "tubelet", a->tubelet, "patch", a->patch, "grid", a->grid.time, a->grid.height,
         a->grid.width, "mean", d->mean[0], d->mean[1], d->mean[2], "deviation", d->deviation[0],
         d->deviation[1], d->deviation[2], "checkpoint", json_text(b->source),
         "checkpoint_blake2b_256", json_hash(&b->checkpoint), "recipe_blake2b_256",
-        json_hash(&b->recipe), "videos_blake2b_256", json_hash(&b->files), "tensors_blake2b_256",
-        json_hash(tensors), "tokens", (json_int_t)b->tokens, "seed", (json_int_t)b->seed,
-        "segments", b->segments, "steps", (json_int_t)a->steps, "rows", (json_int_t)a->rows,
-        "held_out", (json_int_t)a->held_out, "held_out_videos", (json_int_t)a->held_out_videos,
-        "error", a->errors.decoder, "error_of_mean_colour", a->errors.colour,
-        "error_of_mean_of_place", a->errors.place);
+        json_hash(&b->recipe), "videos_blake2b_256", json_hash(&b->files), "tokens",
+        (json_int_t)b->tokens, "seed", (json_int_t)b->seed, "segments", b->segments, "steps",
+        (json_int_t)a->steps, "rows", (json_int_t)a->rows, "held_out", (json_int_t)a->held_out,
+        "held_out_videos", (json_int_t)a->held_out_videos, "error", a->errors.decoder,
+        "error_of_mean_colour", a->errors.colour, "error_of_mean_of_place", a->errors.place);
+}
+
+/* What b2sum -l 256 says of the two files in `folder`; the caller frees. */
+static char *seal_text(const char *folder, Error *error) {
+    static const char *const names[] = {ABOUT_FILE, TENSORS_FILE};
+    char text[2][HASH_TEXT];
+    for (int i = 0; i < 2; i++) {
+        Hash hash;
+        char *path = path_join(folder, names[i]);
+        int result = hash_file(&hash, path, error);
+        free(path);
+        if (result)
+            return NULL;
+        hash_text(text[i], &hash);
+    }
+    return memory_text("%s  %s\n%s  %s\n", text[0], names[0], text[1], names[1]);
+}
+
+static int write_seal(const char *folder, Error *error) {
+    char *text = seal_text(folder, error), *path = path_join(folder, SEAL_FILE);
+    int result = text ? file_write(path, text, strlen(text), error) : -1;
+    free(text);
+    free(path);
+    return result;
 }
 
 int decoder_save(const PatchDecoder *d, const DecoderAbout *about, const char *folder,
                  Error *error) {
     TensorInfo tensors[TENSORS];
-    size_t count = list_tensors(tensors, d);
+    size_t count = list_weights(tensors, d);
     char *out = path_trim(folder), *partial = folder_begin(out, error);
     if (!partial) {
         free(out);
         return -1;
     }
+    tensors[count++] = (TensorInfo){.name = "videos",
+                                    .type = TENSOR_U8,
+                                    .dims = 2,
+                                    .shape = {about->video_count, HASH_BYTES},
+                                    .data = about->videos,
+                                    .bytes = (size_t)about->video_count * HASH_BYTES};
     char *path = path_join(partial, TENSORS_FILE);
-    Hash hash;
     int result = safetensors_write(path, tensors, count, NULL, error);
     if (!result)
-        result = hash_file(&hash, path, error);
+        result = json_save(about_json(d, about), partial, ABOUT_FILE, error);
     if (!result)
-        result = json_save(about_json(d, about, &hash), partial, ABOUT_FILE, error);
+        result = write_seal(partial, error);
     result = folder_end(partial, out, result, error);
     free(path);
     free(out);
@@ -85,46 +118,36 @@ int decoder_save(const PatchDecoder *d, const DecoderAbout *about, const char *f
 
 /* ---- reading ---- */
 
-static bool read_hash(Hash *hash, const char *text) {
-    bool good = strlen(text) == HASH_TEXT - 1;
-    for (int i = 0; i < HASH_BYTES && good; i++) {
-        unsigned byte = 0;
-        good = sscanf(text + 2 * (size_t)i, "%2x", &byte) == 1;
-        hash->bytes[i] = (uint8_t)byte;
-    }
-    return good;
-}
-
 static bool between(int value, int low, int high) {
     return value >= low && value <= high;
 }
 
 /* Sizes into an empty decoder, all the rest into `a`. */
-static bool read_about(PatchDecoder *d, DecoderAbout *a, Hash *tensors, json_t *json) {
-    const char *format, *source, *checkpoint, *recipe, *files, *own;
+static bool read_about(PatchDecoder *d, DecoderAbout *a, json_t *json) {
+    const char *format, *source, *checkpoint, *recipe, *files;
     int version;
     json_int_t tokens, seed, steps, rows, held_out, videos;
     if (!json ||
         json_unpack(
             json,
             "{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:[i,i,i], s:[F,F,F], s:[F,F,F], s:s, s:s, s:s, "
-            "s:s, s:s, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:F, s:F, s:F}",
+            "s:s, s:I, s:I, s:i, s:I, s:I, s:I, s:I, s:F, s:F, s:F}",
             "format", &format, "version", &version, "width", &d->width, "hidden", &d->hidden,
             "outputs", &d->outputs, "tubelet", &a->tubelet, "patch", &a->patch, "grid",
             &a->grid.time, &a->grid.height, &a->grid.width, "mean", &d->mean[0], &d->mean[1],
             &d->mean[2], "deviation", &d->deviation[0], &d->deviation[1], &d->deviation[2],
             "checkpoint", &source, "checkpoint_blake2b_256", &checkpoint, "recipe_blake2b_256",
-            &recipe, "videos_blake2b_256", &files, "tensors_blake2b_256", &own, "tokens", &tokens,
-            "seed", &seed, "segments", &a->bank.segments, "steps", &steps, "rows", &rows,
-            "held_out", &held_out, "held_out_videos", &videos, "error", &a->errors.decoder,
-            "error_of_mean_colour", &a->errors.colour, "error_of_mean_of_place",
-            &a->errors.place) ||
+            &recipe, "videos_blake2b_256", &files, "tokens", &tokens, "seed", &seed, "segments",
+            &a->bank.segments, "steps", &steps, "rows", &rows, "held_out", &held_out,
+            "held_out_videos", &videos, "error", &a->errors.decoder, "error_of_mean_colour",
+            &a->errors.colour, "error_of_mean_of_place", &a->errors.place) ||
         strcmp(format, FORMAT) || version != VERSION || !between(d->width, 1, WIDTH_MAX) ||
         !between(d->hidden, 0, PATCH_DECODER_HIDDEN_MAX) ||
         !between(a->tubelet, 1, CLIP_FRAMES_MAX) || !between(a->patch, 1, CLIP_CROP_MAX) ||
-        d->outputs != 3 * a->tubelet * a->patch * a->patch ||
-        !read_hash(&a->bank.checkpoint, checkpoint) || !read_hash(&a->bank.recipe, recipe) ||
-        !read_hash(&a->bank.files, files) || !read_hash(tensors, own))
+        d->outputs != 3 * a->tubelet * a->patch * a->patch || !between(a->grid.time, 1, SIDE_MAX) ||
+        !between(a->grid.height, 1, SIDE_MAX) || !between(a->grid.width, 1, SIDE_MAX) ||
+        hash_from_text(&a->bank.checkpoint, checkpoint) ||
+        hash_from_text(&a->bank.recipe, recipe) || hash_from_text(&a->bank.files, files))
         return false;
     for (int c = 0; c < 3; c++)
         if (!isfinite(d->mean[c]) || !isfinite(d->deviation[c]))
@@ -139,35 +162,48 @@ static bool read_about(PatchDecoder *d, DecoderAbout *a, Hash *tensors, json_t *
     return true;
 }
 
-/* Weights, of the sizes that the description has: the file must be as large as they are. */
-static int read_tensors(PatchDecoder *d, const char *path, const Hash *wanted, Error *error) {
+/* Hashes of videos, ascending, none twice. */
+static bool read_videos(DecoderAbout *a, const Safetensors *file) {
+    const TensorInfo *info = safetensors_find(file, "videos");
+    if (!info || info->type != TENSOR_U8 || info->dims != 2 || info->shape[0] < 1 ||
+        info->shape[0] > BANK_VIDEOS_MAX || info->shape[1] != HASH_BYTES)
+        return false;
+    a->video_count = info->shape[0];
+    a->videos = memory_new((size_t)a->video_count, sizeof *a->videos);
+    memcpy(a->videos, info->data, info->bytes);
+    for (int64_t v = 1; v < a->video_count; v++)
+        if (hash_order(&a->videos[v - 1], &a->videos[v]) >= 0)
+            return false;
+    return true;
+}
+
+/* Weights, of the sizes that the description has: nothing is allocated before the file, whose
+ * length safetensors_open has checked, has them too. */
+static int read_tensors(PatchDecoder *d, DecoderAbout *a, const char *path, Error *error) {
     Safetensors file;
-    TensorInfo tensors[TENSORS];
-    Hash hash;
-    int64_t last = d->hidden ? d->hidden : d->width;
-    if (hash_file(&hash, path, error))
-        return -1;
-    if (!hash_same(&hash, wanted))
-        return error_set(error, ERROR_RUN, "%s is damaged: its bytes are not what was written",
-                         path);
+    TensorInfo tensors[WEIGHTS];
     if (safetensors_open(&file, path, error))
         return -1;
-    const TensorInfo *info = safetensors_find(&file, "w2.weight");
+    size_t count = list_weights(tensors, d);
+    bool good = file.count == count + 1;
+    for (size_t i = 0; i < count && good; i++) {
+        const TensorInfo *info = safetensors_find(&file, tensors[i].name);
+        good = info && info->type == TENSOR_F32 && info->dims == tensors[i].dims &&
+               !memcmp(info->shape, tensors[i].shape, (size_t)info->dims * sizeof *info->shape);
+    }
     int result = 0;
-    if (!info || info->dims != 2 || info->shape[0] != d->outputs || info->shape[1] != last)
+    if (!good)
         result = error_set(error, ERROR_RUN, "%s is not of the sizes that %s has", path,
                            ABOUT_FILE);
-    info = d->hidden ? safetensors_find(&file, "w1.weight") : info;
-    if (!result && (!info || info->dims != 2 || info->shape[1] != (d->hidden ? d->width : last)))
-        result = error_set(error, ERROR_RUN, "%s is not of the sizes that %s has", path,
-                           ABOUT_FILE);
+    else if (!read_videos(a, &file))
+        result = error_set(error, ERROR_RUN, "%s: videos is no list of hashes", path);
     if (!result) {
         PatchDecoder sizes = *d;
         patch_decoder_new(d, sizes.width, sizes.hidden, sizes.outputs, 0);
         memcpy(d->mean, sizes.mean, sizeof d->mean);
         memcpy(d->deviation, sizes.deviation, sizeof d->deviation);
+        list_weights(tensors, d);
     }
-    size_t count = result ? 0 : list_tensors(tensors, d);
     for (size_t i = 0; i < count && !result; i++)
         result = safetensors_floats((float *)(uintptr_t)tensors[i].data,
                                     tensors[i].bytes / sizeof(float), &file, tensors[i].name,
@@ -176,12 +212,40 @@ static int read_tensors(PatchDecoder *d, const char *path, const Hash *wanted, E
     return result;
 }
 
-int decoder_load(PatchDecoder *d, DecoderAbout *a, const char *given, Error *error) {
-    char *folder = path_trim(given), *about = path_join(folder, ABOUT_FILE);
-    char *tensors = path_join(folder, TENSORS_FILE);
+/* Are both files, to the byte, what was written? */
+static int check_seal(const char *folder, Error *error) {
+    char *path = path_join(folder, SEAL_FILE), *wanted = seal_text(folder, error);
     uint8_t *bytes = NULL;
     size_t count = 0;
-    Hash hash;
+    int result = wanted ? file_read(&bytes, &count, path, SEAL_LIMIT, error) : -1;
+    if (!result && (count != strlen(wanted) || memcmp(bytes, wanted, count)))
+        result = error_set(error, ERROR_RUN,
+                           "%s is damaged: its bytes are not those that %s has hashes of", folder,
+                           SEAL_FILE);
+    free(bytes);
+    free(path);
+    free(wanted);
+    return result;
+}
+
+static int read_file(PatchDecoder *d, DecoderAbout *a, const char *path, Error *error) {
+    uint8_t *bytes = NULL;
+    size_t count = 0;
+    if (file_read(&bytes, &count, path, ABOUT_LIMIT, error))
+        return -1;
+    json_t *json = json_loadb((const char *)bytes, count, JSON_REJECT_DUPLICATES, NULL);
+    int result = 0;
+    if (!read_about(d, a, json))
+        result = error_set(error, ERROR_RUN, "%s is damaged, or of another version", path);
+    json_decref(json);
+    free(bytes);
+    return result;
+}
+
+int decoder_load(PatchDecoder *d, DecoderAbout *a, const char *given, const Hash *checkpoint,
+                 const Hash *recipe, int width, Error *error) {
+    char *folder = path_trim(given), *about = path_join(folder, ABOUT_FILE);
+    char *tensors = path_join(folder, TENSORS_FILE);
     memset(d, 0, sizeof *d);
     memset(a, 0, sizeof *a);
     int result = 0;
@@ -191,33 +255,25 @@ int decoder_load(PatchDecoder *d, DecoderAbout *a, const char *given, Error *err
                            "makes one",
                            folder, ABOUT_FILE);
     else
-        result = file_read(&bytes, &count, about, ABOUT_LIMIT, error);
-    if (!result) {
-        json_t *json = json_loadb((const char *)bytes, count, JSON_REJECT_DUPLICATES, NULL);
-        if (!read_about(d, a, &hash, json))
-            result = error_set(error, ERROR_RUN, "%s is damaged, or of another version", about);
-        json_decref(json);
-    }
+        result = check_seal(folder, error);
     if (!result)
-        result = read_tensors(d, tensors, &hash, error);
-    free(bytes);
+        result = read_file(d, a, about, error);
+    if (!result)
+        result = bank_about_matches(&a->bank, folder, checkpoint, recipe, "jepa decoder train",
+                                    error);
+    if (!result && d->width != width)
+        result = error_set(error, ERROR_RUN,
+                           "%s draws latents of %d numbers, those of this checkpoint have %d: it "
+                           "is damaged",
+                           folder, d->width, width);
+    if (!result)
+        result = read_tensors(d, a, tensors, error);
     free(folder);
     free(about);
     free(tensors);
     return result;
 }
 
-int decoder_matches(const DecoderAbout *a, const char *folder, const Hash *checkpoint,
-                    const Hash *recipe, Error *error) {
-    if (!hash_same(&a->bank.checkpoint, checkpoint))
-        return error_set(error, ERROR_USAGE,
-                         "%s was trained on latents of another checkpoint, %s: train one on this "
-                         "with jepa decoder train",
-                         folder, a->bank.source);
-    if (!hash_same(&a->bank.recipe, recipe))
-        return error_set(error, ERROR_USAGE,
-                         "%s was trained on this checkpoint with another recipe: give the same "
-                         "--set, or train another with jepa decoder train",
-                         folder);
-    return 0;
+bool decoder_has_seen(const DecoderAbout *a, const Hash *video) {
+    return bsearch(video, a->videos, (size_t)a->video_count, sizeof *a->videos, hash_order) != NULL;
 }

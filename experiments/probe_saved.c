@@ -146,16 +146,6 @@ void probe_saved_close(ProbeSaved *p) {
     memset(p, 0, sizeof *p);
 }
 
-static bool read_hash(Hash *hash, const char *text) {
-    bool good = strlen(text) == HASH_TEXT - 1;
-    for (int i = 0; i < HASH_BYTES && good; i++) {
-        unsigned byte = 0;
-        good = sscanf(text + 2 * (size_t)i, "%2x", &byte) == 1;
-        hash->bytes[i] = (uint8_t)byte;
-    }
-    return good;
-}
-
 /* [K] finite numbers, or none. */
 static bool read_numbers(double **out, json_t *list, int count) {
     *out = NULL;
@@ -217,7 +207,7 @@ static bool read_about(ProbeSaved *p, json_t *about) {
         return false;
     while (which < 3 && strcmp(task, tasks[which]))
         which++;
-    if (which == 3 || !read_hash(&p->weights, weights) || !read_hash(&p->recipe, recipe) ||
+    if (which == 3 || hash_from_text(&p->weights, weights) || hash_from_text(&p->recipe, recipe) ||
         !read_names(p, names, sets) || !read_numbers(&p->centre, centre, p->outputs) ||
         !read_numbers(&p->spread, spread, p->outputs) || !p->centre != !p->spread)
         return false;

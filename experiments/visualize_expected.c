@@ -25,17 +25,20 @@ struct ExpectedShow {
 static int open_bank(ExpectedShow *s, const Show *show, const Hash *recipe, Error *error) {
     s->has_bank = true;
     if (bank_open(&s->bank, show->bank, error) ||
-        bank_matches(&s->bank, show->bank, &show->scene.hash, recipe, error))
+        bank_about_matches(&s->bank.about, show->bank, &show->scene.hash, recipe, "jepa bank",
+                           error))
         return -1;
     s->bank_text = memory_text("The bank: %" PRId64 " patches of %" PRId64 " videos", s->bank.rows,
-                               s->bank.videos);
+                               bank_distinct(NULL, &s->bank));
     return 0;
 }
 
 static int open_decoder(ExpectedShow *s, const Show *show, const Hash *recipe, Error *error) {
+    const ModelConfig *config = &show->scene.config;
+    int width = (config->levels ? config->levels : 1) * config_teacher(config).dim;
     s->has_decoder = true;
-    if (decoder_load(&s->decoder, &s->about, show->decoder, error) ||
-        decoder_matches(&s->about, show->decoder, &show->scene.hash, recipe, error))
+    if (decoder_load(&s->decoder, &s->about, show->decoder, &show->scene.hash, recipe, width,
+                     error))
         return -1;
     const PatchErrors *e = &s->about.errors;
     s->decoder_text = memory_text("On %" PRId64 " held-out videos its root mean square error is "
@@ -74,6 +77,8 @@ void expected_show_free(ExpectedShow *s) {
 
 static void print_errors(const Expected *e, const ExpectedPictures *p, const Footage *footage) {
     printf("video                  %s\n", footage->file.name);
+    if (p->trained_on)
+        printf("decoder                was trained on this video too\n");
     printf("root mean square error of hidden pixels, 0 to 1\n");
     printf("mask   nearest visible   mean colour   nearest real patch (of target)   decoder (of "
            "target)\n");
@@ -150,6 +155,8 @@ static int draw_clip(ExpectedShow *s, Show *show, size_t i, Error *error) {
                           .mask_text = (const char *const *)texts,
                           .bank = s->bank_text,
                           .decoder = s->decoder_text,
+                          .trained_on = s->has_decoder &&
+                                        decoder_has_seen(&s->about, &footage->file.hash),
                           .folder = folder};
     if (!folder)
         return -1;

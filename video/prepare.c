@@ -161,16 +161,6 @@ static void journal_put(Prepare *p, size_t i) {
     fflush(p->journal);
 }
 
-static bool read_hash(Hash *hash, const char *text) {
-    for (int i = 0; i < HASH_BYTES; i++) {
-        unsigned byte;
-        if (sscanf(text + 2 * i, "%2x", &byte) != 1)
-            return false;
-        hash->bytes[i] = (uint8_t)byte;
-    }
-    return true;
-}
-
 static int by_name(const void *a, const void *b) {
     const Item *const *x = a, *const *y = b;
     return strcmp((*x)->name, (*y)->name);
@@ -197,7 +187,7 @@ static int read_journal(Prepare *p, Error *error) {
         if (sscanf(line, "%64s %" SCNd64 " %" SCNd64 " %64s %" SCNd64 " %" SCNd64 " %d %d %n",
                    source, &size, &modified, hash, &r.bytes, &r.frames, &r.width, &r.height,
                    &at) != 8 ||
-            !at || strlen(hash) != 64 || !read_hash(&r.hash, hash))
+            !at || hash_from_text(&r.hash, hash))
             continue;
         Item key = {.name = line + at}, *wanted = &key;
         Item **found = items ? bsearch(&wanted, order, items, sizeof *order, by_name) : NULL;

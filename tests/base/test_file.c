@@ -229,6 +229,41 @@ static void test_paths(void **state) {
     assert_string_equal(path_name("a/"), "");
 }
 
+/* What folder_begin or folder_end would fail at is said before, and nothing is made. */
+static void test_folder_check(void **state) {
+    char *file = path_join(*state, "file"), *deep = path_join(*state, "a/b/c/");
+    char *below = path_join(file, "x/y"), *partial = path_join(*state, "new.partial");
+    char *new = path_join(*state, "new"), *above = path_join(*state, "a");
+    Error error = {0};
+    assert_int_equal(folder_check(deep, &error), 0);
+    assert_int_equal(folder_check("new folder", &error), 0);
+    assert_false(folder_exists(above));
+    assert_int_equal(file_write(file, "x", 1, &error), 0);
+    assert_int_equal(folder_check(file, &error), -1);
+    assert_non_null(strstr(error.text, "is there already"));
+    assert_int_equal(folder_check(*state, &error), -1);
+    assert_non_null(strstr(error.text, "is there already"));
+    assert_int_equal(folder_check(below, &error), -1);
+    assert_non_null(strstr(error.text, "file is a file"));
+    assert_int_equal(folder_check("", &error), -1);
+    assert_int_equal(mkdir(partial, 0700), 0);
+    assert_int_equal(folder_check(new, &error), -1);
+    assert_non_null(strstr(error.text, "left by a program that was stopped"));
+    assert_int_equal(rmdir(partial), 0);
+    if (geteuid()) { /* root may write anywhere */
+        assert_int_equal(chmod(*state, 0500), 0);
+        assert_int_equal(folder_check(deep, &error), -1);
+        assert_non_null(strstr(error.text, "cannot write into"));
+        assert_int_equal(chmod(*state, 0700), 0);
+    }
+    free(file);
+    free(deep);
+    free(below);
+    free(partial);
+    free(new);
+    free(above);
+}
+
 static void test_lock(void **state) {
     Error error = {0};
     char *path = path_join(*state, "lock");
@@ -308,6 +343,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_full_disk, make_folder, drop_folder),
         cmocka_unit_test_setup_teardown(test_size_limit, make_folder, drop_folder),
         cmocka_unit_test_setup_teardown(test_folders, make_folder, drop_folder),
+        cmocka_unit_test_setup_teardown(test_folder_check, make_folder, drop_folder),
         cmocka_unit_test_setup_teardown(test_lock, make_folder, drop_folder),
         cmocka_unit_test(test_paths),
         cmocka_unit_test_setup_teardown(test_within, make_folder, drop_folder)};

@@ -48,6 +48,29 @@ static void test_pieces(void **state) {
     assert_false(hash_same(&other, &whole));
 }
 
+static void test_texts(void **state) {
+    (void)state;
+    Hash hash = hash_bytes("abc", 3), read;
+    char text[HASH_TEXT + 1] = {0};
+    hash_text(text, &hash);
+    assert_int_equal(hash_from_text(&read, text), 0);
+    assert_true(hash_same(&hash, &read));
+    assert_int_equal(hash_order(&hash, &read), 0);
+    read.bytes[HASH_BYTES - 1]--;
+    assert_true(hash_order(&hash, &read) > 0 && hash_order(&read, &hash) < 0);
+    text[HASH_TEXT - 1] = '0'; /* a digit too many, one too few, none at all */
+    assert_int_equal(hash_from_text(&read, text), -1);
+    text[HASH_TEXT - 2] = 0;
+    assert_int_equal(hash_from_text(&read, text), -1);
+    assert_int_equal(hash_from_text(&read, ""), -1);
+    for (int at = 0; at < HASH_TEXT - 1; at += 9) /* what is no digit, wherever it stands */
+        for (const char *bad = "g -+x\n"; *bad; bad++) {
+            hash_text(text, &hash);
+            text[at] = *bad;
+            assert_int_equal(hash_from_text(&read, text), -1);
+        }
+}
+
 static void test_file(void **state) {
     (void)state;
     char folder[] = "/tmp/jepa-test-XXXXXX";
@@ -77,6 +100,7 @@ static void test_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_known_answers),
-                                       cmocka_unit_test(test_pieces), cmocka_unit_test(test_file)};
+                                       cmocka_unit_test(test_pieces), cmocka_unit_test(test_texts),
+                                       cmocka_unit_test(test_file)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

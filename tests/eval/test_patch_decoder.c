@@ -122,6 +122,12 @@ static void the_loss_is_its_definition(void **state) {
     }
     /* float32 passes */
     assert_true(fabs(losses[0] - sum) < 1e-5 * sum);
+    /* and the only step of a training is no lost one: AdamW's first moves each weight by its
+     * learning rate, 1 % of 0.01 */
+    double moved = 0;
+    for (int64_t i = 0; i < M * WIDTH; i++)
+        moved += fabs(d.weights[d.w1 + i] - first.weights[first.w1 + i]) / (M * WIDTH);
+    assert_true(fabs(moved - 1e-4) < 1e-2 * 1e-4);
     patch_decoder_free(&d);
     patch_decoder_free(&first);
 }

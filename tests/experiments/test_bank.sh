@@ -48,6 +48,28 @@ refused 2 "is no bank" bank --checkpoint run --data videos --out videos
 refused 2 "tokens 0" bank --checkpoint run --data videos --out new --tokens 0
 refused 2 "are needed" bank --checkpoint run --out new
 [ ! -e new ] || fail "a refused bank left something"
+# few patches: of some videos only; copies are no videos of their own
+run bank --checkpoint run --data videos --out few --tokens 3
+grep -q "^videos *3 of 8, at most 4 clips each" out.txt || { fail "videos of a bank of 3 patches"; cat out.txt; }
+cp -r videos copies
+for i in 1 2 3; do cp "$video" copies/"$(basename "$(dirname "$video")")"/copy$i.mp4; done
+run bank --checkpoint run --data copies --out copied --tokens 300
+grep -q "^videos *8 of 11, at most 4 clips each" out.txt || { fail "videos of a bank with copies"; cat out.txt; }
+
+# an --out that cannot be is said before the checkpoint is so much as looked for
+impossible() { # what it says of something that is there, command and arguments...
+    local there=$1
+    shift
+    printf x >file
+    mkdir -p folder left.partial
+    refused 2 "$there" "$@" --checkpoint nowhere --data videos --out file
+    refused 2 "$there" "$@" --checkpoint nowhere --data videos --out folder
+    refused 2 "file is a file" "$@" --checkpoint nowhere --data videos --out file/new
+    refused 1 "left by a program that was stopped" "$@" --checkpoint nowhere --data videos --out left
+    rm -r file folder left.partial
+}
+impossible "is no bank" bank
+impossible "is there already" decoder train
 
 # ---- the decoder ----
 train=(decoder train --checkpoint run --data videos --tokens 600 --steps 30)
@@ -59,6 +81,9 @@ same decoder decoder1
 run "${train[@]}" --out linear --hidden 0
 grep -q "linear, " out.txt || fail "--hidden 0 is no linear map"
 refused 2 "is there already" "${train[@]}" --out decoder
+run decoder train --checkpoint run --data copies --tokens 600 --steps 5 --out copied-decoder
+grep -q "of 7 videos to train on, .* of 1 others held out" out.txt || { fail "copies are split"; cat out.txt; }
+b2sum --version >/dev/null 2>&1 && { (cd decoder && b2sum -l 256 --status -c decoder.b2sum) || fail "decoder.b2sum"; }
 refused 2 "two or more" decoder train --checkpoint run --data "$video" --out new --steps 5
 refused 2 "expected jepa decoder train" decoder --checkpoint run --data videos --out new
 refused 2 "expected jepa decoder train" decoder learn --checkpoint run --data videos --out new
@@ -81,6 +106,11 @@ run "${show[@]}" --decoder linear --out four
 run visualize --checkpoint run --video videos --videos 2 --parts latents,expected --bank bank --out five
 [ "$(find five -name expected.png | wc -l)" -eq 2 ] && [ -s five/axes.safetensors ] || fail "two videos"
 
+# of the 8 videos the decoder was trained on 7, and says so of each
+run visualize --checkpoint run --video videos --videos 8 --parts expected --decoder decoder --out six
+[ "$(grep -c "^video  " out.txt)" -eq 8 ] || { fail "not 8 videos"; cat out.txt; }
+[ "$(grep -c "^decoder  *was trained on this video too$" out.txt)" -eq 7 ] || { fail "not 7 videos trained on"; cat out.txt; }
+
 refused 2 "is needed, or both" "${show[@]}" --out new
 refused 2 "for --parts expected" visualize --checkpoint run --video "$video" --bank bank --out new
 refused 2 "of another checkpoint" visualize --checkpoint other --video "$video" --parts expected --bank bank --out new
@@ -94,8 +124,8 @@ printf x | dd of=decoder1/decoder.safetensors bs=1 seek=3000 conv=notrunc 2>/dev
 refused 1 "is damaged" "${show[@]}" --decoder decoder1 --out new
 printf x | dd of=again/latents.bin bs=1 seek=3000 conv=notrunc 2>/dev/null
 refused 1 "is damaged" "${show[@]}" --bank again --out new
-sed -i 's/"width": [0-9]*/"width": 7/' linear/decoder.json
-refused 1 "is not of the sizes" "${show[@]}" --decoder linear --out new
+sed -i 's/"steps": 30/"steps": 31/' linear/decoder.json
+refused 1 "linear is damaged" "${show[@]}" --decoder linear --out new
 [ ! -e new ] || fail "refused pictures left something"
 
 # ---- a checkpoint without predictor ----
