@@ -1,6 +1,7 @@
 /* The clips of diagnostics. See eval/diagnostics_clips.h. */
 #include "eval/diagnostics_clips.h"
 #include "base/log.h"
+#include "video/hold_out.h"
 #include "video/loader.h"
 #include <stdlib.h>
 #include <string.h>
@@ -13,27 +14,37 @@ ClipSpec diagnostic_spec(const Recipe *recipe) {
     return spec;
 }
 
-/* Is it a video that training draws from, too? */
-static bool is_drawn(const VideoFile *file, const ClipSpec *spec) {
-    return clip_windows(file, spec) > 0 &&
-           (spec->hdr == CLIP_HDR_TONEMAP || !video_file_is_hdr(file));
+/* The videos that clips may be of: all, or those that are held out. Returns how many. */
+static size_t list_videos(uint32_t *files, const VideoIndex *index, const Recipe *r) {
+    SamplerSettings drawn = recipe_sampler(r);
+    bool *held = hold_out(index, &drawn.clip, drawn.seed, drawn.hold_out);
+    size_t count = 0;
+    for (size_t i = 0; i < index->usable; i++)
+        if (!held || held[index->usable_files[i]])
+            files[count++] = index->usable_files[i];
+    free(held);
+    return count;
 }
 
 /* One clip of every video, in a keyed order, then a second one of those that have it, and so on. */
-static void draw_clips(DiagnosticClips *c, uint64_t seed, int wanted) {
-    size_t usable = c->index->usable;
-    int most = (int)(((size_t)wanted + usable - 1) / usable); /* clips of a video */
-    c->clip = memory_new((size_t)wanted, sizeof *c->clip);
+static void draw_clips(DiagnosticClips *c, const Recipe *r) {
+    size_t wanted = (size_t)r->diagnostics.videos;
+    uint32_t *files = memory_new(c->index->usable + 1, sizeof *files);
+    size_t videos = list_videos(files, c->index, r);
+    int most = videos ? (int)((wanted + videos - 1) / videos) : 0; /* clips of a video */
+    c->clip = memory_new(wanted, sizeof *c->clip);
     for (int segment = 0; segment < most; segment++)
-        for (size_t i = 0; i < usable && c->count < wanted; i++) {
+        for (size_t i = 0; i < videos && (size_t)c->count < wanted; i++) {
             uint32_t number =
-                c->index->usable_files[random_permute(seed, RANDOM_DIAGNOSTIC, 0, i, usable)];
+                files[random_permute((uint64_t)r->meta.seed, RANDOM_DIAGNOSTIC, 0, i, videos)];
             VideoFile file = video_index_file(c->index, number);
             int64_t stretches = clip_stretches(&file, &c->spec);
             int segments = stretches < most ? (int)stretches : most;
-            if (segment < segments && is_drawn(&file, &c->spec))
+            if (segment < segments && clip_can_be_drawn(&file, &c->spec))
                 c->clip[c->count++] = (DiagnosticClip){number, segment, segments};
         }
+    c->videos = videos;
+    free(files);
 }
 
 static void find_labels(DiagnosticClips *c) {
@@ -109,9 +120,14 @@ static size_t count_trained(const DiagnosticClips *c, const VideoIndex *training
 
 static void say_clips(const DiagnosticClips *c, const DiagnosticsStart *start) {
     const Recipe *r = start->recipe;
+    if (r->diagnostics.hold_out) {
+        log_info("diagnostics every %d steps on %d clips of %zu videos that are held out",
+                 r->diagnostics.every, c->count, c->videos);
+        return;
+    }
     if (!r->diagnostics.data) {
         log_info("diagnostics every %d steps on %d clips of the training videos (diagnostics.data "
-                 "names others)",
+                 "names others, diagnostics.hold_out sets some apart)",
                  r->diagnostics.every, c->count);
         return;
     }
@@ -129,7 +145,7 @@ int diagnostic_clips_open(DiagnosticClips *c, const DiagnosticsStart *start, Err
     *c = (DiagnosticClips){.index = r->diagnostics.data ? &start->run->held_out
                                                         : &start->run->index,
                            .spec = diagnostic_spec(r)};
-    draw_clips(c, (uint64_t)r->meta.seed, r->diagnostics.videos);
+    draw_clips(c, r);
     if (!c->count)
         return error_set(error, ERROR_RUN,
                          "diagnostics.data: every video is too short, or HDR (data.short_videos, "

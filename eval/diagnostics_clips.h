@@ -14,6 +14,7 @@ typedef struct DiagnosticClips {
     ClipSpec spec;
     DiagnosticClip *clip; /* [count], the same on all ranks */
     int count;            /* C */
+    size_t videos;        /* that they were drawn from */
     int *label;           /* [count]; NULL: not all have one */
     int first, own;       /* this rank's */
     uint8_t *pixels;      /* [own][3][frames][height][width] */

@@ -133,6 +133,8 @@ static int print_clips(const VideoIndex *index, const Recipe *recipe, Error *err
            settings.mode == SAMPLER_DURATION ? "duration" : "video");
     if (sampler.hdr)
         printf("%-*s%zu videos are HDR and not drawn (data.hdr: refuse)\n", LABEL, "", sampler.hdr);
+    if (sampler.held)
+        printf("%-*s%zu videos are held out (diagnostics.hold_out)\n", LABEL, "", sampler.held);
     if (is_short)
         printf("%-*s%zu videos are shorter than a clip: %s\n", LABEL, "", is_short,
                c->short_videos == CLIP_SHORT_SKIP   ? "not drawn (data.short_videos: skip)"

@@ -3,6 +3,7 @@
 #include "jepa/recipe.h"
 #include "jepa/recipe_keys.h"
 #include "jepa/sigreg.h"
+#include "video/hold_out.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -317,7 +318,8 @@ SamplerSettings recipe_sampler(const Recipe *r) {
                          .mode = (SamplerMode)r->data.sampling,
                          .num_clips = r->data.num_clips,
                          .weighted = r->data.weights_count,
-                         .seed = (uint64_t)r->meta.seed};
+                         .seed = (uint64_t)r->meta.seed,
+                         .hold_out = r->diagnostics.hold_out};
     memcpy(s.weights, r->data.weights, sizeof s.weights);
     memcpy(s.frames, r->data.fpcs, sizeof s.frames);
     return s;
@@ -414,6 +416,7 @@ int recipe_check_data(const Recipe *r, Error *error) {
         check_number(r->data.sampling_rate, 1, 1000, "data.sampling_rate", error) ||
         check_number(r->data.fps, 0, 1000, "data.fps", error) ||
         check_number(r->data.clip_duration, 0, 86400, "data.clip_duration", error) ||
+        check_number(r->diagnostics.hold_out, 0, HOLD_OUT_MAX, "diagnostics.hold_out", error) ||
         check_number(r->data_aug.color_jitter, 0, 1, "data_aug.color_jitter", error) ||
         check_number(r->data_aug.reprob, 0, 1, "data_aug.reprob", error) ||
         check_number(r->data_aug.random_resize_scale[0], 1e-3, 1, "data_aug.random_resize_scale",

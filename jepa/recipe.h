@@ -168,9 +168,10 @@ typedef struct Recipe {
     } logging;
     /* measures of a fixed set of clips (eval/diagnostics.h) */
     struct {
-        int every;  /* steps; 0: none */
-        int videos; /* clips of the set */
-        char *data; /* folder, list or index that they come from; owned; NULL: training videos */
+        int every;    /* steps; 0: none */
+        int videos;   /* clips of the set */
+        char *data;   /* folder, list or index that they come from; owned; NULL: of the run's own */
+        int hold_out; /* videos of these that are not trained on; 0: those that are */
     } diagnostics;
     /* what is made of them (jepa/sentry.h); a threshold of 0 is none */
     struct {
@@ -205,7 +206,7 @@ char *recipe_text(const Recipe *recipe);
 
 /* Do the numbers make sense together? Also refuses `not_built`. */
 int recipe_check(const Recipe *recipe, Error *error);
-/* Only those of the data section: all that recipe_sampler needs. */
+/* Only what recipe_sampler needs: those of the data section, and what is held out. */
 int recipe_check_data(const Recipe *recipe, Error *error);
 
 /* The parts as the other floors want them; recipe_check must have passed. */

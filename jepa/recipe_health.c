@@ -49,5 +49,10 @@ int recipe_check_health(const Recipe *r, Error *error) {
         if (!(numbers[i].value >= numbers[i].low && numbers[i].value <= numbers[i].high))
             return error_set(error, ERROR_USAGE, "%s: expected %g to %g, found %g", numbers[i].path,
                              numbers[i].low, numbers[i].high, numbers[i].value);
+    if (r->diagnostics.data && r->diagnostics.hold_out)
+        return error_set(
+            error, ERROR_USAGE,
+            "diagnostics.data names videos of their own, and diagnostics.hold_out takes "
+            "them from the run's: give one of them");
     return check_measured(r, error);
 }

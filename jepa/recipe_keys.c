@@ -187,6 +187,7 @@ const RecipeKey recipe_keys[] = {
     {"diagnostics.every", KEY_INT, AT(diagnostics.every), NULL},
     {"diagnostics.videos", KEY_INT, AT(diagnostics.videos), NULL},
     {"diagnostics.data", KEY_TEXT, AT(diagnostics.data), NULL},
+    {"diagnostics.hold_out", KEY_INT, AT(diagnostics.hold_out), NULL},
     {"sentry.action", KEY_CHOICE, AT(sentry.action), "warn|stop|rewind"},
     {"sentry.std_min", KEY_NUMBER, AT(sentry.std_min), NULL},
     {"sentry.std_share", KEY_NUMBER, AT(sentry.std_share), NULL},

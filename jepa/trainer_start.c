@@ -18,6 +18,8 @@ static int open_stream(Training *t, Stream *s, Error *error) {
                  s->sampler.too_short);
     if (s->sampler.hdr)
         log_info("%zu videos are HDR and not drawn (data.hdr: refuse)", s->sampler.hdr);
+    if (s->sampler.held)
+        log_info("%zu videos are held out (diagnostics.hold_out)", s->sampler.held);
     s->mirror = memory_new((size_t)s->micro, 1);
     size_t slots = (size_t)s->groups * (size_t)s->samples;
     s->frames = memory_new(slots, sizeof *s->frames);

@@ -115,6 +115,11 @@ int64_t clip_windows(const VideoFile *file, const ClipSpec *spec) {
     return windows < 1 ? 1 : windows;
 }
 
+bool clip_can_be_drawn(const VideoFile *file, const ClipSpec *spec) {
+    return clip_windows(file, spec) > 0 &&
+           (spec->hdr == CLIP_HDR_TONEMAP || !video_file_is_hdr(file));
+}
+
 int clip_draw_from(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec, int64_t first,
                    Error *error) {
     int64_t last = clip_windows(file, spec) - 1;

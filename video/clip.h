@@ -128,13 +128,16 @@ void clip_draw_views(ClipDraw *draw, const VideoFile *file, const ClipSpec *spec
 bool clip_is_short(const VideoFile *file, const ClipSpec *spec);
 /* Clips without common frames that the video gives, at least 1. */
 int64_t clip_stretches(const VideoFile *file, const ClipSpec *spec);
+/* Can training draw clips from it: is it long enough, and of a transfer function that the spec
+ * takes? */
+bool clip_can_be_drawn(const VideoFile *file, const ClipSpec *spec);
 /* Different first frames that a clip can have; 0 for a short video that is skipped. */
 int64_t clip_windows(const VideoFile *file, const ClipSpec *spec);
 
 /* The evaluation draw: the window in the middle of part `segment` of `segments` (clip_part_share;
- * the published one is drawn at random within its part); of it the largest square (or rectangle of the spec's shape), `view` of `views` along the longer
- * side (1: the centre; 3: start, centre and end, as the published probes). It has no local views
- * (view_count is 0). */
+ * the published one is drawn at random within its part); of it the largest square (or rectangle of
+ * the spec's shape), `view` of `views` along the longer side (1: the centre; 3: start, centre and
+ * end, as the published probes). It has no local views (view_count is 0). */
 void clip_draw_evaluation(ClipDraw *draw, const VideoIndex *index, uint32_t file,
                           const ClipSpec *spec, int segment, int segments, int view, int views);
 

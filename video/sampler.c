@@ -1,5 +1,6 @@
 /* The sampler. See video/sampler.h. */
 #include "video/sampler.h"
+#include "video/hold_out.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@ ClipSpec sampler_clip(const Sampler *s, uint32_t file) {
 static void fill_sets(Sampler *s) {
     const VideoIndex *index = s->index;
     bool by_duration = s->settings.mode == SAMPLER_DURATION;
+    bool *held = hold_out(index, &s->settings.clip, s->settings.seed, s->settings.hold_out);
     for (int d = 0; d < s->sets; d++) {
         s->set[d].files = memory_new(index->usable, sizeof *s->set[d].files);
         if (by_duration)
@@ -42,12 +44,17 @@ static void fill_sets(Sampler *s) {
             s->too_short++;
             continue;
         }
+        if (held && held[number]) {
+            s->held++;
+            continue;
+        }
         SamplerSet *set = &s->set[s->settings.weighted ? file.dataset : 0];
         set->units += by_duration ? (uint64_t)clip_stretches(&file, &spec) : 1;
         if (by_duration)
             set->ends[set->count] = set->units;
         set->files[set->count++] = number;
     }
+    free(held);
 }
 
 /* Whole samples of a block for each set: the largest remainders get what rounding down leaves. */
@@ -105,8 +112,13 @@ int sampler_new(Sampler *s, const VideoIndex *index, const SamplerSettings *sett
     for (int d = 0; d < s->sets; d++)
         s->units += !settings->weighted || s->set[d].quota ? s->set[d].units : 0;
     if (!s->units) {
-        size_t hdr = s->hdr;
+        size_t hdr = s->hdr, held = s->held;
         sampler_free(s);
+        if (held)
+            return error_set(error, ERROR_USAGE,
+                             "diagnostics.hold_out: %d: no video is left to train on (%zu are held "
+                             "out)",
+                             settings->hold_out, held);
         if (hdr)
             return error_set(error, ERROR_RUN,
                              "no video is left to draw: %zu are HDR, which data.hdr: refuse keeps "

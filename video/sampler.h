@@ -33,6 +33,7 @@ typedef struct SamplerSettings {
     double weights[INDEX_SOURCES_MAX];
     int frames[INDEX_SOURCES_MAX]; /* frames of a clip by data set (dataset_fpcs); 0: clip.frames */
     uint64_t seed;
+    int hold_out; /* videos that are never drawn (video/hold_out.h) */
 } SamplerSettings;
 
 typedef struct SamplerSet {
@@ -51,6 +52,7 @@ typedef struct Sampler {
     uint64_t units;   /* of all sets */
     size_t too_short; /* videos that are not drawn because they are shorter than a clip */
     size_t hdr;       /* videos that are not drawn because they are HDR (data.hdr: refuse) */
+    size_t held;      /* videos that are held out, copies of them included */
 } Sampler;
 
 /* `index` must outlive it. Errors: no video can give a clip, weights that do not fit, local views

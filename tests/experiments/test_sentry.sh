@@ -66,6 +66,13 @@ grep -q "^jepa pretrain: .*checkpoint.keep_best: probe goes by labels" flat-run.
 "$jepa" pretrain --dry-run "${tiny[@]}" --set diagnostics.every=0 --set sentry.action=stop >/dev/null 2>said && fail "a sentry without eyes"
 grep -q "sentry.action goes by diagnostics" said || fail "a sentry without eyes"
 
+echo "some of its own videos"
+train apart --set diagnostics.hold_out=3 --set diagnostics.videos=6 || { fail "hold_out"; cat apart.err; }
+grep -q "^3 videos are held out" apart.err && grep -q "on 6 clips of 3 videos that are held out" apart.err || { fail "hold_out: it is not said"; cat apart.err; }
+cmp -s plain/step-24/model.safetensors apart/step-24/model.safetensors && fail "hold_out: they are trained on"
+"$jepa" pretrain --out both "${tiny[@]}" --set diagnostics.hold_out=3 --set diagnostics.data=others 2>&1 | grep -q "give one of them" || fail "hold_out beside data"
+"$jepa" pretrain --out all "${tiny[@]}" --set diagnostics.hold_out=11 2>&1 | grep -q "no video is left to train on" || fail "all held out"
+
 echo "the best"
 best=$(awk -F, 'NR > 2 && $6 > most {most = $6; step = $1} END {print step}' warned/diagnostics.csv)
 grep -q "^best  *step $best, by rankme" warned.out || { fail "not step $best"; cat warned.out; }

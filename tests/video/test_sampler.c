@@ -1,4 +1,5 @@
 /* The sampler: who is drawn how often, by video, by duration, from mixes, in several lengths. */
+#include "video/hold_out.h"
 #include "video/sampler.h"
 #include <math.h>
 #include <setjmp.h>
@@ -155,6 +156,53 @@ static void test_num_clips(void **state) {
     video_index_free(&index);
 }
 
+/* Videos that are held out are never drawn, nor are copies of them; which they are goes by the
+ * seed.
+ */
+static void test_hold_out(void **state) {
+    (void)state;
+    VideoFile files[40];
+    for (int i = 0; i < 40; i++) {
+        files[i] = paper(100, 0);
+        files[i].hash.bytes[0] = (uint8_t)(i / 2); /* each is there twice */
+    }
+    VideoIndex index = pack(files, 40);
+    SamplerSettings settings = {.clip = spec(), .num_clips = 1, .seed = 5, .hold_out = 3};
+    bool *held = hold_out(&index, &settings.clip, 5, 3),
+         *same = hold_out(&index, &settings.clip, 5, 3),
+         *other = hold_out(&index, &settings.clip, 6, 3);
+    size_t count = 0;
+    for (int i = 0; i < 40; i++) {
+        count += held[i];
+        assert_int_equal(held[i], held[i ^ 1]);
+    }
+    assert_in_range(count, 4, 6); /* two of the three may be copies of each other */
+    assert_memory_equal(held, same, 40 * sizeof *held);
+    assert_memory_not_equal(held, other, 40 * sizeof *held);
+    Sampler sampler = make(&index, &settings);
+    assert_int_equal(sampler.held, count);
+    assert_int_equal(sampler.units, 40 - count);
+    bool drawn[40] = {0};
+    for (uint64_t step = 0; step < 200; step++)
+        for (int attempt = 0; attempt < 2; attempt++) {
+            ClipDraw draw;
+            sampler_draw(&sampler, &draw, step, 4, 4, step % 4, attempt);
+            drawn[draw.file] = true;
+        }
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(drawn[i], !held[i]);
+    sampler_free(&sampler);
+    Error error = {0};
+    settings.hold_out = 40;
+    assert_int_equal(sampler_new(&sampler, &index, &settings, &error), -1);
+    assert_non_null(strstr(error.text, "no video is left"));
+    assert_null(hold_out(&index, &settings.clip, 5, 0));
+    free(held);
+    free(same);
+    free(other);
+    video_index_free(&index);
+}
+
 static void test_short_videos(void **state) {
     (void)state;
     const VideoFile files[] = {paper(5, 0), paper(15, 0), paper(14, 0), paper(1, 0)};
@@ -233,10 +281,10 @@ static void test_counts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_duration),     cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_attempts),     cmocka_unit_test(test_num_clips),
-        cmocka_unit_test(test_short_videos), cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_counts),
+        cmocka_unit_test(test_duration), cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_attempts), cmocka_unit_test(test_num_clips),
+        cmocka_unit_test(test_hold_out), cmocka_unit_test(test_short_videos),
+        cmocka_unit_test(test_lengths),  cmocka_unit_test(test_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
