@@ -2,28 +2,13 @@
 # Bad input gives one clear line and the right exit code, and leaves nothing half-written.
 #   tests/experiments/test_bad_input.sh JEPA
 set -u
-jepa=$1
-work=$(mktemp -d)
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-cd "$work"
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
 tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=2
     --set model.embed_dim=16 --set model.depth=1 --set model.num_heads=1 --set model.pred_embed_dim=16
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set optimization.ipe=3
     --set optimization.epochs=1 --set checkpoint.every=1)
-refused() { # exit code, part of the message, command...
-    local code=$1 message=$2
-    shift 2
-    "$jepa" "$@" >out.txt 2>err.txt
-    local got=$?
-    [ $got -eq "$code" ] || fail "exit code $got, expected $code: jepa $*"
-    [ "$(grep -c '^jepa' err.txt)" -eq 1 ] || { fail "not one line of error: jepa $*"; cat err.txt; }
-    grep -q -- "$message" err.txt || { fail "no \"$message\": jepa $*"; cat err.txt; }
-    find . -name '*.partial' | grep -q . && fail "something half-written: jepa $*"
-}
 
-"$jepa" synth --out videos --videos 8 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
+run synth --out videos --videos 8 --size 32 --frames 20
 video=$(find videos -name '*.mp4' | sort | head -1)
 mkdir empty none bad
 echo hello >none/readme.txt
@@ -33,7 +18,7 @@ printf '#EXTM3U\n/etc/passwd\n' >bad/playlist.mp4
 head -c 700 "$video" >bad/cut.mp4
 mkdir bad/folder.mp4
 
-refused 2 "no command" fly
+says=jepa refused 2 "no command" fly
 refused 2 "did you mean --resume" pretrain --data videos --out run --resum
 refused 2 "unknown key optimization.lrr.*optimization.lr" pretrain --data videos --out run --set optimization.lrr=1
 refused 2 "--out is missing" pretrain --data videos
@@ -89,19 +74,19 @@ cp -r videos/* bad/zero.mp4 bad/text.mp4 bad/cut.mp4 mixed/
 mkdir -p "mixed/with space/ünï"
 cp "$video" "mixed/with space/ünï/clip one.mp4"
 ln -s . mixed/loop
-"$jepa" pretrain --data mixed --out mixed-run "${tiny[@]}" >out.txt 2>err.txt || { fail "a mixed folder"; cat err.txt; }
+run pretrain --data mixed --out mixed-run "${tiny[@]}"
 for file in zero text cut; do grep -q "\"$file.mp4\",\"" mixed-run/quarantine.csv || fail "$file.mp4 is not in quarantine"; done
-grep -q "3 in quarantine" out.txt || fail "the count of quarantined videos"
+expect "3 in quarantine"
 # the same through a list: quotes, relative paths, labels
 printf '"mixed/with space/ünï/clip one.mp4" 3\n%s 1\nbad/zero.mp4 0\n' "$video" >list.csv
-"$jepa" pretrain --data list.csv --out list-run "${tiny[@]}" >out.txt 2>err.txt || { fail "a list"; cat err.txt; }
+run pretrain --data list.csv --out list-run "${tiny[@]}"
 # a video shorter than the clip works: it repeats its last frame
-"$jepa" pretrain --data videos --out short "${tiny[@]}" --set data.sampling_rate=50 >/dev/null 2>&1 || fail "short videos"
+run pretrain --data videos --out short "${tiny[@]}" --set data.sampling_rate=50
 
 # An index stands for its videos, wherever one is; a clip that takes too long ends the run.
-"$jepa" index videos --out videos.index >out.txt 2>&1 || { fail "jepa index"; cat out.txt; }
+run index videos --out videos.index
 (cd / && "$jepa" inspect "$OLDPWD/videos.index" >/dev/null 2>&1) || fail "an index from another folder"
-"$jepa" pretrain --data videos.index --out index-run "${tiny[@]}" >/dev/null 2>err.txt || { fail "training from an index"; cat err.txt; }
+run pretrain --data videos.index --out index-run "${tiny[@]}"
 refused 2 "give the folders" index videos.index --out other.index
 refused 1 "data.timeout" pretrain --data videos --out slow "${tiny[@]}" --set data.timeout=1e-9
 # damage everywhere is still summed up

@@ -4,14 +4,9 @@
 # slightly wrong does not pass.
 #   tests/experiments/test_check_reference.sh JEPA
 set -u
-jepa=$1
-here=$(dirname "$0")
+source "$(dirname "$0")/program.sh"
 own=$(realpath "$here/../jepa/reference")
 reference=$(realpath "$here/../..")/../shared/reference
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
 
 passes() {
     local folder=$1

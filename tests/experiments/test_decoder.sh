@@ -3,16 +3,11 @@
 # one whose GPU fails at every clip (tests/video/driver).
 #   tests/experiments/test_decoder.sh JEPA
 set -u
-jepa=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
 tiny=(--device cpu --set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=4
     --set model.embed_dim=16 --set model.depth=1 --set model.num_heads=1 --set model.pred_embed_dim=16
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set optimization.ipe=2 --set optimization.epochs=1)
-"$jepa" synth --out videos --videos 8 --size 64 --frames 20 >/dev/null 2>&1 || fail "synth"
+run synth --out videos --videos 8 --size 64 --frames 20
 train() { # RUN options...
     local run=$1
     shift
@@ -54,5 +49,4 @@ count "data.decoder: cuda needs data.index_check: decode" said 1
 "$jepa" pretrain --data videos --out no "${tiny[@]}" --set data.decoder=vaapi >said 2>&1 && fail "another decoder"
 count "cpu.*cuda" said 1
 [ ! -e no ] || fail "a refused recipe leaves a folder"
-[ $failed -eq 0 ] && echo "all as it should be"
-exit $failed
+finish

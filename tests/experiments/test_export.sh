@@ -1,32 +1,17 @@
 #!/usr/bin/env bash
 # jepa export and jepa inspect of checkpoints: what comes out is what the run holds, bit for bit; what
-# does not fit is refused by name; errors leave nothing behind.
+# run not fit is refused by name; errors leave nothing behind.
 #   tests/experiments/test_export.sh JEPA
 set -u
-jepa=$1
-work=$(mktemp -d)
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
-refused() { # exit code, part of the message, command and arguments...
-    local code=$1 message=$2
-    shift 2
-    "$jepa" "$@" >out.txt 2>err.txt
-    local got=$?
-    [ $got -eq "$code" ] || fail "exit code $got, expected $code: jepa $*"
-    [ "$(wc -l <err.txt)" -eq 1 ] || { fail "not one line of error: $*"; cat err.txt; }
-    grep -q -- "$message" err.txt || { fail "no \"$message\": $*"; cat err.txt; }
-    nothing_left "$*"
-}
+source "$(dirname "$0")/program.sh"
 nothing_left() {
     [ -e out ] && { fail "something was left behind: $1"; rm -rf out; }
     find . -name '*.partial*' | grep -q . && fail "something half-written: $1"
 }
-does() { # arguments; what it says lies in out.txt
-    "$jepa" "$@" >out.txt 2>err.txt || { fail "jepa $*"; cat err.txt; }
+after_refusal() {
+    [ "$(wc -l <err.txt)" -eq 1 ] || { fail "not one line: jepa $1"; cat err.txt; }
+    nothing_left "jepa $1"
 }
-expect() { grep -q -- "$1" out.txt || { fail "no \"$1\""; cat out.txt; }; }
 # rows of jepa inspect --tensors as "name hash", sorted
 rows() { "$jepa" inspect "$1" --tensors | awk '/^[a-z_.0-9]+ +F32 / {print $1, $NF}' | sort; }
 
@@ -34,16 +19,16 @@ tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --
     --set model.embed_dim=32 --set model.depth=2 --set model.num_heads=1 --set model.pred_embed_dim=24
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set model.mlp_ratio=3
     --set optimization.ipe=2 --set optimization.epochs=1 --set optimization.warmup=0)
-does synth --out videos --videos 4 --size 48 --frames 20 --seed 2
-does pretrain --data videos --out run "${tiny[@]}" --set model.use_rope=true --set 'optimization.ema=[0.5,0.5]'
-does pretrain --data videos --out one "${tiny[@]}" --set model.use_rope=false
+run synth --out videos --videos 4 --size 48 --frames 20 --seed 2
+run pretrain --data videos --out run "${tiny[@]}" --set model.use_rope=true --set 'optimization.ema=[0.5,0.5]'
+run pretrain --data videos --out one "${tiny[@]}" --set model.use_rope=false
 
 # what inspect says, against sums made here
 D=32 L=2 H=96 P=8
 encoder=$((D * 3 * 2 * P * P + D + L * (4 * D + 3 * D * D + 3 * D + D * D + D + 2 * D * H + H + D) + 2 * D))
 Q=24 G=96 # the predictor's MLP is four times its width
 predictor=$((Q * D + Q + Q + 4 * Q + 3 * Q * Q + 3 * Q + Q * Q + Q + 2 * Q * G + G + Q + 2 * Q + D * Q + D))
-does inspect run
+run inspect run
 expect "^checkpoint  *run/step-2$"
 expect "^family  *V-JEPA 2$"
 expect "^input  *4 frames of 32 x 32, patches 2 x 8 x 8: 2 x 4 x 4 = 32 tokens"
@@ -57,49 +42,49 @@ expect "^data  *videos; 1 group of 2 videos"
 expect "^optimiser  *both moments"
 expect "^hashes  *the header and all [0-9]* tensors are as they were written"
 expect "^size  *$(cat run/step-2/* | wc -c) bytes"
-does inspect run/step-2/ --whole-recipe
+run inspect run/step-2/ --whole-recipe
 expect "^  embed_dim: 32"
-does inspect one
+run inspect one
 expect "^family  *V-JEPA 1$"
 expect "^positions  *sine-cosine"
-does inspect videos
+run inspect videos
 expect "^videos  *4 in 1 source"
 
 # the published names: the same hashes as in the checkpoint, tensor by tensor
-does export run --format safetensors --out all.safetensors
+run export run --format safetensors --out all.safetensors
 expect "every hash verified"
 rows run | grep -v ^exp_avg >wanted.txt
 rows all.safetensors >found.txt
 [ "$(wc -l <wanted.txt)" -gt 60 ] || fail "too few tensors in the checkpoint"
 cmp wanted.txt found.txt || fail "exported tensors differ"
-does inspect all.safetensors
+run inspect all.safetensors
 expect "V-JEPA 2: 2 blocks of 32 channels, 1 heads; positions rotary, tiled"
 expect "^encoder  *28 tensors, $encoder values"
 expect "family: V-JEPA 2"
 expect "checkpoint_blake2b: [0-9a-f]\{64\}$"
 expect "recipe_blake2b: [0-9a-f]\{64\}$"
 for pair in encoder:encoder. target:target_encoder.; do
-    does export run --format safetensors --network "${pair%%:*}" --out "${pair%%:*}.safetensors"
+    run export run --format safetensors --network "${pair%%:*}" --out "${pair%%:*}.safetensors"
     sed -n "s/^${pair#*:}//p" wanted.txt | sort >bare.txt
     rows "${pair%%:*}.safetensors" >found.txt
     cmp bare.txt found.txt || fail "the ${pair%%:*} alone differs"
 done
-does export run/step-2 --format safetensors --out again.safetensors
+run export run/step-2 --format safetensors --out again.safetensors
 cmp all.safetensors again.safetensors || fail "equal exports differ in bytes"
 
 # Hugging Face: read back by jepa import, which joins q, k and v again
-does export run --format hf --out hf
+run export run --format hf --out hf
 [ "$(ls hf | tr '\n' ' ')" = "config.json model.safetensors " ] || { fail "other files"; ls hf; }
-does export run --format hf --network encoder --out hf-encoder/
+run export run --format hf --network encoder --out hf-encoder/
 for network in encoder target; do
     [ $network = target ] && folder=hf || folder=hf-encoder
-    does import $folder --out back-$network
+    run import $folder --out back-$network
     prefix=$([ $network = target ] && echo target_encoder. || echo encoder.)
     { sed -n "s/^$prefix//p" wanted.txt; grep ^predictor wanted.txt; } | sort >bare.txt
     rows back-$network | grep -v ^target_ | sed 's/^encoder\.//' | sort >found.txt
     cmp bare.txt found.txt || fail "$folder: the way there and back changes tensors"
 done
-does inspect back-target
+run inspect back-target
 expect "imported from hf"
 expect "equal to the encoder, bit for bit"
 expect "^optimiser  *none"

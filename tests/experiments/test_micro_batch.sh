@@ -4,12 +4,7 @@
 # after run, for any number of threads, and after a stop.
 #   tests/experiments/test_micro_batch.sh JEPA
 set -u
-jepa=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
 # With an eps far above the gradients Adam's step is linear in them: without, a gradient near 0 would
 # turn the last bit of a sum into a whole step.
 tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=4
@@ -19,7 +14,7 @@ tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --
     --set optimization.eps=1 --set optimization.start_lr=0.1 --set optimization.lr=0.1)
 views=(--set objective=sigreg --set model.use_rope=true --set sigreg.local_crops_number=3 --set sigreg.local_size=16 --set sigreg.hidden_dim=32
     --set sigreg.output_dim=16 --set sigreg.num_proj=32 --set sigreg.token_drop_rate=0.5)
-"$jepa" synth --out videos --videos 12 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
+run synth --out videos --videos 12 --size 32 --frames 20
 train() { # RUN options...
     local run=$1
     shift
@@ -75,5 +70,4 @@ done
 "$jepa" pretrain --resume --out packed-again --data videos "${tiny[@]}" --set mask.batch=packed --set tasks_per_node=2 \
     --set optimization.micro_batch=2 >/dev/null 2>said && fail "resumed with another micro-batch"
 grep -q "another recipe.*micro_batch: 1" said || { fail "another micro-batch: what it says"; cat said; }
-[ $failed -eq 0 ] && echo "all as it should be"
-exit $failed
+finish

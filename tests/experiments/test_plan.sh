@@ -2,14 +2,9 @@
 # jepa plan says what a run then takes, and what would fit where it does not.
 #   tests/experiments/test_plan.sh JEPA
 set -u
-jepa=$(realpath "$1")
-recipes=$(realpath "$(dirname "$0")/../../experiments/recipes")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
-"$jepa" synth --out videos --videos 8 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
+source "$(dirname "$0")/program.sh"
+recipes=$(realpath "$here/../../experiments/recipes")
+run synth --out videos --videos 8 --size 32 --frames 20
 small=(--set nodes=1 --set tasks_per_node=2 --set data.batch_size=4 --set data.patch_size=8 --set data.crop_size=32
     --set data.num_frames=4 --set model.model_name=null --set model.embed_dim=48 --set model.depth=4
     --set model.num_heads=4 --set optimization.ipe=1 --set optimization.epochs=1 --set optimization.warmup=0
@@ -46,5 +41,4 @@ awk '/^operations/ {expected = 24 * (1568 * 24 * 1024 * 1024 + 4 * 1568 * 1568 *
 grep -q "optimization.micro_batch: [0-9]* needs [0-9]* MiB" said || { fail "a recipe that does not fit"; cat said; }
 "$jepa" plan --set optimization.micro_batch=5 >/dev/null 2>said
 [ $? -eq 2 ] || fail "a micro-batch that does not divide: not exit code 2"
-[ $failed -eq 0 ] && echo "all as it should be"
-exit $failed
+finish

@@ -4,28 +4,11 @@
 # clear line for each wrong argument.
 #   tests/experiments/test_probe.sh JEPA
 set -u
-jepa=$(realpath "$1")
-surveillance=$(realpath "$(dirname "$0")/../../..")/shared/videos/surveillance
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
+surveillance=$(realpath "$here/../../..")/shared/videos/surveillance
 tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=8 --set data.batch_size=4
     --set model.embed_dim=24 --set model.depth=3 --set model.num_heads=2 --set model.pred_embed_dim=24
     --set model.pred_depth=1 --set model.pred_num_heads=2 --set optimization.ipe=3 --set optimization.epochs=1)
-run() { "$jepa" "$@" >out.txt 2>err.txt || { fail "jepa $*"; cat err.txt; }; }
-said() { grep -q -- "$1" out.txt || { fail "\"$1\" is not said"; cat out.txt; }; }
-refused() { # part of the message, command...
-    local message=$1
-    shift
-    "$jepa" "$@" >out.txt 2>err.txt
-    local code=$?
-    [ $code -eq 1 ] || [ $code -eq 2 ] || fail "exit code $code: jepa $*"
-    [ "$(grep -c '^jepa' err.txt)" -eq 1 ] || { fail "not one line of error: jepa $*"; cat err.txt; }
-    grep -q -- "$message" err.txt || { fail "no \"$message\": jepa $*"; cat err.txt; }
-    find . -name '*.partial' | grep -q . && fail "something half-written: jepa $*"
-}
 
 run synth --out videos --videos 64 --size 32 --frames 24 --seed 5
 run pretrain --data videos --out run "${tiny[@]}"
@@ -35,7 +18,7 @@ common=(probe --checkpoint run --data videos)
 run "${common[@]}"
 for line in "^split  *48 videos train, 16 test" "^top-1, 16 test videos *kNN *linear$" "^this encoder .*%.*%" \
     "^random initialisation .*%.*%" "^raw pixels .*%.*%" "^majority class  *12.5 %" "^chosen .*on training videos"; do
-    said "$line"
+    expect "$line"
 done
 for file in results.csv results.json by_class.csv settings.csv predictions.csv split.csv manifest.json \
     confusion.png confusion-knn.png linear/trained.json linear/head/probe.safetensors; do
@@ -59,13 +42,13 @@ cmp -s run/probe/linear/head/probe.safetensors again/linear/head/probe.safetenso
 # another study in the same folder leaves nothing of the one before
 run "${common[@]}" --out again --probes linear --low-shot 1,25 --seeds 2
 [ -e again/confusion-knn.png ] && fail "a picture of another study is left"
-said "low-shot, 2 draws"
+expect "low-shot, 2 draws"
 [ "$(wc -l <again/low_shot.csv)" -eq 7 ] || fail "low_shot.csv: two shares of three sources"
 grep -q '^"linear","this encoder",1,8,' again/low_shot.csv || fail "at least one label of each class"
 
 # ---- selected on test: said in everything ----
 run "${common[@]}" --out ontest --select-on-test --probes knn,linear
-said "^selected on test"
+expect "^selected on test"
 for file in results.csv results.json settings.csv linear/trained.json; do
     grep -q "test set" ontest/$file || fail "$file does not say that it was selected on test"
 done
@@ -75,7 +58,7 @@ grep -q '"select_on_test": true' ontest/manifest.json || fail "the manifest does
 # ---- attentive, and stores ----
 attentive=("${common[@]}" --probes linear,attentive --epochs 2 --lr 1e-3,1e-2 --weight-decay 0.1 --crops 2)
 run "${attentive[@]}" --out att
-said "^top-1, 16 test videos *linear *attentive$"
+expect "^top-1, 16 test videos *linear *attentive$"
 grep -q '^"attentive","this encoder",.*"depth 1, lr 0.0.*","a held-out part of the training set"$' att/results.csv ||
     fail "the attentive probe's row"
 [ "$(grep -c '^"attentive","random initialisation","depth' att/settings.csv)" -eq 2 ] || fail "both settings of the grid"
@@ -85,39 +68,39 @@ cp att/results.csv first.csv
 run "${attentive[@]}" --out att
 cmp -s first.csv att/results.csv || fail "another result from a kept store"
 [ "$before" = "$(stat -c %Y.%s att/features/encoder/shard-00000.bin)" ] || fail "a kept store was written again"
-refused "holds other features" "${attentive[@]}" --out att --segments 1
+refused 2 "holds other features" "${attentive[@]}" --out att --segments 1
 run "${common[@]}" --probes attentive --depth 2 --epochs 1 --lr 1e-3 --augment --out deep
 grep -q '"depth 2, lr 0.001' deep/results.csv || fail "depth 2, on the fly"
 run features --checkpoint run --data videos --out kept --pooled
 run "${common[@]}" --store kept --out fromstore
 [ -e fromstore/features/random/store.msgpack ] || fail "random features beside a store of jepa features"
-refused "holds other features" "${common[@]}" --store kept --layers 0 --out fromstore
+refused 2 "holds other features" "${common[@]}" --store kept --layers 0 --out fromstore
 
 # ---- other targets ----
 { echo "file,x,y"; cd videos; ls -d */*.mp4 | awk '{printf "%s,%d,%.3f\n", $0, NR % 7, NR * 0.5}'; cd ..; } >values.csv
 { echo "file,odd,late"; cd videos; ls -d */*.mp4 | awk '{printf "%s,%d,%d\n", $0, NR % 2, (NR > 40)}'; cd ..; } >labels.csv
 run "${common[@]}" --out reg --task regression --targets values.csv --probes knn,linear,attentive --epochs 1 --lr 1e-3
-said "^R2, 16 test videos  *kNN  *linear  *attentive"
-said "^training mean"
-said "^  y  "
+expect "^R2, 16 test videos  *kNN  *linear  *attentive"
+expect "^training mean"
+expect "^  y  "
 grep -q '^"linear","raw pixels","R2",' reg/results.csv || fail "regression: raw pixels"
 run "${common[@]}" --out huber --task regression --targets values.csv --loss huber
 run "${common[@]}" --out multi --task multilabel --targets labels.csv
-said "^mAP, 16 test videos"
-said "^labels' shares"
+expect "^mAP, 16 test videos"
+expect "^labels' shares"
 [ -s multi/by_label.csv ] || fail "AP of each label"
 head -20 values.csv >short.csv
-refused "short.csv has no line for 45 of 64 videos" "${common[@]}" --out reg2 --task regression --targets short.csv
-refused "expected 0 or 1" "${common[@]}" --out reg2 --task multilabel --targets values.csv
+refused 2 "short.csv has no line for 45 of 64 videos" "${common[@]}" --out reg2 --task regression --targets short.csv
+refused 2 "expected 0 or 1" "${common[@]}" --out reg2 --task multilabel --targets values.csv
 [ -e reg2/results.csv ] && fail "results of what was refused"
 
 # ---- other videos to test on ----
 mkdir val && cp -r videos/* val/ && rm -f val/*/*_00000[0-4].mp4 val/videos.csv
 rm -rf train && cp -r videos train && rm -f train/*/*_00000[5-7].mp4 train/videos.csv
 run probe --checkpoint run --data train --val val --out withval --probes knn
-said "^top-1, 24 test videos"
+expect "^top-1, 24 test videos"
 mv val/pass val/fail
-refused "different classes" probe --checkpoint run --data train --val val --out withval
+refused 2 "different classes" probe --checkpoint run --data train --val val --out withval
 
 # ---- a trained probe on other videos ----
 same() { # predictions.csv column of what --apply says of the test videos
@@ -127,7 +110,7 @@ same() { # predictions.csv column of what --apply says of the test videos
 }
 for kind in linear attentive; do
     run probe --apply att/$kind --checkpoint run --data videos --out $kind.csv
-    said "^labelled  *64 of 64 videos"
+    expect "^labelled  *64 of 64 videos"
     [ "$(wc -l <$kind.csv)" -eq 65 ] || fail "$kind.csv: a line for every video"
     head -1 $kind.csv | grep -q "^file,class,probability,class_2.*probability_5$" || fail "$kind.csv: its header"
     same $kind.csv att/predictions.csv "\"$kind\"" || fail "--apply of $kind says other classes than predictions.csv"
@@ -135,49 +118,49 @@ done
 run probe --apply reg/attentive --checkpoint run --data videos --out values-said.csv
 head -1 values-said.csv | grep -q '^file,"x","y"$' || fail "numbers by their names"
 run pretrain --data videos --out other "${tiny[@]}" --set meta.seed=9
-refused "is another encoder" probe --apply att/linear --checkpoint other --data videos --out no.csv
-refused "means nothing with --apply" probe --apply att/linear --checkpoint run --data videos --out no.csv --segments 1
-refused "give the probe itself, att/linear or att/attentive" probe --apply att --checkpoint run --data videos --out no.csv
-refused "is no trained probe" probe --apply videos --checkpoint run --data videos --out no.csv
-refused "needs --out" probe --apply att/linear --checkpoint run --data videos
+refused 2 "is another encoder" probe --apply att/linear --checkpoint other --data videos --out no.csv
+refused 2 "means nothing with --apply" probe --apply att/linear --checkpoint run --data videos --out no.csv --segments 1
+refused 2 "give the probe itself, att/linear or att/attentive" probe --apply att --checkpoint run --data videos --out no.csv
+refused 2 "is no trained probe" probe --apply videos --checkpoint run --data videos --out no.csv
+refused 2 "needs --out" probe --apply att/linear --checkpoint run --data videos
 printf 'x' | dd of=att/linear/head/probe.safetensors bs=1 seek=400 conv=notrunc 2>/dev/null
-refused "damaged" probe --apply att/linear --checkpoint run --data videos --out no.csv
+refused 1 "damaged" probe --apply att/linear --checkpoint run --data videos --out no.csv
 echo "{}" >att/attentive/trained.json
-refused "damaged" probe --apply att/attentive --checkpoint run --data videos --out no.csv
+refused 1 "damaged" probe --apply att/attentive --checkpoint run --data videos --out no.csv
 [ -e no.csv ] && fail "a table of what was refused"
 
 # ---- what cannot be meant ----
-refused "are needed" probe --data videos
-refused "some of knn, linear, attentive" "${common[@]}" --probes knm
-refused "ascending numbers from 1 to" "${common[@]}" --k 0
-refused "ascending" "${common[@]}" --k 5,1
-refused "whole numbers" "${common[@]}" --k 1.5
-refused "classify, multilabel or regression" "${common[@]}" --task guess
-refused "needs --targets" "${common[@]}" --task regression
-refused "takes no --targets" "${common[@]}" --targets values.csv
-refused "squared or huber" "${common[@]}" --loss cubic
-refused "belongs to --task regression" "${common[@]}" --loss huber
-refused "numbers from 0.001 to 100" "${common[@]}" --low-shot 0
-refused "name one with --probes" "${common[@]}" --low-shot 5 --probes attentive
-refused "name it with --probes" "${common[@]}" --augment
-refused "expected 1 to 1000" "${common[@]}" --seeds 0
-refused "expected 1 to 16" "${common[@]}" --crops 0
-refused "expected 1 to 64" "${common[@]}" --segments 65
-refused "a number above 0" "${common[@]}" --probes attentive --epochs 0
-refused "at most 64 can be trained" "${common[@]}" --probes attentive --lr 1,2,3,4,5,6,7,8,9 --weight-decay 1,2,3,4,5,6,7,8
+refused 2 "are needed" probe --data videos
+refused 2 "some of knn, linear, attentive" "${common[@]}" --probes knm
+refused 2 "ascending numbers from 1 to" "${common[@]}" --k 0
+refused 2 "ascending" "${common[@]}" --k 5,1
+refused 2 "whole numbers" "${common[@]}" --k 1.5
+refused 2 "classify, multilabel or regression" "${common[@]}" --task guess
+refused 2 "needs --targets" "${common[@]}" --task regression
+refused 2 "takes no --targets" "${common[@]}" --targets values.csv
+refused 2 "squared or huber" "${common[@]}" --loss cubic
+refused 2 "belongs to --task regression" "${common[@]}" --loss huber
+refused 2 "numbers from 0.001 to 100" "${common[@]}" --low-shot 0
+refused 2 "name one with --probes" "${common[@]}" --low-shot 5 --probes attentive
+refused 2 "name it with --probes" "${common[@]}" --augment
+refused 2 "expected 1 to 1000" "${common[@]}" --seeds 0
+refused 2 "expected 1 to 16" "${common[@]}" --crops 0
+refused 2 "expected 1 to 64" "${common[@]}" --segments 65
+refused 2 "a number above 0" "${common[@]}" --probes attentive --epochs 0
+refused 2 "at most 64 can be trained" "${common[@]}" --probes attentive --lr 1,2,3,4,5,6,7,8,9 --weight-decay 1,2,3,4,5,6,7,8
 # nothing of an earlier study is lost by it
 mkdir before && echo earlier >before/results.csv
-refused "cannot have 5 heads" "${common[@]}" --probes attentive --heads 5 --out before
+refused 2 "cannot have 5 heads" "${common[@]}" --probes attentive --heads 5 --out before
 grep -q earlier before/results.csv || fail "a refused study removed the results of another"
-refused "belongs to --val and --targets" "${common[@]}" --val-targets values.csv
-refused "numbers from 0 to 2" "${common[@]}" --layers 7
-refused "target or context" "${common[@]}" --network both
-refused "regular expression" "${common[@]}" --group-regex "("
-refused "too few or of one group" "${common[@]}" --group-regex "^move"
-refused "did you mean --probes" "${common[@]}" --probe knn
-refused "cannot read nowhere.csv" "${common[@]}" --task regression --targets nowhere.csv
+refused 2 "belongs to --val and --targets" "${common[@]}" --val-targets values.csv
+refused 2 "numbers from 0 to 2" "${common[@]}" --layers 7
+refused 2 "target or context" "${common[@]}" --network both
+refused 2 "regular expression" "${common[@]}" --group-regex "("
+refused 2 "too few or of one group" "${common[@]}" --group-regex "^move"
+refused 2 "did you mean --probes" "${common[@]}" --probe knn
+refused 1 "cannot read nowhere.csv" "${common[@]}" --task regression --targets nowhere.csv
 mkdir flat && cp videos/pass/*.mp4 flat/
-refused "two classes or more" probe --checkpoint run --data flat --out bad
+refused 2 "two classes or more" probe --checkpoint run --data flat --out bad
 sed 's|^pass/||' values.csv >flat.csv
 run probe --checkpoint run --data flat --out noclass --task regression --targets flat.csv --probes linear
 
@@ -194,7 +177,7 @@ if command -v ffmpeg >/dev/null; then
         --lr 1e-2,1e-3 --weight-decay 0.01 --batch 9 --low-shot 1
     for line in "^this encoder *100.0 %.* 100.0 %.* 100.0 %" "^raw pixels *100.0 %.* 100.0 %" \
         "^ raw pixels *100.0 %.* 100.0 %" "^majority class *33.3 %"; do
-        said "$line"
+        expect "$line"
     done
 fi
 
@@ -202,8 +185,8 @@ fi
 if [ -d "$surveillance" ]; then
     run probe --checkpoint run --data "$surveillance" --out real --probes knn,linear,attentive --segments 1 \
         --epochs 2 --lr 1e-3 --low-shot 10
-    said "^top-1, 32 test videos"
-    said "^majority class  *50.0 %"
+    expect "^top-1, 32 test videos"
+    expect "^majority class  *50.0 %"
     run probe --apply real/attentive --checkpoint run --data "$surveillance/fight" --out real.csv
     [ "$(wc -l <real.csv)" -eq 65 ] || fail "real.csv"
 else

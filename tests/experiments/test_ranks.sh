@@ -3,16 +3,10 @@
 # the same bytes. A rank that dies, hangs or fails ends them all, with its name and the step.
 #   tests/experiments/test_ranks.sh JEPA
 set -u
-jepa=$(realpath "$1")
-here=$(realpath "$(dirname "$0")")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
+source "$(dirname "$0")/program.sh"
 # Open MPI's modules leak, and are unloaded before anybody could tell them by name; what ranks are made of is
 # looked at for leaks with one rank.
 export ASAN_OPTIONS=detect_leaks=0
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
 tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=4 --threads 1 --workers 1
     --set model.embed_dim=192 --set model.depth=2 --set model.num_heads=3 --set model.pred_embed_dim=48
     --set model.pred_depth=2 --set model.pred_num_heads=1 --set model.drop_path_rate=0.2 --set loss.reg_coeff=0.1
@@ -24,7 +18,7 @@ pictures=(--recipe "$here/../../experiments/recipes/vjepa2_1-vitb16.yaml" --set 
     --set model.depth=4 --set optimization.warmup=0 --set img_data.batch_size=3 --set img_data.crop_size=32
     --set img_data.datasets=pictures --set img_data.rank_ratio=0.5 --set loss.lambda_start=0 --set loss.lambda_end=2)
 # 11 videos: no number of ranks, no batch divides them
-"$jepa" synth --out videos --videos 11 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
+run synth --out videos --videos 11 --size 32 --frames 20
 mkdir pictures
 for video in videos/*/*.mp4; do
     ffmpeg -loglevel error -i "$video" -frames:v 1 "pictures/$(basename "$video" .mp4).png" </dev/null || fail "pictures"
@@ -154,5 +148,4 @@ grep -q "^stopping after step" signalled.err || { fail "SIGUSR1"; cat signalled.
 done=$(($(wc -l <signalled/log.csv) - 1))
 [ -d "signalled/step-$done" ] || fail "SIGUSR1: no checkpoint of step $done"
 
-[ $failed -eq 0 ] && echo "all as it should be"
-exit $failed
+finish

@@ -4,13 +4,8 @@
 # batch is cut.
 #   tests/experiments/test_recipes.sh JEPA
 set -u
-jepa=$(realpath "$1")
-recipes=$(realpath "$(dirname "$0")/../../experiments/recipes")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
+recipes=$(realpath "$here/../../experiments/recipes")
 
 "$jepa" synth --out videos --videos 16 --frames 40 --size 48 --seed 5 >said 2>&1 || { cat said; exit 1; }
 mkdir pictures
@@ -137,5 +132,4 @@ tensors run-linear-1/step-1/model.safetensors | paste numbers-1 numbers-2 - | aw
     END {if (!(NR > 10000 && moved > 1e-3 && most < 1e-5)) {
              print "FAILED: of " NR " weights, which move by up to " moved ", groups change one by " most; exit 1}}' ||
     failed=1
-[ $failed -eq 0 ] && echo "$(ls -d run-* | wc -l) runs of $(ls "$recipes"/*.yaml | wc -l) recipes"
-exit $failed
+finish "$(ls -d run-* | wc -l) runs of $(ls "$recipes"/*.yaml | wc -l) recipes"

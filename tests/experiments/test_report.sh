@@ -3,13 +3,8 @@
 # comparison, a watched run, event files of a run that was killed, one line for what cannot be.
 #   tests/experiments/test_report.sh JEPA
 set -u
-jepa=$1
-here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
-cd "$work"
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
+trap 'kill $(jobs -p) 2>/dev/null; remove_work' EXIT
 tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=2
     --set model.embed_dim=16 --set model.depth=1 --set model.num_heads=1 --set model.pred_embed_dim=16
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set optimization.ipe=20 --threads 1 --workers 1)
@@ -25,14 +20,14 @@ check_page() { # whole, alone, well-formed where there is something to tell
     fi
 }
 
-"$jepa" synth --out videos --videos 8 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
+run synth --out videos --videos 8 --size 32 --frames 20
 class=$(find videos -mindepth 1 -type d | sort | head -1)
 head -c 700 "$(find "$class" -name '*.mp4' | sort | head -1)" >"$class/<script>alert('x')<b>.mp4"
 
 echo "a run"
-"$jepa" pretrain --data videos --out a --set optimization.epochs=2 --set checkpoint.every=20 "${tiny[@]}" >/dev/null 2>&1 || fail "pretrain"
+run pretrain --data videos --out a --set optimization.epochs=2 --set checkpoint.every=20 "${tiny[@]}"
 "$jepa" probe --checkpoint a --data videos >/dev/null 2>&1 # too few videos of a class: no results then
-"$jepa" report a >out.txt 2>err.txt || fail "report"
+run report a
 [ -s err.txt ] && fail "report says: $(cat err.txt)"
 [ "$(cat out.txt)" = "report           a/report.html" ] || fail "report prints: $(cat out.txt)"
 check_page a/report.html
@@ -45,7 +40,7 @@ for hash in $("$jepa" inspect a 2>/dev/null | grep -oE '[0-9a-f]{64}'); do
 done
 has a/report.html "$("$jepa" --version)"
 has a/report.html "$(b2sum -l 256 "$jepa" | cut -d ' ' -f 1)"
-"$jepa" report a --video "$(find videos -name '*_000000.mp4' | sort | head -1)" >/dev/null 2>err.txt || { fail "report --video"; cat err.txt; }
+run report a --video "$(find videos -name '*_000000.mp4' | sort | head -1)"
 check_page a/report.html
 has a/report.html 'pictures/step-40'
 has a/report.html 'data:image/png;base64,iVBORw0KGgo'
@@ -61,12 +56,12 @@ done
 rm -rf part
 cp -r a part
 printf '0,9,0.5' >>part/log.csv # the run is writing this line
-"$jepa" report part >/dev/null 2>&1 || fail "a half-written line"
+run report part
 has part/report.html '<b>40</b><small>of 40'
 
 echo "comparison"
-"$jepa" pretrain --data videos --out b --set optimization.epochs=1 --set optimization.lr=0.002 "${tiny[@]}" >/dev/null 2>&1 || fail "pretrain b"
-"$jepa" report a b --out both.html >/dev/null 2>&1 || fail "report a b"
+run pretrain --data videos --out b --set optimization.epochs=1 --set optimization.lr=0.002 "${tiny[@]}"
+run report a b --out both.html
 check_page both.html
 has both.html '<th>optimization.lr</th><td>0.001</td><td>0.002</td>'
 has both.html '<th>optimization.epochs</th><td>2</td><td>1</td>'
@@ -120,23 +115,13 @@ for try in $(seq 1 8); do
     kill -9 $pid 2>/dev/null && kills=$((kills + 1))
     wait $pid 2>/dev/null
 done
-"$jepa" "${train_d[@]}" >/dev/null 2>&1 || fail "the last resumption"
+run "${train_d[@]}"
 echo "$kills kills"
 board d/tensorboard d/log.csv
-"$jepa" report d --tensorboard events >out.txt 2>&1 || fail "--tensorboard: $(cat out.txt)"
+run report d --tensorboard events
 board events d/log.csv
 
 echo "refusals"
-refused() { # exit code, part of the message, command...
-    local code=$1 message=$2
-    shift 2
-    "$jepa" "$@" >out.txt 2>err.txt
-    local got=$?
-    [ $got -eq "$code" ] || fail "exit code $got, expected $code: jepa $*"
-    [ "$(grep -c '^jepa' err.txt)" -eq 1 ] || { fail "not one line of error: jepa $*"; cat err.txt; }
-    grep -q -- "$message" err.txt || { fail "no \"$message\": jepa $*"; cat err.txt; }
-    find . -name '*.partial' | grep -q . && fail "something half-written: jepa $*"
-}
 mkdir empty
 : >file
 refused 2 "expected 1 to 8 folders" report
@@ -152,7 +137,6 @@ refused 1 "file" report a --tensorboard file/inside
 refused 2 "--watch: expected" report a --watch -3
 refused 2 "did you mean --watch" report a --wach
 rm -rf a/pictures
-refused 1 "nowhere.mp4" report a --video nowhere.mp4
+says="jepa visualize" refused 1 "nowhere.mp4" report a --video nowhere.mp4
 
-[ $failed -eq 0 ] && echo "all good"
-exit $failed
+finish

@@ -3,14 +3,9 @@
 # without an error, zooms, changes scales, and nothing is wider than a phone or a desk.
 #   tests/experiments/test_report_browser.sh JEPA
 set -u
-jepa=$1
 browser=$(command -v chromium || command -v chromium-browser || command -v google-chrome) ||
     { echo "skipped: no Chromium here"; exit 0; }
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
 
 mkdir a b
 awk 'BEGIN {
@@ -25,8 +20,8 @@ head -8000 a/log.csv >b/log.csv
 printf 'step,slot,file,reason\n,,"%s/<script>document.title = 1</script>.mp4",cut short\n' "$(printf 'x%.0s' {1..200})" >a/quarantine.csv
 mkdir a/probe
 printf 'probe,top1,low95,high95\nthis encoder,0.5,0.4,0.6\nmajority class,0.125,0.1,0.2\n' >a/probe/results.csv
-"$jepa" report a >/dev/null || fail "report"
-"$jepa" report a b --out both.html >/dev/null || fail "comparison"
+run report a
+run report a b --out both.html
 
 # A copy with a script that does what a person would, and writes down what comes of it.
 try_page() { # page, name
@@ -78,5 +73,4 @@ SCRIPT
 try_page a/report.html one
 try_page both.html two
 
-[ $failed -eq 0 ] && echo "all good"
-exit $failed
+finish

@@ -3,12 +3,7 @@
 # same bytes as one that was never stopped, whatever the number of threads and decoding workers.
 #   tests/experiments/test_resume.sh JEPA
 set -u
-jepa=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
 tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --set data.batch_size=2
     --set model.embed_dim=16 --set model.depth=1 --set model.num_heads=1 --set model.pred_embed_dim=16
     --set model.pred_depth=1 --set model.pred_num_heads=1 --set tasks_per_node=2
@@ -16,10 +11,10 @@ tiny=(--set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4 --
 # columns of log.csv that no clock can change
 steps() { cut -d, -f1-7,10-13,16-19,22- "$1/log.csv"; }
 
-"$jepa" synth --out videos --videos 8 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
-train() { "$jepa" pretrain --data videos "${tiny[@]}" "$@"; }
-exec_train() { exec "$jepa" pretrain --data videos "${tiny[@]}" "$@" >/dev/null 2>&1; } # for "&"
-train --out whole >/dev/null 2>&1 || fail "the unbroken run"
+run synth --out videos --videos 8 --size 32 --frames 20
+train=(pretrain --data videos "${tiny[@]}")
+exec_train() { exec "$jepa" "${train[@]}" "$@" >/dev/null 2>&1; } # for "&"
+run "${train[@]}" --out whole
 
 echo "killing at random moments"
 kills=0 halves=0
@@ -33,7 +28,7 @@ for try in $(seq 1 60); do
     fi
     wait $pid 2>/dev/null && break
 done
-train --out broken --resume >/dev/null 2>&1 || fail "the last resumption"
+run "${train[@]}" --out broken --resume
 echo "$kills kills, $halves of them in the middle of writing a checkpoint"
 [ "$kills" -ge 3 ] || fail "only $kills kills: the run is too short for this machine"
 diff -r whole/step-400 broken/step-400 || fail "the last checkpoint differs"
@@ -43,7 +38,7 @@ compgen -G "broken/*.partial" >/dev/null && fail "a partial file is left"
 
 echo "signals"
 for signal in INT TERM USR1; do
-    (trap - INT; exec "$jepa" pretrain --data videos "${tiny[@]}" --set checkpoint.every=1000 --out "sig$signal") >/dev/null 2>&1 &
+    (trap - INT; exec "$jepa" "${train[@]}" --set checkpoint.every=1000 --out "sig$signal") >/dev/null 2>&1 &
     pid=$!
     for wait in $(seq 1 200); do [ -s "sig$signal/log.csv" ] && [ "$(wc -l <"sig$signal/log.csv")" -gt 3 ] && break; sleep 0.05; done
     kill -$signal $pid
@@ -52,50 +47,42 @@ for signal in INT TERM USR1; do
     expected=$((128 + $(kill -l $signal)))
     [ $code -eq $expected ] || [ $code -eq 0 ] || fail "SIG$signal: exit code $code, expected $expected"
     compgen -G "sig$signal/step-*" >/dev/null || fail "SIG$signal left no checkpoint"
-    "$jepa" pretrain --data videos "${tiny[@]}" --set checkpoint.every=1000 --out "sig$signal" --resume >/dev/null 2>&1 || fail "resuming after SIG$signal"
+    run "${train[@]}" --set checkpoint.every=1000 --out "sig$signal" --resume
     cmp whole/step-400/model.safetensors "sig$signal/step-400/model.safetensors" || fail "SIG$signal: other weights"
 done
 
 echo "refusals"
-refused() { # exit code, part of the message, command...
-    local code=$1 message=$2
-    shift 2
-    "$@" >out.txt 2>err.txt
-    local got=$?
-    [ $got -eq "$code" ] || fail "exit code $got, expected $code: $*"
-    grep -q -- "$message" err.txt || { fail "no \"$message\" from: $*"; cat err.txt; }
-}
-refused 2 "holds a run already" train --out whole
-refused 2 "another recipe" train --out whole --resume --set optimization.lr=0.5
+refused 2 "holds a run already" "${train[@]}" --out whole
+refused 2 "another recipe" "${train[@]}" --out whole --resume --set optimization.lr=0.5
 cp -r whole damaged
 printf 'x' | dd of=damaged/step-400/model.safetensors bs=1 seek=5000 conv=notrunc 2>/dev/null
-refused 1 "is damaged" "$jepa" visualize --checkpoint damaged --video "$(find videos -name '*.mp4' | head -1)" --out pictures
-train --out damaged --resume >/dev/null 2>err.txt || { fail "falling back from damaged tensors"; cat err.txt; }
+refused 1 "is damaged" visualize --checkpoint damaged --video "$(find videos -name '*.mp4' | head -1)" --out pictures
+run "${train[@]}" --out damaged --resume
 grep -q "warning.*damaged" err.txt || fail "the damaged tensors were not named"
 diff -r whole/step-400 damaged/step-400 || fail "the step done again after damaged tensors differs"
 rm -rf damaged && cp -r whole damaged
 head -c 100 whole/step-400/checkpoint.msgpack >damaged/step-400/checkpoint.msgpack
-train --out damaged --resume >/dev/null 2>err.txt || { fail "falling back to the checkpoint before"; cat err.txt; }
+run "${train[@]}" --out damaged --resume
 grep -q "warning.*step-400" err.txt || fail "the damaged checkpoint was not named"
 diff -r whole/step-400 damaged/step-400 || fail "the step done again differs"
 mkdir other && cp -r videos/* other/ && cp -r whole moved
 video=$(find videos -name '*.mp4' | sort | head -1)
 cp "$video" kept.mp4 && printf 'y' >>"$video"
-refused 1 "has changed" train --out whole --resume
+refused 1 "has changed" "${train[@]}" --out whole --resume
 cp kept.mp4 "$video"
 
 echo "two runs in one folder"
 exec_train --out locked --set optimization.epochs=1000 &
 pid=$!
 for wait in $(seq 1 100); do [ -s locked/log.csv ] && break; sleep 0.05; done
-refused 1 "held by process $pid" train --out locked --set optimization.epochs=1000 --resume
+begun=locked/ refused 1 "held by process $pid" "${train[@]}" --out locked --set optimization.epochs=1000 --resume
 kill -9 $pid
 wait $pid 2>/dev/null
+
 echo "a disk that fills up"
-(ulimit -f 40; trap '' XFSZ; train --out full >/dev/null 2>err.txt)
+(ulimit -f 40; trap '' XFSZ; "$jepa" "${train[@]}" --out full >/dev/null 2>err.txt)
 [ $? -eq 1 ] || fail "a full disk: not exit code 1"
 grep -q "^jepa pretrain: .*not written" err.txt || { fail "a full disk: no clear line"; cat err.txt; }
 compgen -G "full/step-*" >/dev/null && fail "a full disk: something half-written is left"
 
-[ $failed -eq 0 ] && echo "all as it should be"
-exit $failed
+finish

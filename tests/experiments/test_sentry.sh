@@ -3,19 +3,14 @@
 # the same however often the run is killed, and on one rank or two; RUN/best is the best.
 #   tests/experiments/test_sentry.sh JEPA
 set -u
-jepa=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
+source "$(dirname "$0")/program.sh"
 tiny=(--data videos --threads 1 --workers 1 --set data.crop_size=32 --set data.patch_size=8 --set data.num_frames=4
     --set data.batch_size=4 --set tasks_per_node=2 --set optimization.micro_batch=2 --set model.embed_dim=48
     --set model.depth=2 --set model.num_heads=3 --set model.pred_embed_dim=16 --set model.pred_depth=1
     --set model.pred_num_heads=1 --set model.drop_path_rate=0.2 --set optimization.ipe=12 --set optimization.epochs=2
     --set optimization.lr=0.01 --set checkpoint.every=5 --set diagnostics.every=4 --set diagnostics.videos=12
     --set sentry.rankme_min=0 --set sentry.rankme_share=0 --set sentry.std_min=0)
-"$jepa" synth --out videos --videos 11 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
+run synth --out videos --videos 11 --size 32 --frames 20
 train() { # RUN options...
     local run=$1
     shift
@@ -52,7 +47,7 @@ grep -q "^  cost .* s each, 7 of them: .* % of the time" warned.out || { fail "c
 [ "$(wc -l <plain/diagnostics.csv)" -eq 1 ] || fail "diagnostics.every: 0 diagnoses"
 
 echo "videos of their own"
-"$jepa" synth --out others --videos 9 --seed 5 --size 32 --frames 20 >/dev/null 2>&1 || fail "synth"
+run synth --out others --videos 9 --seed 5 --size 32 --frames 20
 cp "$(find videos -name '*.mp4' | sort | head -1)" others/"$(cd others && ls | grep -v csv | head -1)"/again.mp4
 train held --set diagnostics.data=others --set checkpoint.keep_best=probe || { fail "held out"; cat held.err; }
 cmp plain/step-24/model.safetensors held/step-24/model.safetensors || fail "held out: other weights"
@@ -211,5 +206,4 @@ else
     ranks 2 "$jepa" pretrain --out broken --resume "${tiny[@]}" "${back[@]}" --set sentry.most_rewinds=3 >/dev/null 2>&1
     same whole broken model.safetensors
 fi
-[ $failed -eq 0 ] && echo "all as it should be"
-exit $failed
+finish

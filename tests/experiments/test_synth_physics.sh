@@ -3,26 +3,12 @@
 # (What the videos show: tests/video/test_physics.c.)
 #   tests/experiments/test_synth_physics.sh JEPA
 set -u
-jepa=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+source "$(dirname "$0")/program.sh"
 export XDG_CACHE_HOME=$work/cache
-cd "$work"
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
-refused() { # exit code, part of the message, arguments...
-    local code=$1 message=$2
-    shift 2
-    "$jepa" synth "$@" >out.txt 2>err.txt
-    local got=$?
-    [ $got -eq "$code" ] || fail "exit code $got, expected $code: jepa synth $*"
-    [ "$(grep -c '^jepa' err.txt)" -eq 1 ] || { fail "not one line of error: jepa synth $*"; cat err.txt; }
-    grep -q -- "$message" err.txt || { fail "no \"$message\": jepa synth $*"; cat err.txt; }
-    [ -e refused ] && fail "something is left: jepa synth $*"
-}
+after_refusal() { [ -e refused ] && fail "something is left: jepa $1"; }
 
-"$jepa" synth --out pairs --physics --pairs 4 --frames 32 --seed 3 >out.txt 2>err.txt || { fail "synth --physics"; cat err.txt; }
-grep -q "^4 pairs .* of each of 4 kinds (jump, shape, through, vanish)" out.txt || { fail "the summary"; cat out.txt; }
+run synth --out pairs --physics --pairs 4 --frames 32 --seed 3
+expect "^4 pairs .* of each of 4 kinds (jump, shape, through, vanish)"
 [ "$(wc -l <pairs/pairs.csv)" -eq 17 ] || fail "pairs.csv"
 sed 1d pairs/pairs.csv | while IFS=, read -r kind pair possible impossible event switch occluder what scene; do
     [ "$possible" = "$(printf '%s/%s_%05d_possible.mp4' "$kind" "$kind" "$pair")" ] || echo "$possible"
@@ -36,21 +22,21 @@ sed 1d pairs/pairs.csv | while IFS=, read -r kind pair possible impossible event
     esac
 done >wrong
 [ -s wrong ] && { fail "pairs.csv"; head -3 wrong; }
-"$jepa" inspect pairs >out.txt 2>&1 || fail "inspect"
-grep -q "32 usable, 0 unusable" out.txt || { fail "unusable videos"; cat out.txt; }
+run inspect pairs
+expect "32 usable, 0 unusable"
 find pairs -name '*.partial' | grep -q . && fail "something half-written"
 
-refused 2 "pairs N is missing" --physics --out refused
-refused 2 "must be even" --physics --pairs 3 --out refused
-refused 2 "pairs must be 2 to" --physics --pairs 0 --out refused
-refused 2 "size must be 64 to" --physics --pairs 2 --size 32 --out refused
-refused 2 "must be even" --physics --pairs 2 --size 65 --out refused
-refused 2 "frames must be 32 to" --physics --pairs 2 --frames 16 --out refused
-refused 2 "one of them" --physics --from pairs --out refused
-refused 2 "videos means nothing with --physics" --physics --pairs 2 --videos 8 --out refused
-refused 2 "per-source means nothing with --physics" --physics --pairs 2 --per-source 8 --out refused
-refused 2 "pairs means nothing" --videos 8 --pairs 2 --out refused
-refused 2 "pairs means nothing with --from" --from pairs --pairs 2 --out refused
-refused 2 "is not empty" --physics --pairs 2 --out pairs
-refused 1 "cannot" --physics --pairs 2 --out /proc/nothing
+refused 2 "pairs N is missing" synth --physics --out refused
+refused 2 "must be even" synth --physics --pairs 3 --out refused
+refused 2 "pairs must be 2 to" synth --physics --pairs 0 --out refused
+refused 2 "size must be 64 to" synth --physics --pairs 2 --size 32 --out refused
+refused 2 "must be even" synth --physics --pairs 2 --size 65 --out refused
+refused 2 "frames must be 32 to" synth --physics --pairs 2 --frames 16 --out refused
+refused 2 "one of them" synth --physics --from pairs --out refused
+refused 2 "videos means nothing with --physics" synth --physics --pairs 2 --videos 8 --out refused
+refused 2 "per-source means nothing with --physics" synth --physics --pairs 2 --per-source 8 --out refused
+refused 2 "pairs means nothing" synth --videos 8 --pairs 2 --out refused
+refused 2 "pairs means nothing with --from" synth --from pairs --pairs 2 --out refused
+refused 2 "is not empty" synth --physics --pairs 2 --out pairs
+refused 1 "cannot" synth --physics --pairs 2 --out /proc/nothing
 exit $failed
