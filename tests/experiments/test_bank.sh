@@ -4,41 +4,20 @@
 # wrong arguments are refused in a line. Videos are made by: jepa synth --out DIR.
 #   tests/experiments/test_bank.sh JEPA
 set -u
-jepa=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
-run() { # command and arguments...
-    "$jepa" "$@" >out.txt 2>err.txt || { fail "jepa $*"; cat err.txt; }
-}
-refused() { # exit code, part of what it says, command and arguments...
-    local wanted=$1 message=$2
-    shift 2
-    "$jepa" "$@" >out.txt 2>err.txt
-    local got=$?
-    [ $got -eq "$wanted" ] || fail "exit code $got, expected $wanted: $*"
-    grep -q -- "$message" err.txt || { fail "no \"$message\": $*"; cat err.txt; }
-    [ "$(grep -c "^jepa $1:" err.txt)" -eq 1 ] || { fail "not one line: $*"; cat err.txt; }
-}
+source "$(dirname "$0")/program.sh"
+source "$here/small_run.sh"
 same() { # two folders with the same files
     diff -r "$1" "$2" >/dev/null || fail "$1 and $2 are not the same"
 }
-small=(--set data.batch_size=4 --set data.num_frames=8 --set data.crop_size=32 --set optimization.ipe=2
-       --set optimization.epochs=1 --set optimization.warmup=0)
-run synth --out videos --videos 8 --size 48 --frames 40 --seed 3
-run pretrain --data videos --out run "${small[@]}"
 run pretrain --data videos --out other --set meta.seed=5 "${small[@]}"
-video=$(find videos -name '*.mp4' | sort | head -n 1)
 
 # ---- the bank ----
 run bank --checkpoint run --data videos --out bank --tokens 300 --threads 2
-grep -q "^patches *300 of 2 frames x 8 x 8 pixels" out.txt || { fail "patches of the bank"; cat out.txt; }
+expect "^patches *300 of 2 frames x 8 x 8 pixels"
 run bank --checkpoint run --data videos --out again --tokens 300 --threads 1
 same bank again
 run bank --checkpoint run --data videos --out bank --tokens 300
-grep -q "nothing to do" out.txt || fail "a bank that is there is built again"
+expect "nothing to do"
 run bank --checkpoint run --data videos --out seeded --tokens 300 --seed 1
 cmp -s bank/places.bin seeded/places.bin && fail "another seed draws the same tokens"
 refused 2 "holds a bank of another checkpoint" bank --checkpoint other --data videos --out bank --tokens 300
@@ -50,15 +29,15 @@ refused 2 "are needed" bank --checkpoint run --out new
 [ ! -e new ] || fail "a refused bank left something"
 # few patches: of some videos only; copies are no videos of their own
 run bank --checkpoint run --data videos --out few --tokens 3
-grep -q "^videos *3 of 8, at most 4 clips each" out.txt || { fail "videos of a bank of 3 patches"; cat out.txt; }
+expect "^videos *3 of 8, at most 4 clips each"
 cp -r videos copies
 for i in 1 2 3; do cp "$video" copies/"$(basename "$(dirname "$video")")"/copy$i.mp4; done
 run bank --checkpoint run --data copies --out copied --tokens 300
-grep -q "^videos *8 of 11, at most 4 clips each" out.txt || { fail "videos of a bank with copies"; cat out.txt; }
+expect "^videos *8 of 11, at most 4 clips each"
 
 # an --out that cannot be is said before the checkpoint is so much as looked for
 impossible() { # what it says of something that is there, command and arguments...
-    local there=$1
+    local there=$1 begun=left.partial
     shift
     printf x >file
     mkdir -p folder left.partial
@@ -74,15 +53,15 @@ impossible "is there already" decoder train
 # ---- the decoder ----
 train=(decoder train --checkpoint run --data videos --tokens 600 --steps 30)
 run "${train[@]}" --out decoder --threads 2
-grep -q "^  mean colour .* explained  0.000" out.txt || { fail "no error of the mean colour"; cat out.txt; }
-grep -q "^  decoder .* explained" out.txt || { fail "no error of the decoder"; cat out.txt; }
+expect "^  mean colour .* explained  0.000"
+expect "^  decoder .* explained"
 run "${train[@]}" --out decoder1 --threads 1
 same decoder decoder1
 run "${train[@]}" --out linear --hidden 0
-grep -q "linear, " out.txt || fail "--hidden 0 is no linear map"
+expect "linear, "
 refused 2 "is there already" "${train[@]}" --out decoder
 run decoder train --checkpoint run --data copies --tokens 600 --steps 5 --out copied-decoder
-grep -q "of 7 videos to train on, .* of 1 others held out" out.txt || { fail "copies are split"; cat out.txt; }
+expect "of 7 videos to train on, .* of 1 others held out"
 b2sum --version >/dev/null 2>&1 && { (cd decoder && b2sum -l 256 --status -c decoder.b2sum) || fail "decoder.b2sum"; }
 refused 2 "two or more" decoder train --checkpoint run --data "$video" --out new --steps 5
 refused 2 "expected jepa decoder train" decoder --checkpoint run --data videos --out new
@@ -93,14 +72,12 @@ refused 2 "steps" "${train[@]}" --steps 0 --out new
 # ---- pictures and films ----
 show=(visualize --checkpoint run --video "$video" --parts expected)
 run "${show[@]}" --bank bank --decoder decoder --format png,gif --tile 32 --out one
-for file in expected.png expected.gif; do
-    [ -s one/$file ] && grep -qx "one/$file" out.txt || fail "no one/$file"
-done
+there one expected.png expected.gif
 [ "$(find one -type f | wc -l)" -eq 2 ] || fail "more files than were promised"
 run "${show[@]}" --bank bank --decoder decoder --format png,gif --tile 32 --out two --threads 1
 same one two
 run "${show[@]}" --bank bank --mask 1 --out three
-grep -q "^   1 .* - (        -)$" out.txt || { fail "errors without a decoder"; cat out.txt; }
+expect "^   1 .* - (        -)$"
 run "${show[@]}" --decoder linear --out four
 [ -s four/expected.png ] || fail "no four/expected.png"
 run visualize --checkpoint run --video videos --videos 2 --parts latents,expected --bank bank --out five
@@ -133,5 +110,4 @@ run pretrain --data videos --out sigreg "${small[@]}" --set objective=sigreg --s
     --set sigreg.local_crops_number=1 --set sigreg.local_size=16 --set sigreg.hidden_dim=32 \
     --set sigreg.output_dim=16 --set sigreg.num_proj=32
 refused 2 "has no predictor" bank --checkpoint sigreg --data videos --out new
-[ $failed -eq 0 ] && echo "banks, decoders and what they show: as promised"
-exit $failed
+finish "banks, decoders and what they show: as promised"

@@ -4,37 +4,8 @@
 # grow with the video; what cannot be shown is refused in a line. (The metric: tests/eval/test_surprise.c.)
 #   tests/experiments/test_surprise.sh JEPA
 set -u
-jepa=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
-run() { # command and arguments...
-    "$jepa" "$@" >out.txt 2>err.txt || { fail "jepa $*"; cat err.txt; }
-}
-refused() { # exit code, part of what it says, arguments...
-    local wanted=$1 message=$2
-    shift 2
-    "$jepa" surprise "$@" >out.txt 2>err.txt
-    local got=$?
-    [ $got -eq "$wanted" ] || fail "exit code $got, expected $wanted: $*"
-    grep -q -- "$message" err.txt || { fail "no \"$message\": $*"; cat err.txt; }
-    [ "$(grep -c '^jepa surprise:' err.txt)" -eq 1 ] || { fail "not one line: $*"; cat err.txt; }
-}
-there() { # folder, files...
-    local folder=$1
-    shift
-    for file in "$@"; do
-        [ -s "$folder/$file" ] || fail "no $folder/$file"
-        grep -qx "$folder/$file" out.txt || fail "$folder/$file is not in the list"
-    done
-}
-small=(--set data.batch_size=4 --set data.num_frames=8 --set data.crop_size=32 --set optimization.ipe=2
-       --set optimization.epochs=1 --set optimization.warmup=0)
-run synth --out videos --videos 8 --size 48 --frames 40 --seed 3
-run pretrain --data videos --out run "${small[@]}"
-video=$(find videos -name '*.mp4' | sort | head -n 1)
+source "$(dirname "$0")/program.sh"
+source "$here/small_run.sh"
 
 # ---- a video: 8 of every 2nd frame are a window; 2 of these on, the next: frames 0 to 14, 4 to 18, ..., 24 to 38 ----
 run surprise --checkpoint run --video "$video" --out one
@@ -110,9 +81,8 @@ if [ -z "${JEPA_NO_MEMORY_TEST:-}" ] && ! grep -q __asan_init "$jepa"; then
 fi
 
 # ---- refusals ----
-c=(--checkpoint run --out no)
-run synth --out short --videos 1 --size 48 --frames 6
-refused 1 "6 frames .* fewer than a clip" "${c[@]}" --video "$(find short -name '*.mp4')"
+c=(surprise --checkpoint run --out no)
+refuses_to_show surprise "no predictor"
 mkdir mixed && cp "$(find short -name '*.mp4')" mixed/b_possible.mp4 && cp "$video" mixed/b_impossible.mp4
 refused 1 "b_possible.mp4: 6 frames .* fewer than a clip" "${c[@]}" --pairs mixed
 refused 2 "one of --video and --pairs" "${c[@]}"
@@ -133,24 +103,5 @@ printf 'possible,impossible\nx.mp4,y.mp4\n' >bad.csv
 refused 1 "x.mp4" "${c[@]}" --pairs bad.csv
 mkdir half && cp "$video" half/a_possible.mp4
 refused 1 "a_possible.mp4: its counterpart is missing" "${c[@]}" --pairs half
-cat >levjepa.yaml <<'YAML'
-objective: sigreg
-data: {batch_size: 4, num_frames: 8, sampling_rate: 2, tubelet_size: 2, crop_size: 48, patch_size: 16}
-sigreg: {token_drop_rate: 0.5, local_crops_number: 2, local_size: 32, hidden_dim: 32, output_dim: 16, num_proj: 16}
-model: {model_name: null, use_rope: true, embed_dim: 48, depth: 2, num_heads: 2}
-optimization: {ipe: 2, epochs: 1, warmup: 0, ema: [0.99, 0.99]}
-YAML
-run pretrain --data videos --recipe levjepa.yaml --out nopredictor
-refused 2 "no predictor" --checkpoint nopredictor --video "$video" --out no
-run export run --format safetensors --network target --out encoder.safetensors
-run import encoder.safetensors --out imported --heads 3 --frames 8 --crop 32
-refused 2 "no trained predictor" --checkpoint imported --video "$video" --out no
-if [ "$(id -u)" -ne 0 ]; then
-    mkdir locked && chmod a-w locked
-    refused 1 "cannot write into this folder" --checkpoint run --video "$video" --out locked
-fi
-touch file
-refused 1 "file" --checkpoint run --video "$video" --out file/pictures
 [ -z "$(find . -name '*.partial')" ] || fail "something half-written was left"
-[ $failed -eq 0 ] && echo "surprise: curves, pairs and refusals"
-exit $failed
+finish "surprise: curves, pairs and refusals"

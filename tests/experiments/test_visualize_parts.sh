@@ -4,38 +4,8 @@
 # line; memory does not grow with the video. Videos are made by: jepa synth --out DIR.
 #   tests/experiments/test_visualize_parts.sh JEPA
 set -u
-jepa=$(realpath "$1")
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-failed=0
-fail() { echo "FAILED: $*"; failed=1; }
-run() { # command and arguments...
-    "$jepa" "$@" >out.txt 2>err.txt || { fail "jepa $*"; cat err.txt; }
-}
-refused() { # exit code, part of what it says, arguments...
-    local wanted=$1 message=$2
-    shift 2
-    "$jepa" visualize "$@" >out.txt 2>err.txt
-    local got=$?
-    [ $got -eq "$wanted" ] || fail "exit code $got, expected $wanted: $*"
-    grep -q -- "$message" err.txt || { fail "no \"$message\": $*"; cat err.txt; }
-    [ "$(grep -c '^jepa visualize:' err.txt)" -eq 1 ] || { fail "not one line: $*"; cat err.txt; }
-}
-there() { # folder, files...
-    local folder=$1
-    shift
-    for file in "$@"; do
-        [ -s "$folder/$file" ] || fail "no $folder/$file"
-        # what is printed is what was written
-        grep -qx "$folder/$file" out.txt || fail "$folder/$file is not in the list"
-    done
-}
-small=(--set data.batch_size=4 --set data.num_frames=8 --set data.crop_size=32 --set optimization.ipe=2
-       --set optimization.epochs=1 --set optimization.warmup=0)
-run synth --out videos --videos 8 --size 48 --frames 40 --seed 3
-run pretrain --data videos --out run "${small[@]}"
-video=$(find videos -name '*.mp4' | sort | head -n 1)
+source "$(dirname "$0")/program.sh"
+source "$here/small_run.sh"
 
 # ---- every part alone, as pictures ----
 run visualize --checkpoint run --video "$video" --out one --parts masks
@@ -74,7 +44,7 @@ done
 # the future alone is a film and a picture, from where it is told to
 run visualize --checkpoint run --video "$video" --out seven --parts future --start 9 --windows 2
 there seven future.png future.mp4
-grep -q "2 windows" out.txt || fail "--windows 2"
+expect "2 windows"
 
 # ---- colours that are kept ----
 run visualize --checkpoint run --video "$video" --out colors1 --parts latents
@@ -89,7 +59,7 @@ run pretrain --data videos --out other "${small[@]}" --set meta.seed=9
 run visualize --checkpoint other --video "$video" --out colors5 --parts latents --axes colors1/axes.safetensors
 grep -q "fitted for another checkpoint" err.txt || fail "axes of another checkpoint without a word"
 head -c 100 colors1/axes.safetensors >broken
-refused 1 "broken" --checkpoint run --video "$video" --out no --axes broken
+refused 1 "broken" visualize --checkpoint run --video "$video" --out no --axes broken
 
 # ---- several videos ----
 run visualize --checkpoint run --video videos --videos 3 --out several --parts masks,future --windows 1
@@ -98,34 +68,16 @@ run visualize --checkpoint run --video videos --videos 3 --out several --parts m
 [ "$(find several -name axes.safetensors | wc -l)" -eq 1 ] || fail "axes: once for all"
 
 # ---- refusals ----
-run synth --out short --videos 1 --size 48 --frames 6
-refused 1 "6 frames .* fewer than a clip" --checkpoint run --video "$(find short -name '*.mp4')" --out no
-refused 1 "none of its 1 videos\|fewer than a clip" --checkpoint run --video short --out no
-[ ! -e no ] || fail "something was begun"
-cat >levjepa.yaml <<'YAML'
-objective: sigreg
-data: {batch_size: 4, num_frames: 8, sampling_rate: 2, tubelet_size: 2, crop_size: 48, patch_size: 16}
-sigreg: {token_drop_rate: 0.5, local_crops_number: 2, local_size: 32, hidden_dim: 32, output_dim: 16, num_proj: 16}
-model: {model_name: null, use_rope: true, embed_dim: 48, depth: 2, num_heads: 2}
-optimization: {ipe: 2, epochs: 1, warmup: 0, ema: [0.99, 0.99]}
-YAML
-run pretrain --data videos --recipe levjepa.yaml --out nopredictor
-refused 2 "no predictor .*possible are similarity, attention and map" --checkpoint nopredictor --video "$video" --out no
+refuses_to_show visualize "no predictor .*possible are similarity, attention and map"
+refused 1 "none of its 1 videos\|fewer than a clip" visualize --checkpoint run --video short --out never
+[ ! -e never ] || fail "something was begun"
 run visualize --checkpoint nopredictor --video "$video" --out sigreg --parts similarity,attention # a class token
 there sigreg similarity.png attention.png
 # weights of an encoder alone: the predictor is there, but was never trained
-run export run --format safetensors --network target --out encoder.safetensors
-refused 2 "jepa import can be told" --checkpoint encoder.safetensors --video "$video" --out no
-run import encoder.safetensors --out imported --heads 3 --frames 8 --crop 32
-refused 2 "no trained predictor" --checkpoint imported --video "$video" --out no
+refused 2 "jepa import can be told" visualize --checkpoint encoder.safetensors --video "$video" --out no
 run visualize --checkpoint imported --video "$video" --out encoder --parts similarity
 there encoder similarity.png
 if [ "$(id -u)" -ne 0 ]; then
-    mkdir locked && chmod a-w locked
-    refused 1 "cannot write into this folder" --checkpoint run --video "$video" --out locked
-    refused 1 "locked" --checkpoint run --video "$video" --out locked/deeper
+    refused 1 "locked" visualize --checkpoint run --video "$video" --out locked/deeper
 fi
-touch file
-refused 1 "file" --checkpoint run --video "$video" --out file/pictures
-[ $failed -eq 0 ] && echo "visualize: every part is there"
-exit $failed
+finish "visualize: every part is there"
