@@ -122,9 +122,10 @@ begin killed
 kill -9 "$victim"
 ended killed 20 "rank 2 \(.*, process $victim\) has died at step [0-9]+, in the .*; the last checkpoint \(step [0-9]+\) is untouched"
 echo "a rank that hangs"
-begin stopped --set ranks.timeout=2
+begin stopped --set ranks.timeout=5
 kill -STOP "$victim"
-ended stopped 20 "rank 2 \(.*, process $victim\) has not answered for 2 s .*at step [0-9]+, in the .*; the last checkpoint"
+# on a busy machine another one may be as late, for it waits for that one too
+ended stopped 30 "rank 2 \(.*, process $victim\).* has not answered for 5 s .*at step [0-9]+, in the .*; the last checkpoint"
 echo "a rank that fails"
 cp -r videos gone
 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n 4 "$jepa" pretrain --data gone --out failed "${tiny[@]}" \
