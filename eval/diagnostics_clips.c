@@ -17,7 +17,7 @@ ClipSpec diagnostic_spec(const Recipe *recipe) {
 /* The videos that clips may be of: all, or those that are held out. Returns how many. */
 static size_t list_videos(uint32_t *files, const VideoIndex *index, const Recipe *r) {
     SamplerSettings drawn = recipe_sampler(r);
-    bool *held = hold_out(index, &drawn.clip, drawn.seed, drawn.hold_out);
+    bool *held = hold_out(index, drawn.seed, drawn.hold_out);
     size_t count = 0;
     for (size_t i = 0; i < index->usable; i++)
         if (!held || held[index->usable_files[i]])

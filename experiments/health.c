@@ -24,7 +24,9 @@ static void print_diagnosis(const CurvesLog *log, const Recipe *recipe) {
     double knn = last_of(log, DIAGNOSIS_KNN);
     printf("diagnosis        step %.0f, %.0f clips of %s\n", step[log->rows - 1],
            last_of(log, DIAGNOSIS_CLIPS),
-           recipe->diagnostics.data ? recipe->diagnostics.data : "the training videos");
+           recipe->diagnostics.data       ? recipe->diagnostics.data
+           : recipe->diagnostics.hold_out ? "videos that are held out"
+                                          : "the training videos");
     put("  std            context %.3f", last_of(log, DIAGNOSIS_CONTEXT_STD));
     put(", target %.3f", last_of(log, DIAGNOSIS_TARGET_STD));
     put(", predictor %.3f", last_of(log, DIAGNOSIS_PREDICTOR_STD));

@@ -9,7 +9,7 @@ static char *checkpoint_of(const char *path) {
     if (folder_exists(path))
         return memory_text("%s", path);
     char *folder = path_folder(path), *header = path_join(folder, "checkpoint.msgpack");
-    bool within = file_exists(header);
+    bool within = file_exists(path) && file_exists(header);
     free(header);
     if (within)
         return folder;

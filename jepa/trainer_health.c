@@ -51,8 +51,9 @@ int trainer_diagnose(Trainer *trainer, SentryVerdict *verdict, bool *best, Error
 
 /* ---- going back ---- */
 
-/* The newest checkpoint of the run that was sound, -1: there is none. Rank 0 looks. */
-static int64_t find_sound(const Trainer *trainer) {
+/* The newest checkpoint of the run that was sound, of at most so many steps, -1: there is none.
+ * Rank 0 looks. */
+static int64_t find_sound(const Trainer *trainer, int64_t most) {
     const Run *run = trainer->t.run;
     int64_t *steps = NULL, found = -1;
     size_t count = 0;
@@ -61,7 +62,7 @@ static int64_t find_sound(const Trainer *trainer) {
         log_warn("%s", reason.text);
     for (size_t i = count; i > 0 && found < 0; i--) {
         Checkpoint checkpoint;
-        if (steps[i - 1] > trainer->health.sound)
+        if (steps[i - 1] > most)
             continue;
         char *folder = memory_text("%s/step-%" PRId64, run->folder, steps[i - 1]);
         if (checkpoint_open(&checkpoint, folder, &reason)) {
@@ -88,6 +89,24 @@ static int64_t tell(Exchange *x, int64_t value) {
     value = (int64_t)all[0];
     free(all);
     return value;
+}
+
+/* The last step from which the run may begin anew: that of the last sound diagnosis; one before
+ * where the run has gone back to that already, and its very next step failed again. */
+static int64_t last_sound(const Trainer *trainer, int64_t steps) {
+    const Rewinds *r = &trainer->t.run->rewinds;
+    int64_t most = trainer->health.sound;
+    bool again = r->count && r->rewind[r->count - 1].to == steps - 1;
+    return again && most >= steps - 1 ? steps - 2 : most;
+}
+
+/* What was noted of the step that failed is not sent. */
+static void drop_notes(Trainer *trainer) {
+    Training *t = &trainer->t;
+    fclose(t->notes);
+    free(trainer->noted);
+    t->notes = open_memstream(&trainer->noted, &trainer->noted_bytes);
+    JEPA_ASSERT(t->notes);
 }
 
 /* Rank 0: the moment of going back, and what is left of the branch that is given up. */
@@ -145,12 +164,14 @@ int trainer_go_back(Trainer *trainer, const char *reason, int64_t steps, bool *b
             log_warn("the learning rate would be multiplied by %g: the run stops", scale);
         return 0;
     }
-    int64_t to = tell(x, x->rank ? -1 : find_sound(trainer));
+    int64_t most = last_sound(trainer, steps);
+    int64_t to = tell(x, x->rank ? -1 : find_sound(trainer, most));
     if (to < 0) {
         if (!x->rank)
-            log_warn("there is no checkpoint of step %" PRId64 " or before to go back to: the run "
-                     "stops",
-                     trainer->health.sound);
+            log_warn("there is no sound checkpoint of step %" PRId64
+                     " or before to go back to: the "
+                     "run stops",
+                     most);
         return 0;
     }
     Rewind rewind = {steps, to, scale};
@@ -160,6 +181,8 @@ int trainer_go_back(Trainer *trainer, const char *reason, int64_t steps, bool *b
                          : write_rewind(run, &rewind, reason, error);
     if (alone)
         t->notes = run->quarantine;
+    else
+        drop_notes(trainer);
     if (exchange_agree(x, status, error) ||
         exchange_agree(x, take_state(trainer, to, error), error) ||
         exchange_agree(x, trainer_open_loaders(t, error), error))

@@ -26,7 +26,7 @@ ClipSpec sampler_clip(const Sampler *s, uint32_t file) {
 static void fill_sets(Sampler *s) {
     const VideoIndex *index = s->index;
     bool by_duration = s->settings.mode == SAMPLER_DURATION;
-    bool *held = hold_out(index, &s->settings.clip, s->settings.seed, s->settings.hold_out);
+    bool *held = hold_out(index, s->settings.seed, s->settings.hold_out);
     for (int d = 0; d < s->sets; d++) {
         s->set[d].files = memory_new(index->usable, sizeof *s->set[d].files);
         if (by_duration)

@@ -93,6 +93,7 @@ run features --checkpoint run/step-2 --data videos --out slow --fps 5
 run features --checkpoint run/step-2/model.safetensors --data videos --out file
 expect "^checkpoint  *run/step-2, step 2$"
 same file target
+refused 1 "cannot read the run run/step-2/nothing" features --checkpoint run/step-2/nothing --data videos --out no
 
 # published weights give what the checkpoint gives that they come from
 run export run --format hf --out hf

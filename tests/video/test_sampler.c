@@ -168,9 +168,8 @@ static void test_hold_out(void **state) {
     }
     VideoIndex index = pack(files, 40);
     SamplerSettings settings = {.clip = spec(), .num_clips = 1, .seed = 5, .hold_out = 3};
-    bool *held = hold_out(&index, &settings.clip, 5, 3),
-         *same = hold_out(&index, &settings.clip, 5, 3),
-         *other = hold_out(&index, &settings.clip, 6, 3);
+    bool *held = hold_out(&index, 5, 3), *same = hold_out(&index, 5, 3),
+         *other = hold_out(&index, 6, 3);
     size_t count = 0;
     for (int i = 0; i < 40; i++) {
         count += held[i];
@@ -196,7 +195,7 @@ static void test_hold_out(void **state) {
     settings.hold_out = 40;
     assert_int_equal(sampler_new(&sampler, &index, &settings, &error), -1);
     assert_non_null(strstr(error.text, "no video is left"));
-    assert_null(hold_out(&index, &settings.clip, 5, 0));
+    assert_null(hold_out(&index, 5, 0));
     free(held);
     free(same);
     free(other);
