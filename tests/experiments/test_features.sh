@@ -110,9 +110,9 @@ expect "^checkpoint  *random initialisation, seed 0$"
 does features --checkpoint run/step-2 --data videos --out slow --fps 5
 [ "$(bins slow)" = "$(bins target)" ] && fail "other frames give the same features"
 does features --checkpoint run/step-2/model.safetensors --data videos --out file
-refused 1 "cannot read the run run/step-2/nothing" --checkpoint run/step-2/nothing --data videos --out no
 expect "^checkpoint  *run/step-2, step 2$"
 same file target
+refused 1 "cannot read the run run/step-2/nothing" --checkpoint run/step-2/nothing --data videos --out no
 
 # published weights give what the checkpoint gives that they come from
 does export run --format hf --out hf
