@@ -7,8 +7,11 @@ jepa=$1
 command -v ffmpeg >/dev/null || { echo "needs the ffmpeg tool: skipped"; exit 0; }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+# Under sanitizers, where every start of the program takes its time, each third encoder is tried.
+every=1
+grep -q __asan_init "$jepa" && every=3
 source=(-f lavfi -i "testsrc2=size=128x96:rate=25:duration=1.6")
-files=0 frames=0
+files=0 frames=0 tried=0
 
 compare() { # file
     local file=$1 total bytes count first
@@ -38,6 +41,8 @@ compare() { # file
 }
 
 for encoder in $(ffmpeg -v quiet -encoders | awk '$1 ~ /^V/ && NR > 10 {print $2}'); do
+    tried=$((tried + 1))
+    [ $((tried % every)) -eq 0 ] || continue
     case $encoder in *_vaapi | *_nvenc | *_qsv | *_v4l2m2m | *_amf | *_vulkan | =) continue ;; esac
     for ending in mkv avi mp4 ts flv mpg gif; do
         file=$work/$encoder.$ending
