@@ -67,6 +67,15 @@ static int add_row(Sheet *sheet, const ExpectedPictures *p, ExpectedKind kind, i
     return result;
 }
 
+/* "Mask 2", or the name that a mask was given; caller frees. */
+static char *mask_name(const ExpectedPictures *p, int mask) {
+    return p->mask_name ? memory_text("%s", p->mask_name) : memory_text("Mask %d", mask);
+}
+
+static const char *file_name(const ExpectedPictures *p) {
+    return p->name ? p->name : "expected";
+}
+
 static void caption(Sheet *sheet, const ExpectedPictures *p) {
     if (p->bank) {
         char *text = memory_text(
@@ -88,10 +97,12 @@ static void caption(Sheet *sheet, const ExpectedPictures *p) {
     }
     for (int i = 0; i < p->masks; i++) {
         const ExpectedErrors *e = &p->expected->errors[p->mask[i]];
-        char *text = memory_text("Mask %d, root mean square error of the hidden pixels (0 to 1): "
+        char *name = mask_name(p, p->mask[i]);
+        char *text = memory_text("%s, root mean square error of the hidden pixels (0 to 1): "
                                  "repeating the nearest visible patch %.3f, the mean visible "
                                  "colour %.3f",
-                                 p->mask[i], sqrt(e->visible), sqrt(e->colour));
+                                 name, sqrt(e->visible), sqrt(e->colour));
+        free(name);
         static const ExpectedKind kinds[] = {EXPECTED_NEAREST, EXPECTED_NEAREST_REAL,
                                              EXPECTED_DRAWN, EXPECTED_DRAWN_REAL};
         static const char *const names[] = {"nearest real patch of the prediction", "of the target",
@@ -112,15 +123,17 @@ int expected_picture_write(const ExpectedPictures *p, FILE *list, Error *error) 
     int columns = time < LATENT_COLUMNS ? time : LATENT_COLUMNS, result = 0;
     Sheet *sheet = sheet_new(p->title, p->origin, p->tile_height);
     Canvas *canvas = NULL;
-    char *path = path_join(p->folder, "expected.png");
+    char *file = memory_text("%s.png", file_name(p)), *path = path_join(p->folder, file);
     for (int i = 0; i < columns; i++)
         steps[i] = i * time / columns;
     result = add_row(sheet, p, EXPECTED_VIDEO, 0, steps, columns, error);
     for (int i = 0; i < p->masks && !result; i++) {
         int m = p->mask[i];
-        char *title = memory_text("Mask %d: %s · %.0f %% of the tokens hidden", m, p->mask_text[m],
+        char *name = mask_name(p, m);
+        char *title = memory_text("%s: %s · %.0f %% of the tokens hidden", name, p->mask_text[m],
                                   100 * p->expected->latents->mask[m].share);
         result = sheet_section(sheet, title, error);
+        free(name);
         free(title);
         for (ExpectedKind k = EXPECTED_MASKED; k < EXPECTED_KINDS && !result; k++)
             if (expected_has(p->expected, k))
@@ -137,6 +150,7 @@ int expected_picture_write(const ExpectedPictures *p, FILE *list, Error *error) 
     canvas_free(canvas);
     sheet_free(sheet);
     free(path);
+    free(file);
     return result;
 }
 
@@ -183,31 +197,75 @@ static FilmPage *new_page(const ExpectedPictures *p, int rows, const ExpectedKin
     return page;
 }
 
+struct ExpectedFilm {
+    FilmPage *page;
+    Film *film;
+    ExpectedKind kinds[FILM_KINDS];
+    int rows, columns, mask[EXPECTED_MASKS_MOST];
+};
+
+int expected_film_open(ExpectedFilm **out, const ExpectedPictures *p, unsigned formats,
+                       VideoFraction rate, Error *error) {
+    ExpectedFilm *f = memory_new(1, sizeof *f);
+    int width, height;
+    f->rows = p->masks < EXPECTED_MASKS_MOST ? p->masks : EXPECTED_MASKS_MOST;
+    for (int r = 0; r < f->rows; r++)
+        f->mask[r] = p->mask[r];
+    for (int k = 0; k < FILM_KINDS; k++) {
+        bool bank = film_kinds[k] == EXPECTED_NEAREST,
+             decoder = film_kinds[k] == EXPECTED_DRAWN_REAL || film_kinds[k] == EXPECTED_DRAWN;
+        if ((!bank || p->bank) && (!decoder || p->decoder))
+            f->kinds[f->columns++] = film_kinds[k];
+    }
+    f->page = new_page(p, f->rows, f->kinds, f->columns);
+    int result = film_page_start(f->page, error);
+    if (!result) {
+        film_page_size(f->page, &width, &height);
+        result = film_open(&f->film, p->folder, file_name(p), formats, width, height, rate, error);
+    }
+    if (result) {
+        expected_film_abandon(f);
+        return -1;
+    }
+    *out = f;
+    return 0;
+}
+
+int expected_film_add(ExpectedFilm *f, const Expected *expected, int frame, const uint8_t *rgb,
+                      const char *moment, double progress, Error *error) {
+    for (int r = 0; r < f->rows; r++)
+        for (int c = 0; c < f->columns; c++)
+            expected_tile(film_page_tile(f->page, r, c), expected, f->kinds[c], f->mask[r], frame,
+                          rgb);
+    return film_frame(f->film, film_page_picture(f->page, moment, progress), error);
+}
+
+int expected_film_close(ExpectedFilm *f, FILE *list, Error *error) {
+    int result = film_close(f->film, list, error);
+    f->film = NULL;
+    expected_film_abandon(f);
+    return result;
+}
+
+void expected_film_abandon(ExpectedFilm *f) {
+    if (!f)
+        return;
+    film_abandon(f->film);
+    film_page_free(f->page);
+    free(f);
+}
+
 int expected_film_write(const ExpectedPictures *p, int count, unsigned formats, VideoFraction rate,
                         FILE *list, Error *error) {
-    ExpectedKind kinds[FILM_KINDS];
-    int columns = 0, rows = p->masks < EXPECTED_MASKS_MOST ? p->masks : EXPECTED_MASKS_MOST;
-    int width, height;
-    Film *film = NULL;
-    for (int k = 0; k < FILM_KINDS; k++)
-        if (expected_has(p->expected, film_kinds[k]))
-            kinds[columns++] = film_kinds[k];
-    FilmPage *page = new_page(p, rows, kinds, columns);
-    int result = film_page_start(page, error);
-    if (!result) {
-        film_page_size(page, &width, &height);
-        result = film_open(&film, p->folder, "expected", formats, width, height, rate, error);
-    }
-    for (int f = 0; f < count && !result; f++) {
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < columns; c++)
-                expected_tile(film_page_tile(page, r, c), p->expected, kinds[c], p->mask[r], f,
-                              p->frames[f]);
-        result = film_frame(film, film_page_picture(page, p->moments[f], (f + 1.0) / count), error);
-    }
-    film_page_free(page);
+    ExpectedFilm *film;
+    int result = 0;
+    if (expected_film_open(&film, p, formats, rate, error))
+        return -1;
+    for (int i = 0; i < count && !result; i++)
+        result = expected_film_add(film, p->expected, i, p->frames[i], p->moments[i],
+                                   (i + 1.0) / count, error);
     if (!result)
-        return film_close(film, list, error);
-    film_abandon(film);
+        return expected_film_close(film, list, error);
+    expected_film_abandon(film);
     return -1;
 }

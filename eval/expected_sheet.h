@@ -16,6 +16,7 @@ typedef struct ExpectedPictures {
     const Expected *expected;
     int masks, mask[MASK_SETTINGS_MAX]; /* those to show */
     const char *const *mask_text;       /* [M] "8 blocks of 15 % of the picture" */
+    const char *mask_name;              /* NULL: "Mask 2" and the like */
     int tile_height, tile_width;
     const uint8_t *const
         *frames; /* stills: [T] the first of each time step; films: all of the clip */
@@ -25,14 +26,25 @@ typedef struct ExpectedPictures {
     const char *decoder;        /* likewise */
     bool trained_on;            /* the decoder was, on this video too */
     const char *folder;
+    const char *name; /* of the files; NULL: "expected" */
 } ExpectedPictures;
 
-/* Writes FOLDER/expected.png and prints its path to `list`. Errors: unwritable. */
+/* Writes FOLDER/NAME.png and prints its path to `list`. Errors: unwritable. */
 int expected_picture_write(const ExpectedPictures *pictures, FILE *list, Error *error);
 /* Panels beside each other in a film. */
 int expected_film_columns(bool bank, bool decoder);
-/* Writes FOLDER/expected.mp4, ...: pictures->frames[count], `rate` of them a second. */
+/* Writes FOLDER/NAME.mp4, ...: pictures->frames[count], `rate` of them a second. */
 int expected_film_write(const ExpectedPictures *pictures, int count, unsigned formats,
                         VideoFraction rate, FILE *list, Error *error);
+
+/* The same picture by picture, of clip after clip with masks of the same numbers: of `pictures`
+ * expected, frames and moments are not looked at. */
+typedef struct ExpectedFilm ExpectedFilm;
+int expected_film_open(ExpectedFilm **film, const ExpectedPictures *pictures, unsigned formats,
+                       VideoFraction rate, Error *error);
+int expected_film_add(ExpectedFilm *film, const Expected *expected, int frame, const uint8_t *rgb,
+                      const char *moment, double progress, Error *error);
+int expected_film_close(ExpectedFilm *film, FILE *list, Error *error); /* frees always */
+void expected_film_abandon(ExpectedFilm *film); /* leaves nothing behind; NULL is fine */
 
 #endif

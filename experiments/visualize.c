@@ -209,7 +209,7 @@ static int show_predictions(Show *s, Error *error) {
         result = clip_show_draw(clips, s, error);
     if (!result && future)
         result = future_show_draw(future, s, error);
-    if (!result && s->expected)
+    if (!result && (s->parts & PART_EXPECTED))
         result = expected_show_draw(s->expected, s, error);
     clip_show_free(clips);
     future_show_free(future);
@@ -238,7 +238,7 @@ static int check_request(Show *s, Error *error) {
                          recipe_mask(recipe).settings, recipe_mask(recipe).settings - 1);
     if (((s->parts & PART_FUTURE) && future_check(s, error)) ||
         ((s->parts & PARTS_QUERY) && query_check(s, error)) ||
-        ((s->parts & PART_EXPECTED) && expected_show_open(&s->expected, s, error)))
+        ((s->bank || s->decoder) && expected_show_open(&s->expected, s, error)))
         return -1;
     return 0;
 }
@@ -293,8 +293,9 @@ static int check_numbers(const Show *s, Error *error) {
                          s->segments);
     if (!(s->perplexity >= 1 && s->perplexity <= 1000))
         return error_set(error, ERROR_USAGE, "--perplexity %g: expected 1 to 1000", s->perplexity);
-    if ((s->bank || s->decoder) && !(s->parts & PART_EXPECTED))
-        return error_set(error, ERROR_USAGE, "--bank and --decoder: for --parts expected");
+    if ((s->bank || s->decoder) && !(s->parts & (PART_EXPECTED | PART_FUTURE)))
+        return error_set(error, ERROR_USAGE,
+                         "--bank and --decoder: for --parts expected and future");
     if ((s->parts & PART_EXPECTED) && !s->bank && !s->decoder)
         return error_set(error, ERROR_USAGE,
                          "--parts expected: --bank (of jepa bank) or --decoder (of jepa decoder "
@@ -360,8 +361,8 @@ int command_visualize(int argc, char **argv) {
          OPTION_INTEGER, &s.context_frames},
         {"windows", "N", "future: at most so many windows (default 0: to the end of the video)",
          OPTION_INTEGER, &s.windows},
-        {"bank", "BANK", "expected: real patches, of jepa bank", OPTION_TEXT, &s.bank},
-        {"decoder", "DECODER", "expected: of jepa decoder train", OPTION_TEXT, &s.decoder},
+        {"bank", "BANK", "expected, future: real patches, of jepa bank", OPTION_TEXT, &s.bank},
+        {"decoder", "DECODER", "expected, future: of jepa decoder train", OPTION_TEXT, &s.decoder},
         {"query", "T,Y,X",
          "similarity, attention: a token by its place, from 0 (default: the "
          "middle); may be given again",

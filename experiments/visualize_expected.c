@@ -4,7 +4,7 @@
 #include "eval/latent_film.h"
 #include "eval/latent_sheet.h"
 #include "experiments/decoder_saved.h"
-#include "experiments/visualize.h"
+#include "experiments/visualize_pixels.h"
 #include "jepa/recipe_compare.h"
 #include <inttypes.h>
 #include <math.h>
@@ -75,6 +75,28 @@ void expected_show_free(ExpectedShow *s) {
     free(s);
 }
 
+void expected_show_texts(ExpectedPictures *p, const ExpectedShow *s, const Footage *footage) {
+    p->bank = s->bank_text;
+    p->decoder = s->decoder_text;
+    p->trained_on = s->has_decoder && decoder_has_seen(&s->about, &footage->file.hash);
+}
+
+int expected_show_columns(const ExpectedShow *s) {
+    return expected_film_columns(s->has_bank, s->has_decoder);
+}
+
+int expected_show_compute(Expected *expected, const Show *show, const Footage *footage,
+                          const Latents *latents, const uint8_t *pixels, const float *values,
+                          Error *error) {
+    const ExpectedShow *s = show->expected;
+    const ClipSpec *clip = &show->scene.clip;
+    PatchShape shape = {clip->frames, clip->crop, clip_width(clip), show->scene.config.tubelet,
+                        show->scene.config.patch};
+    return expected_compute(expected, latents, pixels, values, &shape,
+                            s->has_bank ? &s->bank : NULL, &footage->file.hash,
+                            s->has_decoder ? &s->decoder : NULL, s->cpu, error);
+}
+
 static void print_errors(const Expected *e, const ExpectedPictures *p, const Footage *footage) {
     printf("video                  %s\n", footage->file.name);
     if (p->trained_on)
@@ -143,39 +165,30 @@ static int write_all(const ShownClip *c, ExpectedPictures *p, const Show *show,
 
 static int draw_clip(ExpectedShow *s, Show *show, size_t i, Error *error) {
     const Footage *footage = &show->footage[i];
-    const ClipSpec *clip = &show->scene.clip;
     MaskRecipe recipe = recipe_mask(&show->scene.recipe);
     char *texts[MASK_SETTINGS_MAX], *folder = show_folder(show, i, error);
-    PatchShape shape = {clip->frames, clip->crop, clip_width(clip), show->scene.config.tubelet,
-                        show->scene.config.patch};
     ShownClip shown;
     Latents latents = {0};
     Expected expected = {0};
-    ExpectedPictures p = {.expected = &expected,
-                          .mask_text = (const char *const *)texts,
-                          .bank = s->bank_text,
-                          .decoder = s->decoder_text,
-                          .trained_on = s->has_decoder &&
-                                        decoder_has_seen(&s->about, &footage->file.hash),
-                          .folder = folder};
+    ExpectedPictures p = {
+        .expected = &expected, .mask_text = (const char *const *)texts, .folder = folder};
     if (!folder)
         return -1;
+    expected_show_texts(&p, s, footage);
     for (int m = 0; m < recipe.settings; m++) {
         texts[m] = show_mask_text(&recipe.setting[m]);
         if (show->mask == NOT_GIVEN || show->mask == m)
             p.mask[p.masks++] = m;
     }
-    int columns = expected_film_columns(s->has_bank, s->has_decoder);
-    int result = shown_clip_read(&shown, show, footage, columns, error);
+    int result = shown_clip_read(&shown, show, footage, expected_show_columns(s), error);
     if (!result) {
         ModelInput input = {.samples = 1, .pixels = shown.pixels, .values = shown.values};
         result = latents_compute(&latents, &show->model, &input, &s->masks,
                                  scene_mask_token(&show->scene), error);
     }
     if (!result)
-        result = expected_compute(&expected, &latents, shown.pixels, shown.values, &shape,
-                                  s->has_bank ? &s->bank : NULL, &footage->file.hash,
-                                  s->has_decoder ? &s->decoder : NULL, s->cpu, error);
+        result = expected_show_compute(&expected, show, footage, &latents, shown.pixels,
+                                       shown.values, error);
     if (!result) {
         print_errors(&expected, &p, footage);
         result = write_all(&shown, &p, show, footage, error);

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "eval/latent_film.h"
 #include "eval/latent_sheet.h"
-#include "experiments/visualize.h"
+#include "experiments/visualize_pixels.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -188,7 +188,8 @@ typedef struct Rolling {
     FutureShow *f;
     const Show *show;
     const Footage *footage;
-    LatentFilm *film; /* or NULL */
+    LatentFilm *film;     /* or NULL */
+    FuturePixels *pixels; /* or NULL: there is no bank and no decoder */
     Progress progress;
     int64_t count, picture; /* windows; the one that becomes a picture, -1: none */
     int64_t shown;          /* the newest frame in the film; -1: none */
@@ -263,6 +264,9 @@ static int add_to_film(Rolling *r, const Window *window, LatentPaint *paint, Err
         result = latent_film_add(r->film, paint, f / r->show->scene.config.tubelet,
                                  window->picture[1][f], last, moment,
                                  (double)(number + 1) / (double)file->frames, error);
+        if (!result && r->pixels)
+            result = future_pixels_frame(r->pixels, f, window->picture[2][f], moment,
+                                         (double)(number + 1) / (double)file->frames, error);
         r->shown = number;
         free(when);
         free(moment);
@@ -282,11 +286,13 @@ static int show_window(void *context, const Window *window, Error *error) {
     paint.high = r->f->high;
     r->error += l.mask[0].error / (double)r->count;
     r->trivial += fmin(l.mask[0].mean, l.mask[0].nearest) / (double)r->count;
-    int result = 0;
-    if (r->film)
+    int result = r->pixels ? future_pixels_window(r->pixels, window, &l, error) : 0;
+    if (!result && r->film)
         result = add_to_film(r, window, &paint, error);
     if (!result && window->number == r->picture)
         result = write_picture(r, window, &paint, error);
+    if (!result && window->number == r->picture && r->pixels)
+        result = future_pixels_picture(r->pixels, window, r->small, error);
     latent_paint_free(&paint);
     latents_free(&l);
     progress_show(&r->progress, (double)window->number + 1, "windows");
@@ -326,7 +332,7 @@ static int roll(Rolling *r, Error *error) {
     const Show *show = r->show;
     MaskGrid grid = config_grid(&show->scene.config);
     int64_t *first = NULL;
-    int large[2];
+    int large[2], pixels[2];
     WindowSpec spec = {
         .clip = &show->scene.clip}; /* no limit of time: the model's own counts too */
     if (show_draw(&spec.crop, show, r->footage, error) ||
@@ -344,6 +350,15 @@ static int roll(Rolling *r, Error *error) {
     int result = 0;
     if (show->future_formats & FILM_MOVES)
         result = open_film(r, &spec.crop, large, error);
+    if (r->pixels) {
+        pixels[0] = film_tile(&pixels[1], expected_show_columns(show->expected), grid,
+                              (int)show->tile);
+        spec.picture[2] = (struct WindowPicture){pixels[0], pixels[1], false};
+    }
+    if (!result && r->film && r->pixels)
+        result = future_pixels_film(
+            r->pixels, &spec.crop, seen_frames(r->f, show), pixels,
+            film_rate(show_rate(r->footage, spec.crop.frames, show->scene.clip.frames)), error);
     progress_start(&r->progress, "future", (double)r->count, 0);
     if (!result)
         result = windows_read(&r->footage->file, &spec, first, r->count, show_window, r, error);
@@ -357,6 +372,11 @@ int future_show_draw(FutureShow *f, Show *show, Error *error) {
     for (size_t i = 0; i < show->count && !result; i++) {
         char *folder = show_folder(show, i, error);
         Rolling r = {.f = f, .show = show, .footage = &show->footage[i], .folder = folder};
+        if (folder && show->expected) {
+            char *text = mask_text(&r);
+            future_pixels_new(&r.pixels, show, r.footage, folder, text);
+            free(text);
+        }
         result = folder ? roll(&r, error) : -1;
         if (r.film && !result)
             result = latent_film_close(r.film, stdout, error);
@@ -366,6 +386,9 @@ int future_show_draw(FutureShow *f, Show *show, Error *error) {
             printf("future                 %" PRId64 " windows, error %.3f, of the better trivial "
                    "predictor %.3f, skill %.3f\n",
                    r.count, r.error, r.trivial, 1 - r.error / r.trivial);
+        if (!result && r.pixels)
+            result = future_pixels_close(r.pixels, error);
+        future_pixels_free(r.pixels);
         free(r.last);
         free(folder);
     }

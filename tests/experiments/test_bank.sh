@@ -83,19 +83,32 @@ run "${show[@]}" --decoder linear --out four
 run visualize --checkpoint run --video videos --videos 2 --parts latents,expected --bank bank --out five
 [ "$(find five -name expected.png | wc -l)" -eq 2 ] && [ -s five/axes.safetensors ] || fail "two videos"
 
+# along the future: window after window, beside what it shows without them
+future=(visualize --checkpoint run --video "$video" --parts future --bank bank --decoder decoder --tile 32)
+run "${future[@]}" --format png,gif --out seven
+there seven future.png future.gif future-expected.png future-expected.gif
+expect "^future, as pixels  *[2-9][0-9]* windows, root mean square error: nearest visible .*, nearest real patch .* (of target .*), decoder .* (of target .*)$"
+run "${future[@]}" --format png,gif --out eight --threads 1
+same seven eight
+run visualize --checkpoint run --video "$video" --parts future --tile 32 --format png,gif --out nine
+cmp seven/future.gif nine/future.gif || fail "bank and decoder change the rest"
+[ ! -e nine/future-expected.png ] || fail "pixels of nothing"
+run bank --checkpoint run --data "$video" --out alone --tokens 50
+refused 2 "this very video" visualize --checkpoint run --video "$video" --parts future --bank alone --format gif --out empty
+[ -z "$(find empty -name 'future*' 2>/dev/null)" ] || { fail "a refused future left files"; find empty; }
+
 # of the 8 videos the decoder was trained on 7, and says so of each
 run visualize --checkpoint run --video videos --videos 8 --parts expected --decoder decoder --out six
 [ "$(grep -c "^video  " out.txt)" -eq 8 ] || { fail "not 8 videos"; cat out.txt; }
 [ "$(grep -c "^decoder  *was trained on this video too$" out.txt)" -eq 7 ] || { fail "not 7 videos trained on"; cat out.txt; }
 
 refused 2 "is needed, or both" "${show[@]}" --out new
-refused 2 "for --parts expected" visualize --checkpoint run --video "$video" --bank bank --out new
+refused 2 "for --parts expected and future" visualize --checkpoint run --video "$video" --bank bank --out new
 refused 2 "of another checkpoint" visualize --checkpoint other --video "$video" --parts expected --bank bank --out new
 refused 2 "of another checkpoint" visualize --checkpoint other --video "$video" --parts expected --decoder decoder --out new
 refused 2 "another recipe" "${show[@]}" --bank bank --set data.sampling_rate=1 --out new
 refused 2 "is no bank" "${show[@]}" --bank decoder --out new
 refused 2 "is no decoder" "${show[@]}" --decoder bank --out new
-run bank --checkpoint run --data "$video" --out alone --tokens 50
 refused 2 "this very video" "${show[@]}" --bank alone --out empty
 printf x | dd of=decoder1/decoder.safetensors bs=1 seek=3000 conv=notrunc 2>/dev/null
 refused 1 "is damaged" "${show[@]}" --decoder decoder1 --out new
