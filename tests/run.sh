@@ -40,4 +40,4 @@ cmake -S . -B "$build-bare" -DCMAKE_BUILD_TYPE=Release -DJEPA_FFMPEG=OFF -DJEPA_
 cmake --build "$build-bare" -j "$jobs" --target "${bare[@]}" >>"$build-bare.log" 2>&1 ||
     { tail -60 "$build-bare.log"; exit 1; }
 grep -E "warning:" "$build-bare.log" | sort -u || true
-(cd "$build-bare" && ctest --output-on-failure --no-tests=error -R "^kernels_|_check_reference$|_without_ffmpeg$")
+(cd "$build-bare" && ctest -j "$jobs" --output-on-failure --no-tests=error -R "^kernels_|_check_reference$|_without_ffmpeg$")
