@@ -98,7 +98,7 @@ int future_pixels_picture(FuturePixels *p, const Window *window, const int size[
     return result;
 }
 
-/* Root of the mean over the windows, or "-". */
+/* Root of the mean over the windows; nothing where it was not asked for. */
 static void print_root(const char *name, double sum, const FuturePixels *p) {
     if (!isnan(sum))
         printf("%s %.3f", name, sqrt(sum / (double)p->windows));

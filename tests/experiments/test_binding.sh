@@ -4,19 +4,8 @@
 # python3-msgpack), and with sanitizers, which Python does not load.
 #   tests/experiments/test_binding.sh JEPA
 set -u
-jepa=$(realpath "$1")
-here=$(cd "$(dirname "$0")" && pwd)
-library=$(dirname "$jepa")/libjepa.so
-[ -e "$library" ] || { echo "no $library: skipped"; exit 0; }
-if nm -D "$library" | grep -q __asan_init; then echo "built with sanitizers: skipped"; exit 0; fi
-python=
-for candidate in python3 /usr/bin/python3; do
-    if "$candidate" -c "import numpy, msgpack" 2>/dev/null; then
-        python=$candidate
-        break
-    fi
-done
-[ -n "$python" ] || { echo "NumPy or msgpack is missing (packages python3-numpy, python3-msgpack): skipped"; exit 0; }
+source "$(dirname "$0")/library.sh"
+python_with "numpy, msgpack" "python3-numpy python3-msgpack"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work" || exit 1

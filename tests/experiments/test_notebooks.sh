@@ -6,23 +6,9 @@
 #   tests/experiments/test_notebooks.sh JEPA --write  and keeps what they say (after they were changed)
 # Their videos come from: jepa synth --out ...
 set -u
-jepa=$(realpath "$1")
-here=$(cd "$(dirname "$0")" && pwd)
+source "$(dirname "$0")/library.sh"
 notebooks=$(cd "$here/../../notebooks" && pwd)
-library=$(dirname "$jepa")/libjepa.so
-[ -e "$library" ] || { echo "no $library: skipped"; exit 0; }
-if nm -D "$library" | grep -q __asan_init; then echo "built with sanitizers: skipped"; exit 0; fi
-python=
-for candidate in python3 /usr/bin/python3; do
-    if "$candidate" -c "import nbclient, ipykernel, IPython, numpy, msgpack" 2>/dev/null; then
-        python=$candidate
-        break
-    fi
-done
-[ -n "$python" ] || {
-    echo "Jupyter is missing (packages python3-nbclient python3-ipykernel python3-numpy python3-msgpack): skipped"
-    exit 0
-}
+python_with "nbclient, ipykernel, IPython, numpy, msgpack" "python3-nbclient python3-ipykernel python3-numpy python3-msgpack"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cp "$notebooks"/*.ipynb "$notebooks"/*.py "$work" || exit 1
