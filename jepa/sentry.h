@@ -7,8 +7,7 @@
  *               encoder and of the target encoder, and LiDAR.
  *   acts        after `patience` complaints in a row
  *   sound       a diagnosis without a complaint; with action rewind a checkpoint is written after
- *               each, whatever else is, so that what a run goes back to depends on nothing but
- * steps
+ *               each, whatever else is, so that what a run goes back to depends on steps alone
  *
  * With action rewind a step whose loss is not finite, which ends a run otherwise, is gone back from
  * like a collapse (jepa/trainer.c).
