@@ -1,8 +1,8 @@
 /* Frozen features: one vector per video, from the encoder as it stands.
  *
- * Each video gives `segments` clips, one from each of its equal parts, each in `views` crops along its longer
- * side (1: the centre); each clip's tokens, after the encoder's final norm, are averaged; the
- * vectors of all segments and views are averaged. */
+ * Each video gives `segments` clips, one from each of its equal parts, each in `views` crops along
+ * its longer side (1: the centre); each clip's tokens, after the encoder's final norm, are
+ * averaged; the vectors of all segments and views are averaged. */
 #ifndef JEPA_EVAL_FEATURES_H
 #define JEPA_EVAL_FEATURES_H
 

@@ -117,9 +117,8 @@ void augmented_tokens_draw(ClipDraw *draw, const AugmentedSettings *s, int epoch
     draw->file = s->files[sequence];
     draw->attempt = attempt;
     VideoFile file = video_index_file(s->index, draw->file);
-    clip_draw_frames(
-        draw, &file, &s->spec,
-        clip_part_share(&file, &s->spec, segment, s->segments, random_unit(&frames)));
+    clip_draw_frames(draw, &file, &s->spec,
+                     clip_part_share(&file, &s->spec, segment, s->segments, random_unit(&frames)));
     clip_draw_crop(draw, &file, &s->spec, &crop);
     draw->flip = random_unit(&flip) < 0.5 && s->spec.flip;
     augment_draw(&draw->augment, &s->spec.augment, &augment);

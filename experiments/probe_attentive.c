@@ -83,7 +83,8 @@ int probe_attentive_check(const ProbeStudy *s, Error *error) {
         return -1;
     if (s->a->heads && width % s->a->heads)
         return error_set(error, ERROR_USAGE,
-                         "--heads %" PRId64 ": attentive probes of %d channels cannot have %d heads",
+                         "--heads %" PRId64
+                         ": attentive probes of %d channels cannot have %d heads",
                          s->a->heads, width, (int)s->a->heads);
     return 0;
 }

@@ -240,12 +240,14 @@ static void test_parts(void **state) {
                     assert_int_equal(first, p * part + (part - clip) / 2);
                     assert_true(last < (p + 1) * part);
                 } else {
-                    assert_int_equal(first, frames < clip ? 0 : p * ((frames - clip) / (parts - 1)));
+                    assert_int_equal(first,
+                                     frames < clip ? 0 : p * ((frames - clip) / (parts - 1)));
                 }
                 assert_true(first >= before && last < frames);
                 before = first;
             }
-            /* by time, every fourth frame at 25 a second: the same, as parts are not whole frames */
+            /* by time, every fourth frame at 25 a second: the same, as parts are not whole frames
+             */
             ClipSpec timed = spec;
             timed.fps = 6.25;
             for (int p = 0; p < parts && part > clip; p++) {
